@@ -38,7 +38,7 @@ def _kv_read(*buckets: str) -> tuple[str, ...]:
     return tuple(
         subject
         for bucket in buckets
-        for subject in (*_stream_read(f"KV_{bucket}"), *_watch(bucket))
+        for subject in (*_stream_read(f"KV_{bucket}"), *_consume(f"KV_{bucket}"))
     )
 
 
@@ -46,9 +46,9 @@ def _kv_write(*buckets: str) -> tuple[str, ...]:
     return tuple(f"$KV.{bucket}.>" for bucket in buckets)
 
 
-def _watch(bucket: str) -> tuple[str, ...]:
-    stream = f"KV_{bucket}"
+def _consume(stream: str) -> tuple[str, ...]:
     return (
+        f"$JS.API.CONSUMER.CREATE.{stream}",
         f"$JS.API.CONSUMER.CREATE.{stream}.>",
         f"$JS.API.CONSUMER.DELETE.{stream}.>",
         f"$JS.API.CONSUMER.INFO.{stream}.>",
@@ -118,10 +118,7 @@ USERS: Final = (
             "modbot.rpc.*.case.list",
             "modbot.rpc.*.settings.get",
             f"$JS.API.STREAM.INFO.{storage.EVENTS}",
-            f"$JS.API.CONSUMER.CREATE.{storage.EVENTS}.*.modbot.events.>",
-            f"$JS.API.CONSUMER.DELETE.{storage.EVENTS}.>",
-            f"$JS.API.CONSUMER.INFO.{storage.EVENTS}.>",
-            f"$JS.FC.{storage.EVENTS}.>",
+            *_consume(storage.EVENTS),
         ),
         subscribe=("modbot.answers.edge.>",),
         answers=True,

@@ -1,0 +1,148 @@
+"""Key-value buckets with compare-and-set: reads from the leader, writes that must win, watches.
+
+A value that a watch shows is a hint; the result of a compare-and-set is the truth.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import msgspec
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.errors import Error as JetStreamError
+
+from components.bus import stream
+from components.bus.connection import Bus
+from components.bus.errors import BusError, WrongLastSequence
+from contracts import headers
+
+log = logging.getLogger(__name__)
+
+OPERATION = "KV-Operation"
+MARKER = "Nats-Marker-Reason"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A key's latest value; ``value`` None means that it was deleted or has expired."""
+
+    key: str
+    value: bytes | None
+    revision: int
+    created_ms: int
+
+
+class Bucket:
+    """One bucket of `contracts.storage`."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self._bus = bus
+        self.name = name
+        self._stream = f"KV_{name}"
+
+    async def get(self, key: str) -> Entry | None:
+        """The latest entry, from the leader; None when the key was never written (or its
+        deletion's marker has gone too)."""
+        found = await stream.last_of_subject(self._bus, self._stream, self._subject(key))
+        if found is None:
+            return None
+        gone = OPERATION in found.headers or MARKER in found.headers
+        return Entry(
+            key=key,
+            value=None if gone else found.data,
+            revision=found.sequence,
+            created_ms=found.stored_ms,
+        )
+
+    async def put(self, key: str, value: bytes, *, ttl_s: int | None = None) -> int:
+        """Write unconditionally; returns the revision."""
+        return await self._write(key, value, {}, ttl_s)
+
+    async def replace(
+        self, key: str, value: bytes, revision: int, *, ttl_s: int | None = None
+    ) -> int:
+        """Write if the key's last revision is still ``revision`` (0: never written).
+
+        Returns the new revision; raises `WrongLastSequence` when somebody else wrote.
+        """
+        expected = {headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(revision)}
+        return await self._write(key, value, expected, ttl_s)
+
+    async def create(self, key: str, value: bytes, *, ttl_s: int | None = None) -> int | None:
+        """Write if the key holds no value; None when it does (or somebody else was faster)."""
+        entry = await self.get(key)
+        if entry is not None and entry.value is not None:
+            return None
+        try:
+            return await self.replace(key, value, entry.revision if entry else 0, ttl_s=ttl_s)
+        except WrongLastSequence:
+            return None
+
+    async def delete(self, key: str, revision: int | None = None) -> None:
+        """Delete, only if the last revision is ``revision`` when one is given."""
+        fields = {OPERATION: "DEL"}
+        if revision is not None:
+            fields[headers.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
+        await self._bus.append(self._subject(key), b"", fields)
+
+    async def snapshot(self, keys: str = ">") -> dict[str, Entry]:
+        """All present entries that match."""
+        entries: dict[str, Entry] = {}
+        async for entry in self._once(keys):
+            if entry is None:
+                break
+            if entry.value is not None:
+                entries[entry.key] = entry
+        return entries
+
+    async def watch(self, keys: str = ">") -> AsyncIterator[Entry | None]:
+        """The present entries, then None, then every change, for ever.
+
+        After a lost connection it starts over: the entries again, None again. A key that was
+        deleted meanwhile is then simply not among them.
+        """
+        while True:
+            link = self._bus.link
+            try:
+                async for entry in self._once(keys):
+                    yield entry
+                    if self._bus.link != link:
+                        break
+            except (NatsError, JetStreamError, BusError, TimeoutError) as error:
+                log.info("watch of %s starts over: %s", self.name, error or type(error).__name__)
+                await asyncio.sleep(0.2)
+
+    async def _once(self, keys: str) -> AsyncIterator[Entry | None]:
+        link = self._bus.link
+        kv = await self._bus.client.jetstream().key_value(self.name)
+        watcher = await kv.watch(keys)
+        try:
+            while self._bus.link == link:
+                try:
+                    update = await watcher.updates(timeout=1.0)
+                except NatsTimeout:
+                    continue  # nothing new; look whether the connection is still the same
+                if update is None:
+                    yield None
+                    continue
+                gone = update.operation is not None
+                yield Entry(
+                    key=update.key,
+                    value=None if gone else (update.value or b""),
+                    revision=update.revision or 0,
+                    created_ms=0,
+                )
+        finally:
+            if self._bus.connected:
+                await watcher.stop()
+
+    async def _write(
+        self, key: str, value: bytes, fields: dict[str, str], ttl_s: int | None
+    ) -> int:
+        if ttl_s is not None:
+            fields[headers.TTL] = f"{ttl_s}s"
+        stored = await self._bus.append(self._subject(key), value, fields)
+        return stored.sequence
+
+    def _subject(self, key: str) -> str:
+        return f"$KV.{self.name}.{key}"

@@ -1,0 +1,227 @@
+"""One connection to NATS, over which a component appends, asks, answers and listens.
+
+Promise: what is sent while disconnected fails at once with `NotConnected`; nothing is buffered
+and flushed later, for a lease may have ended in between (facts.md: a stale append landed 3 s
+after the server came back). The client reconnects for ever; `Bus.link` counts connections, so
+that a caller can tell that there was a break.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import (
+    ConnectionClosedError,
+    NoRespondersError,
+    OutboundBufferLimitError,
+    SlowConsumerError,
+)
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+
+from components.bus.errors import NoOwner, NotConnected, Refused, Unanswered, WrongLastSequence
+from components.bus.settings import BusSettings
+from contracts.accounts import inbox_prefix
+
+log = logging.getLogger(__name__)
+
+WRONG_LAST_SEQUENCE = 10071
+PENDING_MESSAGES = 65_536
+"""Bound of one subscription's queue; beyond it the client drops and tells `on_slow`."""
+
+Listener = Callable[[], Awaitable[None]]
+Handler = Callable[[Msg], Awaitable[None]]
+
+
+class _ApiError(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _PubAck(msgspec.Struct):
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _ApiError | None = None
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An acknowledged append: it is on the stream, under this sequence."""
+
+    sequence: int
+    duplicate: bool
+    """The stream held the id already; ``sequence`` is the first one's."""
+
+
+_decode_ack = msgspec.json.Decoder(_PubAck).decode
+
+
+class Bus:
+    """A connection. Make one with `connect`; close it with `close`."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.link = 1
+        self._on_connected: list[Listener] = []
+        self._on_lost: list[Listener] = []
+        self._on_slow: list[Callable[[str], None]] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands at this moment, as far as the client knows."""
+        return bool(self.client.is_connected)
+
+    @property
+    def client_id(self) -> int:
+        """The server's number of this connection, as its advisories name it."""
+        return int(self.client.client_id or 0) if self.connected else 0
+
+    def on_connected(self, listener: Listener) -> None:
+        """Call the listener after every reconnect (not the first connect)."""
+        self._on_connected.append(listener)
+
+    def on_lost(self, listener: Listener) -> None:
+        """Call the listener when the connection is lost."""
+        self._on_lost.append(listener)
+
+    def on_slow(self, listener: Callable[[str], None]) -> None:
+        """Call the listener with the subject of a subscription that dropped messages."""
+        self._on_slow.append(listener)
+
+    async def append(
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = 2.0,
+    ) -> Stored:
+        """Store a message on the stream of the subject and wait for the acknowledgement.
+
+        Raises `NotConnected`, `Unanswered` (it may be stored: append again under the same id),
+        `NoOwner` (no stream takes the subject now), `Refused`, `WrongLastSequence`.
+        """
+        message = await self.ask(subject, data, headers, timeout_s=timeout_s)
+        ack = _decode_ack(message.data)
+        if ack.error is not None:
+            raise refusal(subject, ack.error.code, ack.error.err_code, ack.error.description)
+        return Stored(ack.seq, ack.duplicate)
+
+    async def ask(
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = 2.0,
+    ) -> Msg:
+        """Send a request and wait for one reply. Raises `NotConnected`, `Unanswered`, `NoOwner`."""
+        if not self.connected:
+            raise NotConnected
+        try:
+            return await self.client.request(
+                subject, data, timeout=timeout_s, headers=dict(headers) if headers else None
+            )
+        except NoRespondersError as error:
+            raise NoOwner(subject) from error
+        except (NatsTimeout, TimeoutError, asyncio.CancelledError) as error:
+            # The client cancels waiting requests when it closes; our own cancellation goes on.
+            if isinstance(error, asyncio.CancelledError) and not self.client.is_closed:
+                raise
+            raise Unanswered(subject, timeout_s) from error
+        except (OutboundBufferLimitError, ConnectionClosedError) as error:
+            raise NotConnected from error
+
+    async def say(
+        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> None:
+        """Publish without an acknowledgement. Raises `NotConnected`."""
+        try:
+            await self.client.publish(
+                subject, data, reply=reply, headers=dict(headers) if headers else None
+            )
+        except (OutboundBufferLimitError, ConnectionClosedError) as error:
+            raise NotConnected from error
+
+    async def listen(self, subject: str, handler: Handler) -> Subscription:
+        """A plain subscription (no queue group) with a bounded queue. It survives reconnects;
+        messages of the break are missed."""
+        return await self.client.subscribe(subject, cb=handler, pending_msgs_limit=PENDING_MESSAGES)
+
+    async def close(self) -> None:
+        """Close at once; what waits for an answer fails with `Unanswered`."""
+        await self.client.close()
+
+    async def _lost(self) -> None:
+        # What was queued for the lost socket must not be flushed into the next one.
+        self.client._pending.clear()
+        self.client._pending_data_size = 0
+        log.warning("connection to NATS lost")
+        for listener in self._on_lost:
+            await listener()
+
+    async def _connected(self) -> None:
+        self.link += 1
+        log.info("connected to NATS again")
+        for listener in self._on_connected:
+            await listener()
+
+    async def _error(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            for listener in self._on_slow:
+                listener(error.subject)
+            log.warning("dropped messages of %s: consumer too slow", error.subject)
+        elif isinstance(error, OSError):
+            log.debug("NATS not reachable: %s", error)
+        else:
+            log.warning("NATS: %s", error)
+
+
+def refusal(subject: str, code: int, err_code: int, description: str) -> Refused:
+    """The error for a server's refusal."""
+    if err_code == WRONG_LAST_SEQUENCE:
+        return WrongLastSequence(subject, code, err_code, description)
+    return Refused(subject, code, err_code, description)
+
+
+async def connect(settings: BusSettings, *, user: str, name: str, wait_s: float = 30.0) -> Bus:
+    """Connect as a bus user (`contracts.accounts`); ``name`` is shown by the server.
+
+    Waits up to ``wait_s`` for the server, then raises `NotConnected`.
+    """
+    client = Client()
+    bus = Bus(client, name)
+    options: dict[str, Any] = {
+        "servers": [url.strip() for url in settings.url.split(",")],
+        "name": name,
+        "nkeys_seed_str": settings.seed,
+        "inbox_prefix": inbox_prefix(user),
+        "pending_size": 0,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.1,
+        "connect_timeout": 2,
+        "ping_interval": 5,
+        "max_outstanding_pings": 2,
+        "disconnected_cb": bus._lost,
+        "reconnected_cb": bus._connected,
+        "error_cb": bus._error,
+    }
+    try:
+        async with asyncio.timeout(wait_s):
+            while True:
+                try:
+                    await client.connect(**options)
+                    return bus
+                except (OSError, nats.errors.NoServersError) as error:
+                    log.info("waiting for NATS: %s", error or type(error).__name__)
+                    await asyncio.sleep(0.1)
+    except (TimeoutError, NatsError) as error:
+        raise NotConnected(f"cannot connect to NATS as {user}: {error or 'no answer'}") from error

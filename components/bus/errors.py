@@ -1,0 +1,50 @@
+"""Errors of the bus.
+
+BusError
+├── NotConnected       nothing was sent
+├── Unanswered         sent, no answer inside the deadline: it may have happened
+├── NoOwner            nobody listens on the subject
+└── Refused            the server or the responder said no; carries its code
+    └── WrongLastSequence   compare-and-set lost (err_code 10071)
+"""
+
+
+class BusError(Exception):
+    """Base of the bus's errors."""
+
+
+class NotConnected(BusError):
+    """There is no connection; nothing was sent and nothing is queued."""
+
+
+class Unanswered(BusError):
+    """The deadline passed. The request may have been carried out: send it again under the same
+    id, or read before deciding."""
+
+    def __init__(self, subject: str, timeout_s: float) -> None:
+        super().__init__(f"no answer on {subject} within {timeout_s:g} s")
+        self.subject = subject
+        self.timeout_s = timeout_s
+
+
+class NoOwner(BusError):
+    """No responder listens on the subject: nobody owns it at the moment."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"nobody answers on {subject}")
+        self.subject = subject
+
+
+class Refused(BusError):
+    """The server refused; ``err_code`` is its own number."""
+
+    def __init__(self, subject: str, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"{subject}: {description} ({code}/{err_code})")
+        self.subject = subject
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class WrongLastSequence(Refused):
+    """Somebody else wrote in between, or this very write landed before (10071)."""

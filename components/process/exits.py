@@ -1,0 +1,14 @@
+"""Exit codes between a process and whoever supervises it."""
+
+from typing import Final
+
+OK: Final = 0
+CRASHED: Final = 1
+"""Unexpected: start it again, after a pause that grows."""
+CONFIG: Final = 78
+"""Wrong settings or refused credentials (sysexits' EX_CONFIG): starting again cannot help."""
+
+
+class CannotStart(Exception):
+    """The process must not be started again as it is; the words say what a person has to do.
+    Raised by a component; ends the process with `CONFIG`."""

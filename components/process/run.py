@@ -1,0 +1,62 @@
+"""Runs a component until SIGTERM or SIGINT, and turns how it ends into an exit code.
+
+Fails loudly: an unexpected error is logged with its traceback and ends the process with
+`exits.CRASHED`; the supervisor starts it again. `CannotStart` and `InvalidSettings` end it with
+`exits.CONFIG` and one line that says what to do.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import uvloop
+
+from components.process import exits
+from components.process.settings import InvalidSettings
+
+log = logging.getLogger(__name__)
+
+Main: TypeAlias = Callable[[asyncio.Event], Awaitable[None]]
+"""A component: runs until the event is set, then stops in order and returns."""
+
+
+def run(main: Main) -> int:
+    """Run the component on a fresh event loop; returns the exit code."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(main))
+    except BaseExceptionGroup as group:
+        return _code(group)
+    except Exception as error:  # the last line of defence: whatever it is, log it and say so
+        return _code(error)
+    return exits.OK
+
+
+async def _until_signal(main: Main) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+def _code(error: BaseException) -> int:
+    words = final_words(error)
+    if words is not None:
+        log.error("%s", words)
+        return exits.CONFIG
+    log.error("stopped by an unexpected error", exc_info=error)
+    return exits.CRASHED
+
+
+def final_words(error: BaseException) -> str | None:
+    """The words of the `CannotStart` or `InvalidSettings` in the error, if that is what it is."""
+    if isinstance(error, exits.CannotStart | InvalidSettings):
+        return str(error)
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if (words := final_words(inner)) is not None:
+                return words
+    return None

@@ -1,0 +1,124 @@
+"""The connection: appends are answered, nothing is buffered while disconnected."""
+
+import asyncio
+
+import pytest
+from nats.aio.msg import Msg
+
+from components.bus import stream
+from components.bus.errors import NoOwner, NotConnected, WrongLastSequence
+from contracts import headers, storage, subjects
+from contracts.ids import GuildId, Sequence
+from tests.support.nats import RunningNats
+
+GUILD = GuildId("42")
+
+
+async def test_append_is_stored_once_under_its_id(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("gateway")
+    first = await bus.append(subjects.inputs(GUILD), b"{}", {headers.MSG_ID: "a"})
+    again = await bus.append(subjects.inputs(GUILD), b"{}", {headers.MSG_ID: "a"})
+    assert (first.sequence, first.duplicate) == (1, False)
+    assert (again.sequence, again.duplicate) == (1, True)
+
+
+async def test_append_is_republished_with_its_sequence_and_the_one_before(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    seen: asyncio.Queue[Msg] = asyncio.Queue()
+    await bus.listen(subjects.live(GUILD), seen.put)
+    await bus.append(subjects.inputs(GUILD), b"1")
+    await bus.append(subjects.inputs(GuildId("43")), b"other guild")
+    await bus.append(subjects.inputs(GUILD), b"2")
+    first = (await seen.get()).headers or {}
+    second = (await seen.get()).headers or {}
+    assert (first[headers.SEQUENCE], first[headers.LAST_SEQUENCE]) == ("1", "0")
+    assert (second[headers.SEQUENCE], second[headers.LAST_SEQUENCE]) == ("3", "1")
+
+
+async def test_a_lost_compare_and_set_is_wrong_last_sequence(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("gateway")
+    subject = subjects.event(GUILD, "case.opened")
+    expected = {
+        headers.EXPECTED_LAST_SUBJECT_SEQUENCE: "0",
+        headers.EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: subjects.events(GUILD),
+    }
+    await bus.append(subject, b"{}", expected)
+    with pytest.raises(WrongLastSequence):
+        await bus.append(subjects.event(GUILD, "case.updated"), b"{}", expected)
+
+
+async def test_nobody_listening_is_no_owner(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("operator")
+    with pytest.raises(NoOwner):
+        await bus.ask(subjects.request(GUILD, "status"), b"{}")
+
+
+async def test_nothing_sent_while_disconnected_arrives_later(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("gateway")
+    lost, back = asyncio.Event(), asyncio.Event()
+
+    async def on_lost() -> None:
+        lost.set()
+
+    async def on_back() -> None:
+        back.set()
+
+    bus.on_lost(on_lost)
+    bus.on_connected(on_back)
+    link = bus.link
+    nats_server.kill()
+    await lost.wait()
+    with pytest.raises(NotConnected):
+        await bus.append(subjects.inputs(GUILD), b"stale")
+    with pytest.raises(NotConnected):
+        await bus.say(subjects.inputs(GUILD), b"stale")
+    await nats_server.start()
+    await back.wait()
+    assert bus.link == link + 1
+    fresh = await bus.append(subjects.inputs(GUILD), b"fresh")
+    assert fresh.sequence == 1
+
+
+async def test_read_batch_returns_one_subject_in_order(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("gateway")
+    for number in range(5):
+        await bus.append(subjects.inputs(GUILD), str(number).encode(), {"traceparent": "t"})
+        await bus.append(subjects.inputs(GuildId("43")), b"x")
+    messages = await stream.read_batch(
+        bus, storage.INPUTS, subjects.inputs(GUILD), Sequence(2), batch=3
+    )
+    assert [m.data for m in messages] == [b"1", b"2", b"3"]
+    assert [m.sequence for m in messages] == [3, 5, 7]
+    assert messages[0].headers["traceparent"] == "t"
+    assert await stream.read_batch(bus, storage.INPUTS, subjects.inputs(GUILD), Sequence(11)) == []
+
+
+async def test_last_sequences_covers_all_subjects_up_to_a_sequence(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    for guild in ("42", "43", "42"):
+        await bus.append(subjects.inputs(GuildId(guild)), b"x")
+    names = [subjects.inputs(GuildId(guild)) for guild in ("42", "43", "44")]
+    found = await stream.last_sequences(bus, storage.INPUTS, names)
+    assert found.sequences == {"modbot.in.42": 3, "modbot.in.43": 2}
+    assert found.up_to >= 3
+
+
+async def test_bounds_name_the_generation_and_the_leader_reads_first_and_last(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    for number in range(3):
+        await bus.append(subjects.inputs(GUILD), str(number).encode())
+    bounds = await stream.bounds(bus, storage.INPUTS)
+    assert (bounds.first, bounds.last) == (1, 3)
+    assert bounds.generation.startswith("20")
+    first = await stream.first_of_subject(bus, storage.INPUTS, subjects.inputs(GUILD))
+    last = await stream.last_of_subject(bus, storage.INPUTS, subjects.inputs(GUILD))
+    assert first is not None
+    assert last is not None
+    assert (first.data, last.data) == (b"0", b"2")
+    assert await stream.last_of_subject(bus, storage.INPUTS, "modbot.in.99") is None
