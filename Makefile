@@ -1,0 +1,72 @@
+# modbot: `make` alone lists the targets. Everything runs from .venv, which `setup` makes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# Discord's published specifications, where they lie beside the checkout: bodies are then checked.
+SPEC := $(wildcard ../shared/discord)
+TEXTS := $(wildcard ../shared/data)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test lint bench chaos requirements clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## Install everything into .venv (checked against pinned hashes)
+
+up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" shows the options
+	@$(BIN)/modbot up $(ARGS)
+
+test: $(VENV)/.dev lint ## Check style, types and layers, then run every test with coverage
+	@rm -f .coverage .coverage.*
+	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" MODBOT_TEXTS="$(abspath $(TEXTS))" \
+		$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report | tail -n 40
+
+lint: $(VENV)/.dev ## Check style, types, layers and generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m contracts.generate --check
+
+bench: $(VENV)/.runtime ## Measure speed against a baseline in the same run; JSON in bench-results/
+	@mkdir -p bench-results
+	$(BIN)/modbot bench event --json $(ARGS) > bench-results/event.json
+	@cat bench-results/event.json
+
+chaos: $(VENV)/.dev ## Kill every component under traffic and check that nothing is lost or doubled
+	$(BIN)/pytest tests/chaos $(ARGS)
+
+requirements: ## Pin the requirements anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header -q pyproject.toml --extra build --extra stack -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header -q pyproject.toml --extra build --extra stack --extra dev \
+		-o requirements-dev.txt
+
+clean: ## Remove .venv, the stack's data and every cache
+	rm -rf $(VENV) .modbot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		.coverage .coverage.* htmlcov dist bench-results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "modbot needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing modbot and its servers into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+	@echo "installing modbot, its servers and the tools for tests into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.runtime
