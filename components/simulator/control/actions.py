@@ -1,0 +1,345 @@
+"""What each control route does. Everything made is answered with its ids."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from components.simulator.actions import channels, guilds, members, messages, reactions, roles
+from components.simulator.actions.drafts import Draft
+from components.simulator.clock import Snowflake, iso, parse_iso
+from components.simulator.control import requests as rq
+from components.simulator.control.gateway_faults import inject
+from components.simulator.control.state import guild_summary
+from components.simulator.faults import Faults, RestFault
+from components.simulator.gateway.server import Gateway
+from components.simulator.ratelimits import RateLimits
+from components.simulator.rest.applications import verify_key
+from components.simulator.world import render
+from components.simulator.world.entities import Application, Channel, Guild, Role, User
+from components.simulator.world.store import World, signing_seed
+
+Post = tuple[str, type[Any] | None, Callable[..., Any]]
+
+
+class Actions:
+    def __init__(self, world: World, gateway: Gateway, limits: RateLimits, faults: Faults) -> None:
+        self.world = world
+        self.gateway = gateway
+        self.limits = limits
+        self.faults = faults
+
+    def posts(self) -> list[Post]:
+        """(path, body, action) of every POST."""
+        guild, application = "/guilds/{guild_id}", "/applications/{application_id}"
+        return [
+            ("/applications", rq.CreateApplication, self.create_application),
+            (application, rq.UpdateApplication, self.update_application),
+            ("/guilds", rq.CreateGuilds, self.create_guilds),
+            (f"{guild}/channels", rq.NewChannel, self.create_channel),
+            (f"{guild}/roles", rq.NewRole, self.create_role),
+            (f"{guild}/members", rq.NewMember, self.join),
+            (f"{guild}/leave", rq.MemberAction, self.leave),
+            (f"{guild}/kick", rq.MemberAction, self.kick),
+            (f"{guild}/ban", rq.MemberAction, self.ban),
+            (f"{guild}/unban", rq.MemberAction, self.unban),
+            (f"{guild}/modify-member", rq.MemberAction, self.modify_member),
+            (f"{guild}/outage", rq.Outage, self.outage),
+            (f"{guild}/applications/{{application_id}}", None, self.invite_bot),
+            (f"{guild}/applications/{{application_id}}/remove", None, self.remove_bot),
+            ("/messages", rq.PostMessage, self.post_message),
+            ("/messages/bulk", rq.PostMessages, self.post_messages),
+            ("/messages/edit", rq.EditMessage, self.edit_message),
+            ("/messages/delete", rq.MessageRef, self.delete_message),
+            ("/reactions", rq.React, self.react),
+            ("/reactions/remove", rq.React, self.unreact),
+            ("/faults", RestFault, self.add_fault),
+            ("/gateway-faults", rq.GatewayFault, self.gateway_fault),
+            ("/limits", rq.SetLimits, self.set_limits),
+        ]
+
+    def health(self) -> dict[str, Any]:
+        return {
+            "guilds": len(self.world.guilds),
+            "sessions": len(self.gateway.sessions),
+            "connections": len(self.gateway.connections),
+        }
+
+    def applications(self) -> list[dict[str, Any]]:
+        return [_application(a) for a in self.world.applications.values()]
+
+    def sessions(self) -> list[dict[str, Any]]:
+        return [s.describe() for s in self.gateway.sessions.values()]
+
+    def guilds(self) -> list[dict[str, Any]]:
+        return [guild_summary(self.world, g) for g in self.world.guilds.values()]
+
+    def limits_state(self) -> dict[str, Any]:
+        return {
+            "enabled": self.limits.enabled,
+            "buckets": self.limits.numbers,
+            "invalid": self.limits.invalid(),
+        }
+
+    def create_application(self, asked: rq.CreateApplication) -> dict[str, Any]:
+        application_id = asked.id or self.world.ids.next()
+        if application_id in self.world.applications or self.world.by_token(asked.token):
+            raise ValueError("an application has this id or token")
+        application = new_application(
+            self.world, application_id, asked.name, asked.token, asked.privileged_intents
+        )
+        application.interactions_endpoint_url = asked.interactions_endpoint_url
+        return _application(application)
+
+    def update_application(
+        self, asked: rq.UpdateApplication, application_id: int
+    ) -> dict[str, Any]:
+        application = self.world.applications[Snowflake(application_id)]
+        if asked.token is not None:
+            self.world.set_token(application, asked.token)
+            self.gateway.budget.forget(application.id)
+        if asked.privileged_intents is not None:
+            application.privileged_intents = asked.privileged_intents
+        if asked.interactions_endpoint_url is not msgspec.UNSET:
+            application.interactions_endpoint_url = asked.interactions_endpoint_url
+        return _application(application)
+
+    def create_guilds(self, asked: rq.CreateGuilds) -> dict[str, Any]:
+        made: list[Guild] = []
+        for _ in range(asked.count):
+            plan = guilds.GuildPlan(
+                name=asked.name.replace("{n}", str(len(self.world.guilds))),
+                roles=[
+                    msgspec.convert(msgspec.to_builtins(r), guilds.RolePlan) for r in asked.roles
+                ],
+                channels=[
+                    msgspec.convert(msgspec.to_builtins(c), guilds.ChannelPlan)
+                    for c in asked.channels
+                ],
+                members=[_member_plan(m) for m in asked.members],
+                member_count=asked.member_count,
+                everyone_permissions=asked.everyone_permissions,
+                bot_permissions=asked.bot_permissions,
+                applications=asked.applications,
+            )
+            made.append(guilds.create(self.world, plan))
+        return {"guilds": [guild_summary(self.world, g) for g in made]}
+
+    def create_channel(self, asked: rq.NewChannel, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        by_name = {r.name: r.id for r in guild.roles.values()}
+        fields = msgspec.to_builtins(asked)
+        fields["permission_overwrites"] = [
+            {"id": by_name[o.role], "type": 0, "allow": o.allow, "deny": o.deny}
+            for o in asked.overwrites
+        ]
+        channel = channels.create(self.world, guild, guild.owner_id, fields, None)
+        return render.channel(channel)
+
+    def create_role(self, asked: rq.NewRole, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        top = max(r.position for r in guild.roles.values() if r.bot_id is None)
+        role = Role(
+            id=self.world.ids.next(),
+            name=asked.name,
+            permissions=asked.permissions,
+            position=top + 1 if asked.position is None else asked.position,
+            mentionable=asked.mentionable,
+        )
+        if asked.position is None:  # below the bots' own, as a new role is
+            for other in guild.roles.values():
+                if other.bot_id is not None:
+                    other.position = max(other.position, role.position + 1)
+        roles.add(self.world, guild, role)
+        return render.role(role)
+
+    def join(self, asked: rq.NewMember, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        user = self._account(asked)
+        joined = None if asked.joined_at is None else parse_iso(asked.joined_at)
+        member = members.join(self.world, guild, user, joined)
+        by_name = {r.name: r.id for r in guild.roles.values()}
+        for name in asked.roles:
+            members.set_role(self.world, guild, guild.owner_id, user.id, by_name[name], True, None)
+        return {"id": str(user.id), "username": user.username, "joined_at": iso(member.joined_ms)}
+
+    def leave(self, asked: rq.MemberAction, guild_id: int) -> dict[str, Any]:
+        members.leave(self.world, self._guild(guild_id), asked.user_id)
+        return {"id": str(asked.user_id)}
+
+    def kick(self, asked: rq.MemberAction, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        members.kick(self.world, guild, _actor(guild, asked), asked.user_id, asked.reason)
+        return {"id": str(asked.user_id)}
+
+    def ban(self, asked: rq.MemberAction, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        seconds = asked.delete_message_seconds
+        actor = _actor(guild, asked)
+        members.ban(self.world, guild, actor, asked.user_id, asked.reason, seconds)
+        return {"id": str(asked.user_id)}
+
+    def unban(self, asked: rq.MemberAction, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        members.unban(self.world, guild, _actor(guild, asked), asked.user_id, asked.reason)
+        return {"id": str(asked.user_id)}
+
+    def modify_member(self, asked: rq.MemberAction, guild_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        changes: dict[str, Any] = {}
+        if asked.roles is not None:
+            changes["roles"] = asked.roles
+        for key in ("nick", "communication_disabled_until"):
+            if getattr(asked, key) is not msgspec.UNSET:
+                changes[key] = getattr(asked, key)
+        member = members.modify(
+            self.world, guild, _actor(guild, asked), asked.user_id, changes, asked.reason
+        )
+        return render.member(member)
+
+    def outage(self, asked: rq.Outage, guild_id: int) -> dict[str, Any]:
+        guilds.set_outage(self.world, self._guild(guild_id), asked.unavailable)
+        return {"id": str(guild_id)}
+
+    def invite_bot(self, guild_id: int, application_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        application = self.world.applications[Snowflake(application_id)]
+        guilds.add_bot(self.world, guild, application, guilds.GuildPlan().bot_permissions)
+        return guild_summary(self.world, guild)
+
+    def remove_bot(self, guild_id: int, application_id: int) -> dict[str, Any]:
+        guild = self._guild(guild_id)
+        guilds.remove_bot(self.world, guild, self.world.applications[Snowflake(application_id)])
+        return guild_summary(self.world, guild)
+
+    def post_message(self, asked: rq.PostMessage) -> dict[str, Any]:
+        reference: dict[str, Any] | None = None
+        if asked.forward is not None:
+            forward = asked.forward
+            reference = {
+                "type": messages.FORWARD,
+                "channel_id": forward.channel_id,
+                "message_id": forward.message_id,
+            }
+        elif asked.reply_to is not None:
+            reference = {"message_id": asked.reply_to}
+        draft = Draft(
+            content=asked.content,
+            attachments=asked.attachments,
+            embeds=asked.embeds,
+            components=asked.components,
+            sticker_items=[
+                {"id": str(self.world.ids.next()), "name": name, "format_type": 1}
+                for name in asked.stickers
+            ],
+            reference=reference,
+            allowed_mentions=asked.allowed_mentions,
+            nonce=asked.nonce,
+        )
+        message = messages.create(
+            self.world,
+            self.world.channel(asked.channel_id),
+            asked.author_id,
+            draft,
+            at_ms=None if asked.created_at is None else parse_iso(asked.created_at),
+        )
+        return {"id": str(message.id), "channel_id": str(message.channel_id)}
+
+    def post_messages(self, asked: rq.PostMessages) -> dict[str, Any]:
+        return {"messages": [self.post_message(one) for one in asked.messages]}
+
+    def edit_message(self, asked: rq.EditMessage) -> dict[str, Any]:
+        channel, message = self._message(asked)
+        changes: dict[str, Any] = {}
+        if asked.content is not None:
+            changes["content"] = asked.content
+        if asked.embeds is not None:
+            changes["embeds"] = asked.embeds
+        messages.edit(self.world, channel, message, asked.actor_id, changes)
+        return {"id": str(message.id)}
+
+    def delete_message(self, asked: rq.MessageRef) -> dict[str, Any]:
+        channel, message = self._message(asked)
+        messages.delete(self.world, channel, message, asked.actor_id)
+        return {"id": str(message.id)}
+
+    def react(self, asked: rq.React) -> dict[str, Any]:
+        channel, message = self._message(asked)
+        reactions.add(self.world, channel, message, asked.actor_id, asked.emoji)
+        return {"id": str(message.id)}
+
+    def unreact(self, asked: rq.React) -> dict[str, Any]:
+        channel, message = self._message(asked)
+        actor = asked.actor_id
+        reactions.remove(self.world, channel, message, actor, asked.emoji, actor)
+        return {"id": str(message.id)}
+
+    def add_fault(self, asked: RestFault) -> dict[str, Any]:
+        return {"id": self.faults.add(asked)}
+
+    def gateway_fault(self, asked: rq.GatewayFault) -> dict[str, Any]:
+        return {"connections": inject(self.gateway, asked)}
+
+    def set_limits(self, asked: rq.SetLimits) -> dict[str, Any]:
+        if asked.enabled is not None:
+            self.limits.enabled = asked.enabled
+        self.limits.numbers.update(asked.buckets)
+        if asked.forgive:
+            self.limits.forgive()
+        return self.limits_state()
+
+    def _guild(self, guild_id: int) -> Guild:
+        return self.world.guild(Snowflake(guild_id))
+
+    def _message(self, asked: rq.MessageRef) -> tuple[Channel, Any]:
+        channel = self.world.channel(asked.channel_id)
+        return channel, self.world.message(channel, asked.message_id)
+
+    def _account(self, asked: rq.NewMember) -> User:
+        if asked.id is not None and asked.id in self.world.users:
+            return self.world.users[asked.id]
+        created = None if asked.created_at is None else parse_iso(asked.created_at)
+        return guilds.account(self.world, asked.username, created, asked.bot)
+
+
+def new_application(
+    world: World, application_id: Snowflake, name: str, token: str, privileged_intents: int
+) -> Application:
+    """Register an application with its bot user, which has the same id, as on Discord."""
+    application = Application(
+        id=application_id,
+        name=name,
+        token=token,
+        bot=User(id=application_id, username=name, bot=True),
+        signing_seed=signing_seed(world.settings.seed, application_id),
+        privileged_intents=privileged_intents,
+    )
+    world.add_application(application)
+    return application
+
+
+def _application(application: Application) -> dict[str, Any]:
+    return {
+        "id": str(application.id),
+        "name": application.name,
+        "token": application.token,
+        "public_key": verify_key(application),
+        "bot_id": str(application.bot.id),
+        "privileged_intents": application.privileged_intents,
+        "interactions_endpoint_url": application.interactions_endpoint_url,
+    }
+
+
+def _actor(guild: Guild, asked: rq.MemberAction) -> Snowflake:
+    return guild.owner_id if asked.actor_id is None else asked.actor_id
+
+
+def _member_plan(asked: rq.NewMember) -> guilds.MemberPlan:
+    return guilds.MemberPlan(
+        username=asked.username,
+        id=asked.id,
+        roles=asked.roles,
+        created_ms=None if asked.created_at is None else parse_iso(asked.created_at),
+        joined_ms=None if asked.joined_at is None else parse_iso(asked.joined_at),
+        bot=asked.bot,
+    )

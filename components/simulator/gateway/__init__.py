@@ -1,0 +1,1 @@
+"""Discord's gateway: sockets, sessions, and who hears of what."""
