@@ -1,11 +1,12 @@
 """Fixtures for every test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.nats import RunningNats
+from tests.support.postgres import RunningPostgres
 
 
 @pytest.fixture
@@ -18,3 +19,21 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[RunningNats]:
         yield running
     finally:
         await running.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPostgres]:
+    """A real PostgreSQL that the session's tests share; a test that stops it starts it again."""
+    running = RunningPostgres(tmp_path_factory.mktemp("postgres"))
+    running.start()
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+async def postgres_server(postgres_process: RunningPostgres) -> RunningPostgres:
+    """The session's PostgreSQL, accepting connections."""
+    await postgres_process.ready()
+    return postgres_process
