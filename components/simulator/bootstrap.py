@@ -1,5 +1,6 @@
 """Puts the simulator together and serves it. The only place that wires things."""
 
+import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ from components.simulator.faults import Faults
 from components.simulator.gateway.fanout import Fanout
 from components.simulator.gateway.protocol import PRIVILEGED
 from components.simulator.gateway.server import Gateway
-from components.simulator.interactions import Interactions
+from components.simulator.interactions.endpoint import Endpoint, probe_regularly
+from components.simulator.interactions.service import Interactions
 from components.simulator.ratelimits import RateLimits
 from components.simulator.record import Record
 from components.simulator.rest.server import Rest
@@ -64,6 +66,8 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[S
     world.sink = fanout.publish
     gateway = Gateway(world, fanout, f"ws{url.removeprefix('http')}/gateway")
     limits, faults = RateLimits(settings, clock), Faults()
+    endpoint = Endpoint(record, settings.ack_s)
+    interactions = Interactions(world, endpoint)
     application = new_application(
         world,
         Snowflake(settings.application_id),
@@ -75,17 +79,25 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[S
     for i in range(settings.guilds):
         create(world, GuildPlan(name=f"guild-{i}"))
     app = web.Application(client_max_size=BODY_MAX)
-    Control(Actions(world, gateway, limits, faults), record).register(app.router)
+    Control(Actions(world, gateway, limits, faults, interactions), record).register(app.router)
     app.router.add_get("/gateway", gateway.handle)
     app.router.add_get("/gateway/", gateway.handle)
-    Rest(world, gateway, Interactions(), limits, faults, specification, url).register(app.router)
+    Rest(world, gateway, interactions, limits, faults, specification, url).register(app.router)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
+    probes: list[asyncio.Task[None]] = []
+    if settings.probe_interval_s > 0:
+        probing = probe_regularly(endpoint, world.applications, settings.probe_interval_s)
+        probes.append(asyncio.create_task(probing))
     try:
         await web.SockSite(runner, listener).start()
         log.info("simulator ready: %s gateway %s", url, gateway.url)
         yield Simulator(world, gateway, url)
     finally:
+        for task in probes:
+            task.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+        await interactions.close()
         gateway.close()
         await runner.cleanup()
 

@@ -175,6 +175,43 @@ class SimulatorControl:
         body = _ref(channel_id, message_id, actor_id) | {"emoji": emoji}
         await self._post("/reactions/remove", body)
 
+    async def command(
+        self,
+        channel_id: int,
+        user_id: int,
+        name: str,
+        options: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> int:
+        """Run a command. Fields: those of `requests.RunCommand`. Returns the interaction's id."""
+        body = {"channel_id": channel_id, "user_id": user_id, "name": name, **fields}
+        body["options"] = options or {}
+        return int((await self._post("/interactions/command", body))["id"])
+
+    async def press(
+        self, channel_id: int, message_id: int, user_id: int, custom_id: str, **fields: Any
+    ) -> int:
+        """Press a button or choose `values`. Returns the interaction's id."""
+        body = {"channel_id": channel_id, "message_id": message_id, "user_id": user_id, **fields}
+        body["custom_id"] = custom_id
+        return int((await self._post("/interactions/component", body))["id"])
+
+    async def submit(self, interaction_id: int, values: dict[str, str]) -> int:
+        """Submit the modal that answered an interaction. Returns the new interaction's id."""
+        body = {"interaction_id": interaction_id, "values": values}
+        return int((await self._post("/interactions/modal", body))["id"])
+
+    async def interaction(self, interaction_id: int, wait_s: float = 0.0) -> dict[str, Any]:
+        """How an interaction stands, waiting up to `wait_s` for its first answer.
+
+        `answer` is the callback type, `failure` why there is none, `messages` what it led to.
+        """
+        return await self._get(f"/interactions/{interaction_id}?wait={wait_s}")
+
+    async def probe(self, application_id: int) -> bool:
+        """Probe the interactions endpoint with good and bad signatures."""
+        return bool((await self._post(f"/applications/{application_id}/probe", {}))["passed"])
+
     async def add_fault(self, **fields: Any) -> int:
         """A REST fault. Fields: those of `faults.RestFault`. Returns its id."""
         return int((await self._post("/faults", fields))["id"])

@@ -24,6 +24,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     components: list[dict[str, Any]] = []
     attachments: list[dict[str, Any]] = []
     sticker_items: list[dict[str, Any]] = []
+    type: int = 0
     flags: int = 0
     tts: bool = False
     nonce: str | int | None = None

@@ -6,7 +6,7 @@ docs: resources/guild#modify-guild-member, resources/guild#create-guild-ban
 from typing import Any
 
 from components.simulator import errors, permissions
-from components.simulator.actions import audit, messages
+from components.simulator.actions import audit, deletions
 from components.simulator.clock import Snowflake, iso, parse_iso
 from components.simulator.world import render
 from components.simulator.world.entities import Ban, Guild, Member, User
@@ -86,7 +86,7 @@ def _ban(
     if target is not None:
         leave(world, guild, user_id)
     if delete_seconds:
-        messages.delete_recent(world, guild, user_id, delete_seconds)
+        deletions.delete_recent(world, guild, user_id, delete_seconds)
     audit.log(world, guild, audit.Action.MEMBER_BAN_ADD, me.user.id, user_id, reason)
 
 

@@ -1,4 +1,4 @@
-"""Creating, editing and deleting messages.
+"""Creating and editing messages.
 
 docs: resources/message
 """
@@ -6,30 +6,15 @@ docs: resources/message
 from typing import Any
 
 from components.simulator import errors, permissions
-from components.simulator.actions import audit, mentions
+from components.simulator.actions import mentions, references
 from components.simulator.actions.drafts import Draft, check_draft
-from components.simulator.clock import Snowflake, created_ms
+from components.simulator.clock import Snowflake
 from components.simulator.world import render
 from components.simulator.world.entities import THREAD_TYPES, Channel, Guild, Message
 from components.simulator.world.store import Event, World
 
-BULK_MIN, BULK_MAX = 2, 100
-BULK_MAX_AGE_MS = 14 * 24 * 3600 * 1000
-FORWARD = 1
-_REPLY_TYPE = 19
-_SNAPSHOT_FIELDS = (
-    "content",
-    "embeds",
-    "attachments",
-    "timestamp",
-    "edited_timestamp",
-    "flags",
-    "type",
-    "mentions",
-    "mention_roles",
-    "components",
-    "sticker_items",
-)
+HAS_SNAPSHOT = 1 << 14
+REPLY = 19  # docs: resources/message#message-object-message-types
 
 
 def create(
@@ -38,7 +23,6 @@ def create(
     actor: Snowflake,
     draft: Draft,
     *,
-    kind: int | None = None,
     at_ms: float | None = None,
 ) -> Message:
     """Post a message. A repeated nonce with `enforce_nonce` returns the first message.
@@ -47,21 +31,34 @@ def create(
 
     docs: resources/message#create-message
     """
-    guild, may = _require_may_send(world, channel, actor)
+    _, may = _require_may_send(world, channel, actor)
     repeated = _by_nonce(world, channel, actor, draft)
     if repeated is not None:
         return repeated
-    reference, original, snapshots = _resolve_reference(world, channel, actor, draft)
-    if not snapshots:
+    message = compose(world, channel, actor, draft, may, at_ms)
+    _unarchive(world, channel)
+    store(world, channel, message)
+    if draft.nonce is not None and draft.enforce_nonce:
+        deadline = world.clock.monotonic() + world.settings.nonce_window_s
+        world.nonces[channel.id, actor, str(draft.nonce)] = (message, deadline)
+    return message
+
+
+def compose(
+    world: World,
+    channel: Channel,
+    actor: Snowflake,
+    draft: Draft,
+    may: int,
+    at_ms: float | None = None,
+    *,
+    allow_empty: bool = False,
+) -> Message:
+    """A message as drafted, by someone who may `may` here, not yet posted."""
+    reference, original, snapshots = references.resolve(world, channel, actor, draft)
+    if not snapshots and not allow_empty:
         check_draft(draft)
-    found = mentions.find(
-        guild,
-        world.users,
-        draft.content,
-        may,
-        draft.allowed_mentions,
-        None if original is None else original.author_id,
-    )
+    kind = draft.type if original is None else REPLY
     message = Message(
         id=world.ids.next() if at_ms is None else world.ids.at(at_ms),
         channel_id=channel.id,
@@ -69,16 +66,13 @@ def create(
         author_id=actor,
         content=draft.content,
         timestamp_ms=world.clock.now_ms() if at_ms is None else at_ms,
-        type=kind if kind is not None else (_REPLY_TYPE if original is not None else 0),
-        flags=draft.flags | (1 << 14 if snapshots else 0),  # HAS_SNAPSHOT
+        type=kind,
+        flags=draft.flags | (HAS_SNAPSHOT if snapshots else 0),
         tts=draft.tts,
         attachments=_attachments(world, channel, draft.attachments),
         embeds=[{"type": "rich", **embed} for embed in draft.embeds],
-        components=draft.components,
+        components=numbered(draft.components),
         sticker_items=draft.sticker_items,
-        mentions=found.users,
-        mention_roles=found.roles,
-        mention_everyone=found.everyone,
         nonce=draft.nonce,
         reference=reference,
         snapshots=snapshots,
@@ -86,12 +80,54 @@ def create(
         webhook_id=draft.webhook_id,
         interaction_metadata=draft.interaction_metadata,
     )
-    _unarchive(world, channel)
-    store(world, channel, message)
-    if draft.nonce is not None and draft.enforce_nonce:
-        deadline = world.clock.monotonic() + world.settings.nonce_window_s
-        world.nonces[channel.id, actor, str(draft.nonce)] = (message, deadline)
+    replied_to = None if original is None else original.author_id
+    _mention(world, channel, message, may, draft.allowed_mentions, replied_to)
     return message
+
+
+def edit(
+    world: World, channel: Channel, message: Message, actor: Snowflake, changes: dict[str, Any]
+) -> Message:
+    """Edit one's own message. Others' may not be edited (50005).
+
+    docs: resources/message#edit-message
+    """
+    may = permissions.ALL
+    if channel.guild_id is not None:
+        guild = world.guilds[channel.guild_id]
+        member = permissions.require_channel(guild, channel, actor, 0, world.clock.now_ms())
+        may = permissions.channel_permissions(guild, channel, member)
+    if message.author_id != actor:
+        raise errors.DiscordError(403, 50005, "Cannot edit a message authored by another user")
+    apply_edit(world, channel, message, changes, may)
+    message.edited_ms = world.clock.now_ms()
+    tell(world, "MESSAGE_UPDATE", channel, message)
+    return message
+
+
+def apply_edit(
+    world: World, channel: Channel, message: Message, changes: dict[str, Any], may: int
+) -> None:
+    """Change what `changes` names; the result must be a message that could be posted."""
+    merged = Draft(
+        content=message.content if "content" not in changes else changes["content"] or "",
+        embeds=message.embeds if "embeds" not in changes else changes["embeds"] or [],
+        components=(
+            message.components if "components" not in changes else changes["components"] or []
+        ),
+        attachments=message.attachments,
+        flags=message.flags if changes.get("flags") is None else int(changes["flags"]),
+        sticker_items=message.sticker_items,
+    )
+    check_draft(merged)
+    message.content = merged.content
+    message.embeds = [{"type": "rich", **embed} for embed in merged.embeds]
+    message.components = numbered(merged.components)
+    message.flags = merged.flags
+    if "attachments" in changes:
+        kept = {str(a["id"]) for a in changes["attachments"] or [] if "id" in a}
+        message.attachments = [a for a in message.attachments if a["id"] in kept]
+    _mention(world, channel, message, may, changes.get("allowed_mentions"), None)
 
 
 def store(world: World, channel: Channel, message: Message) -> None:
@@ -143,164 +179,39 @@ def tell(world: World, name: str, channel: Channel, message: Message) -> None:
     )
 
 
-def edit(
-    world: World, channel: Channel, message: Message, actor: Snowflake, changes: dict[str, Any]
-) -> Message:
-    """Edit one's own message. Others' may not be edited (50005).
+def numbered(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Components with the ids that Discord gives those without one, in order from 1.
 
-    docs: resources/message#edit-message
+    docs: components/reference#anatomy-of-a-component
     """
-    guild = None
-    may = permissions.ALL
-    if channel.guild_id is not None:
-        guild = world.guilds[channel.guild_id]
-        member = permissions.require_channel(guild, channel, actor, 0, world.clock.now_ms())
-        may = permissions.channel_permissions(guild, channel, member)
-    if message.author_id != actor:
-        raise errors.DiscordError(403, 50005, "Cannot edit a message authored by another user")
-    merged = Draft(
-        content=message.content if "content" not in changes else changes["content"] or "",
-        embeds=message.embeds if "embeds" not in changes else changes["embeds"] or [],
-        components=(
-            message.components if "components" not in changes else changes["components"] or []
-        ),
-        attachments=message.attachments,
-        flags=message.flags if changes.get("flags") is None else int(changes["flags"]),
-        sticker_items=message.sticker_items,
-        allowed_mentions=changes.get("allowed_mentions"),
-    )
-    check_draft(merged)
-    message.content = merged.content
-    message.embeds = [{"type": "rich", **embed} for embed in merged.embeds]
-    message.components = merged.components
-    message.flags = merged.flags
-    if "attachments" in changes:
-        kept = {str(a["id"]) for a in changes["attachments"] or []}
-        message.attachments = [a for a in message.attachments if a["id"] in kept]
-    found = mentions.find(guild, world.users, message.content, may, merged.allowed_mentions, None)
+    taken = 0
+
+    def number(component: dict[str, Any]) -> dict[str, Any]:
+        nonlocal taken
+        taken += 1
+        given = dict(component)
+        given["id"] = given.get("id") or taken
+        if isinstance(given.get("components"), list):
+            given["components"] = [number(child) for child in given["components"]]
+        if isinstance(given.get("accessory"), dict):
+            given["accessory"] = number(given["accessory"])
+        return given
+
+    return [number(component) for component in components]
+
+
+def _mention(
+    world: World,
+    channel: Channel,
+    message: Message,
+    may: int,
+    allowed: dict[str, Any] | None,
+    replied_to: Snowflake | None,
+) -> None:
+    guild = None if channel.guild_id is None else world.guilds[channel.guild_id]
+    found = mentions.find(guild, world.users, message.content, may, allowed, replied_to)
     message.mentions, message.mention_roles = found.users, found.roles
     message.mention_everyone = found.everyone
-    message.edited_ms = world.clock.now_ms()
-    tell(world, "MESSAGE_UPDATE", channel, message)
-    return message
-
-
-def delete(world: World, channel: Channel, message: Message, actor: Snowflake) -> None:
-    """Delete a message: one's own, or with MANAGE_MESSAGES another's.
-
-    docs: resources/message#delete-message
-    """
-    if channel.guild_id is None:
-        if message.author_id != actor:
-            raise errors.DiscordError(403, 50003, "Cannot execute action on a DM channel")
-        _remove(world, None, channel, message, actor)
-        return
-    guild = world.guilds[channel.guild_id]
-    own = message.author_id == actor
-    bits = 0 if own else permissions.MANAGE_MESSAGES
-    permissions.require_channel(guild, channel, actor, bits, world.clock.now_ms())
-    _remove(world, guild, channel, message, actor)
-    audit.log_message_delete(world, guild, channel, actor, message)
-
-
-def bulk_delete(
-    world: World, channel: Channel, ids: list[Snowflake], actor: Snowflake, reason: str | None
-) -> list[Snowflake]:
-    """Delete 2 to 100 messages, none older than 14 days; unknown ids count and are skipped.
-
-    docs: resources/message#bulk-delete-messages
-    """
-    if channel.guild_id is None:
-        raise errors.DiscordError(403, 50003, "Cannot execute action on a DM channel")
-    guild = world.guilds[channel.guild_id]
-    now = world.clock.now_ms()
-    permissions.require_channel(guild, channel, actor, permissions.MANAGE_MESSAGES, now)
-    if not BULK_MIN <= len(ids) <= BULK_MAX:
-        raise errors.bad_request(
-            50016,
-            "Provided too few or too many messages to delete. "
-            "Must provide at least 2 and fewer than 100 messages to delete",
-        )
-    if len(set(ids)) != len(ids):
-        raise errors.bad_request(50034, "You can only bulk delete messages that are unique")
-    if any(created_ms(i) < now - BULK_MAX_AGE_MS for i in ids):
-        raise errors.bad_request(
-            50034, "You can only bulk delete messages that are under 14 days old"
-        )
-    gone = [i for i in ids if channel.messages.pop(i, None) is not None]
-    if gone:
-        _tell_bulk(world, guild, channel, gone, actor)
-        audit.log(
-            world,
-            guild,
-            audit.Action.MESSAGE_BULK_DELETE,
-            actor,
-            channel.id,
-            reason,
-            options={"count": str(len(gone))},
-        )
-    return gone
-
-
-def delete_recent(world: World, guild: Guild, author: Snowflake, seconds: int) -> int:
-    """Remove an author's messages of the last `seconds`, as a ban does. Returns how many.
-
-    docs: resources/guild#create-guild-ban
-    """
-    oldest = world.clock.now_ms() - seconds * 1000
-    total = 0
-    for channel in guild.channels.values():
-        gone: list[Snowflake] = []
-        for message in reversed(channel.messages.values()):
-            if message.timestamp_ms < oldest:
-                break
-            if message.author_id == author:
-                gone.append(message.id)
-        for message_id in gone:
-            del channel.messages[message_id]
-        if gone:
-            _tell_bulk(world, guild, channel, gone, None)
-            total += len(gone)
-    return total
-
-
-def _tell_bulk(
-    world: World, guild: Guild, channel: Channel, ids: list[Snowflake], actor: Snowflake | None
-) -> None:
-    data = {
-        "ids": [str(i) for i in ids],
-        "channel_id": str(channel.id),
-        "guild_id": str(guild.id),
-    }
-    by = None if actor is None else str(actor)
-    for message_id in ids:
-        world.record.add(
-            "message_delete",
-            {
-                "id": str(message_id),
-                "channel_id": str(channel.id),
-                "guild_id": str(guild.id),
-                "by": by,
-                "bulk": True,
-            },
-        )
-    world.emit(Event(name="MESSAGE_DELETE_BULK", guild=guild, channel=channel, data=data))
-
-
-def _remove(
-    world: World, guild: Guild | None, channel: Channel, message: Message, actor: Snowflake
-) -> None:
-    del channel.messages[message.id]
-    data = {"id": str(message.id), "channel_id": str(channel.id)}
-    if guild is not None:
-        data["guild_id"] = str(guild.id)
-    world.record.add(
-        "message_delete",
-        {**data, "guild_id": data.get("guild_id"), "by": str(actor), "bulk": False},
-    )
-    world.emit(
-        Event(name="MESSAGE_DELETE", guild=guild, channel=channel, data=data, subject=message.id)
-    )
 
 
 def _require_may_send(world: World, channel: Channel, actor: Snowflake) -> tuple[Guild | None, int]:
@@ -340,46 +251,6 @@ def _by_nonce(world: World, channel: Channel, actor: Snowflake, draft: Draft) ->
         del world.nonces[key]
     found = world.nonces.get((channel.id, actor, str(draft.nonce)))
     return None if found is None else found[0]
-
-
-def _resolve_reference(
-    world: World, channel: Channel, actor: Snowflake, draft: Draft
-) -> tuple[dict[str, Any] | None, Message | None, list[dict[str, Any]]]:
-    """The stored reference, the message replied to (if a reply), snapshots (if a forward).
-
-    docs: resources/message#message-reference-types
-    """
-    asked = draft.reference
-    if asked is None:
-        return None, None, []
-    source = world.channels.get(Snowflake(int(asked.get("channel_id") or channel.id)))
-    message = None
-    if source is not None:
-        message = source.messages.get(Snowflake(int(asked["message_id"])))
-    forward = asked.get("type") == FORWARD
-    if source is None or message is None or (not forward and source is not channel):
-        if not forward and asked.get("fail_if_not_exists") is False:
-            return None, None, []
-        raise errors.invalid_form(
-            {"message_reference": ("REPLIES_UNKNOWN_MESSAGE", "Unknown message")}
-        )
-    if source.guild_id is not None:
-        guild = world.guilds[source.guild_id]
-        permissions.require_channel(
-            guild, source, actor, permissions.READ_MESSAGE_HISTORY, world.clock.now_ms()
-        )
-    reference: dict[str, Any] = {
-        "type": FORWARD if forward else 0,
-        "channel_id": str(source.id),
-        "message_id": str(message.id),
-    }
-    if source.guild_id is not None:
-        reference["guild_id"] = str(source.guild_id)
-    if not forward:
-        return reference, message, []
-    shown = world.render_message(message)
-    snapshot = {key: shown[key] for key in _SNAPSHOT_FIELDS if key in shown}
-    return reference, None, [{"message": snapshot}]
 
 
 def _attachments(

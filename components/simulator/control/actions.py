@@ -5,29 +5,55 @@ from typing import Any
 
 import msgspec
 
-from components.simulator.actions import channels, guilds, members, messages, reactions, roles
+from components.simulator import errors
+from components.simulator.actions import (
+    channels,
+    deletions,
+    guilds,
+    members,
+    messages,
+    reactions,
+    roles,
+)
 from components.simulator.actions.drafts import Draft
+from components.simulator.actions.references import FORWARD
 from components.simulator.clock import Snowflake, iso, parse_iso
 from components.simulator.control import requests as rq
 from components.simulator.control.gateway_faults import inject
+from components.simulator.control.people import People
 from components.simulator.control.state import guild_summary
 from components.simulator.faults import Faults, RestFault
 from components.simulator.gateway.server import Gateway
+from components.simulator.interactions.service import Interactions
 from components.simulator.ratelimits import RateLimits
 from components.simulator.rest.applications import verify_key
 from components.simulator.world import render
 from components.simulator.world.entities import Application, Channel, Guild, Role, User
 from components.simulator.world.store import World, signing_seed
 
+_UNVERIFIED = (
+    "APPLICATION_INTERACTIONS_ENDPOINT_URL_INVALID",
+    "The specified interactions endpoint URL could not be verified.",
+)
+
 Post = tuple[str, type[Any] | None, Callable[..., Any]]
 
 
 class Actions:
-    def __init__(self, world: World, gateway: Gateway, limits: RateLimits, faults: Faults) -> None:
+    def __init__(
+        self,
+        world: World,
+        gateway: Gateway,
+        limits: RateLimits,
+        faults: Faults,
+        interactions: Interactions,
+    ) -> None:
         self.world = world
         self.gateway = gateway
         self.limits = limits
         self.faults = faults
+        self.people = People(world, interactions)
+        self._endpoint = interactions.endpoint
 
     def posts(self) -> list[Post]:
         """(path, body, action) of every POST."""
@@ -53,6 +79,10 @@ class Actions:
             ("/messages/delete", rq.MessageRef, self.delete_message),
             ("/reactions", rq.React, self.react),
             ("/reactions/remove", rq.React, self.unreact),
+            ("/interactions/command", rq.RunCommand, self.people.run_command),
+            ("/interactions/component", rq.PressButton, self.people.press),
+            ("/interactions/modal", rq.SubmitModal, self.people.submit),
+            (f"{application}/probe", None, self.probe),
             ("/faults", RestFault, self.add_fault),
             ("/gateway-faults", rq.GatewayFault, self.gateway_fault),
             ("/limits", rq.SetLimits, self.set_limits),
@@ -91,9 +121,10 @@ class Actions:
         application.interactions_endpoint_url = asked.interactions_endpoint_url
         return _application(application)
 
-    def update_application(
+    async def update_application(
         self, asked: rq.UpdateApplication, application_id: int
     ) -> dict[str, Any]:
+        """Change what is given. An endpoint that fails its probe is not taken (50035)."""
         application = self.world.applications[Snowflake(application_id)]
         if asked.token is not None:
             self.world.set_token(application, asked.token)
@@ -102,7 +133,15 @@ class Actions:
             application.privileged_intents = asked.privileged_intents
         if asked.interactions_endpoint_url is not msgspec.UNSET:
             application.interactions_endpoint_url = asked.interactions_endpoint_url
+            given = asked.interactions_endpoint_url is not None
+            if given and not await self._endpoint.probe(application):
+                raise errors.invalid_form({"interactions_endpoint_url": _UNVERIFIED})
         return _application(application)
+
+    async def probe(self, application_id: int) -> dict[str, Any]:
+        """Probe an application's endpoint now, as Discord does at times."""
+        application = self.world.applications[Snowflake(application_id)]
+        return {"passed": await self._endpoint.probe(application), **_application(application)}
 
     def create_guilds(self, asked: rq.CreateGuilds) -> dict[str, Any]:
         made: list[Guild] = []
@@ -217,7 +256,7 @@ class Actions:
         if asked.forward is not None:
             forward = asked.forward
             reference = {
-                "type": messages.FORWARD,
+                "type": FORWARD,
                 "channel_id": forward.channel_id,
                 "message_id": forward.message_id,
             }
@@ -260,7 +299,7 @@ class Actions:
 
     def delete_message(self, asked: rq.MessageRef) -> dict[str, Any]:
         channel, message = self._message(asked)
-        messages.delete(self.world, channel, message, asked.actor_id)
+        deletions.delete(self.world, channel, message, asked.actor_id)
         return {"id": str(message.id)}
 
     def react(self, asked: rq.React) -> dict[str, Any]:

@@ -13,7 +13,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all control requests."""
 
 
-class CreateApplication(Request):
+class CreateApplication(Request, frozen=True, kw_only=True):
     token: str
     name: str = "bot"
     id: Snowflake | None = None
@@ -21,26 +21,26 @@ class CreateApplication(Request):
     interactions_endpoint_url: str | None = None
 
 
-class UpdateApplication(Request):
+class UpdateApplication(Request, frozen=True, kw_only=True):
     token: str | None = None
     privileged_intents: int | None = None
     interactions_endpoint_url: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class NewRole(Request):
+class NewRole(Request, frozen=True, kw_only=True):
     name: str
     permissions: int = 0
     position: int | None = None
     mentionable: bool = False
 
 
-class NewOverwrite(Request):
+class NewOverwrite(Request, frozen=True, kw_only=True):
     role: str
     allow: int = 0
     deny: int = 0
 
 
-class NewChannel(Request):
+class NewChannel(Request, frozen=True, kw_only=True):
     name: str
     type: int = 0
     topic: str | None = None
@@ -48,7 +48,7 @@ class NewChannel(Request):
     overwrites: list[NewOverwrite] = []
 
 
-class NewMember(Request):
+class NewMember(Request, frozen=True, kw_only=True):
     """A member to be: an account that exists (`id`) or a new one, with its ages (ISO 8601)."""
 
     username: str = "member"
@@ -59,7 +59,7 @@ class NewMember(Request):
     bot: bool = False
 
 
-class CreateGuilds(Request):
+class CreateGuilds(Request, frozen=True, kw_only=True):
     """`count` guilds alike. `name` may hold `{n}`. `applications` are those whose bots join."""
 
     count: int = 1
@@ -73,7 +73,7 @@ class CreateGuilds(Request):
     applications: list[Snowflake] | None = None
 
 
-class PostMessage(Request):
+class PostMessage(Request, frozen=True, kw_only=True):
     """A message by `author_id`. `created_at` dates it back. Stickers are names."""
 
     channel_id: Snowflake
@@ -90,31 +90,31 @@ class PostMessage(Request):
     nonce: str | None = None
 
 
-class ForwardOf(Request):
+class ForwardOf(Request, frozen=True, kw_only=True):
     channel_id: Snowflake
     message_id: Snowflake
 
 
-class PostMessages(Request):
+class PostMessages(Request, frozen=True, kw_only=True):
     messages: list[PostMessage]
 
 
-class MessageRef(Request):
+class MessageRef(Request, frozen=True, kw_only=True):
     channel_id: Snowflake
     message_id: Snowflake
     actor_id: Snowflake
 
 
-class EditMessage(MessageRef):
+class EditMessage(MessageRef, frozen=True, kw_only=True):
     content: str | None = None
     embeds: list[dict[str, Any]] | None = None
 
 
-class React(MessageRef):
+class React(MessageRef, frozen=True, kw_only=True):
     emoji: str
 
 
-class MemberAction(Request):
+class MemberAction(Request, frozen=True, kw_only=True):
     """Something `actor_id` (the owner, unless given) does to a member."""
 
     user_id: Snowflake
@@ -126,7 +126,7 @@ class MemberAction(Request):
     communication_disabled_until: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class GatewayFault(Request):
+class GatewayFault(Request, frozen=True, kw_only=True):
     """`kind` happens to the connections of a session, a shard (`[id, count]`) or to all.
 
     `reconnect`: op 7. `invalid_session`: op 9 with `resumable`; not resumable ends the session.
@@ -153,7 +153,7 @@ class GatewayFault(Request):
     latency_ms: float = 0.0
 
 
-class SetLimits(Request):
+class SetLimits(Request, frozen=True, kw_only=True):
     """`enabled` switches all limits; `buckets` sets single ones to [requests, seconds]."""
 
     enabled: bool | None = None
@@ -161,11 +161,11 @@ class SetLimits(Request):
     forgive: bool = False
 
 
-class Outage(Request):
+class Outage(Request, frozen=True, kw_only=True):
     unavailable: bool
 
 
-class RunCommand(Request):
+class RunCommand(Request, frozen=True, kw_only=True):
     """`name` is the full path (`case view`); `options` are given by name.
 
     `type` 1 is a slash command, 2 one on a user, 3 one on a message (`target_id`).
@@ -181,7 +181,7 @@ class RunCommand(Request):
     locale: str = "en-US"
 
 
-class PressButton(Request):
+class PressButton(Request, frozen=True, kw_only=True):
     """A press, or with `values` a choice in a select, on a component of a message."""
 
     channel_id: Snowflake
@@ -192,7 +192,7 @@ class PressButton(Request):
     locale: str = "en-US"
 
 
-class SubmitModal(Request):
+class SubmitModal(Request, frozen=True, kw_only=True):
     """The modal that answered `interaction_id`, filled in with `values` by custom id."""
 
     interaction_id: Snowflake

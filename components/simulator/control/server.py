@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from components.simulator.clock import Snowflake
 from components.simulator.control.actions import Actions
 from components.simulator.control.state import guild_state, message_state
 from components.simulator.errors import DiscordError
 from components.simulator.record import Record
 
 RECORD_PAGE_MAX = 10_000
+WAIT_MAX_S = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Control:
         router.add_get("/control/guilds", self._guilds)
         router.add_get("/control/guilds/{guild_id}", self._guild)
         router.add_get("/control/channels/{channel_id}/messages", self._messages)
+        router.add_get("/control/interactions/{interaction_id}", self._interaction)
         router.add_get("/control/faults", self._faults)
         router.add_delete("/control/faults", self._clear_faults)
         router.add_delete("/control/faults/{fault_id}", self._remove_fault)
@@ -58,15 +61,26 @@ class Control:
         return _json({"guilds": self._actions.guilds()})
 
     async def _guild(self, request: web.Request) -> web.StreamResponse:
-        guild = self._actions.world.guilds.get(_number(request, "guild_id"))  # type: ignore[call-overload]
-        return _json(guild_state(self._actions.world, guild) if guild else None)
+        world = self._actions.world
+        guild = world.guilds.get(Snowflake(_number(request, "guild_id")))
+        if guild is None:
+            return _json({"error": "no such guild"}, 404)
+        return _json(guild_state(world, guild))
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         world = self._actions.world
-        channel = world.channels.get(_number(request, "channel_id"))  # type: ignore[call-overload]
+        channel = world.channels.get(Snowflake(_number(request, "channel_id")))
         if channel is None:
             return _json({"error": "no such channel"}, 404)
         return _json({"messages": [message_state(world, m) for m in channel.messages.values()]})
+
+    async def _interaction(self, request: web.Request) -> web.StreamResponse:
+        wait_s = float(request.query.get("wait", "0"))
+        try:
+            number = _number(request, "interaction_id")
+            return _json(await self._actions.people.outcome(number, min(wait_s, WAIT_MAX_S)))
+        except DiscordError as error:
+            return _json(error.body(), error.status)
 
     async def _faults(self, request: web.Request) -> web.StreamResponse:
         return _json({"faults": self._actions.faults.active()})

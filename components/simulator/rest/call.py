@@ -12,7 +12,7 @@ from components.simulator.world.store import World
 
 if TYPE_CHECKING:
     from components.simulator.gateway.server import Gateway
-    from components.simulator.interactions import Interactions
+    from components.simulator.interactions.service import Interactions
 
 REASON_MAX = 512
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from components.simulator import errors, permissions
-from components.simulator.actions import messages
+from components.simulator.actions import deletions, messages
 from components.simulator.actions.drafts import Draft
 from components.simulator.clock import Snowflake
 from components.simulator.gateway.fanout import BLANKED
@@ -111,7 +111,7 @@ def edit(call: Call) -> Reply:
 def delete(call: Call) -> Reply:
     channel = readable(call)
     message = call.world.message(channel, call.id("message_id"))
-    messages.delete(call.world, channel, message, call.me)
+    deletions.delete(call.world, channel, message, call.me)
     return Reply()
 
 
@@ -121,7 +121,7 @@ def bulk_delete(call: Call) -> Reply:
     if not isinstance(given, list):
         raise errors.required("messages")
     ids: list[Snowflake] = [snowflake(i, "messages") for i in given]
-    messages.bulk_delete(call.world, channel, ids, call.me, call.reason)
+    deletions.bulk_delete(call.world, channel, ids, call.me, call.reason)
     return Reply()
 
 

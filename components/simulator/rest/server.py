@@ -25,7 +25,7 @@ from components.simulator.world.store import World
 
 if TYPE_CHECKING:
     from components.simulator.gateway.server import Gateway
-    from components.simulator.interactions import Interactions
+    from components.simulator.interactions.service import Interactions
 
 BASE = "/api/v10"
 # A 429 without Via is taken for a Cloudflare ban by discord.py (its http.py).
@@ -197,7 +197,7 @@ class Rest:
                 request.transport.abort()
             return web.Response(status=500)
         if fault.status == 429:
-            extra = {"X-RateLimit-Scope": fault.scope}
+            extra: dict[str, str] = {"X-RateLimit-Scope": fault.scope}
             if fault.scope == "global":
                 extra["X-RateLimit-Global"] = "true"
             verdict = Verdict(

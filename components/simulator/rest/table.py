@@ -4,6 +4,7 @@ from components.simulator.rest import (
     applications,
     channels,
     guilds,
+    interactions,
     messages,
     threads,
 )
@@ -15,4 +16,5 @@ ROUTES: list[Route] = [
     *channels.ROUTES,
     *messages.ROUTES,
     *threads.ROUTES,
+    *interactions.ROUTES,
 ]

@@ -1,0 +1,1 @@
+"""Interactions: commands, components and modals, delivered over the gateway or signed over HTTP."""
