@@ -1,0 +1,188 @@
+"""Holds what should have happened against what did. Pure: evidence in, findings out.
+
+Every zero is a zero over a stated number of checked items. "Doubled" means a change that is
+visible twice, not a call that was made twice (design.md, "Effects").
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from components.simulator.record import Entry
+from components.traffic.evidence import Evidence, PublishedFact
+from contracts.facts import CaseOpened, CaseUpdated, MessageFlagged
+from contracts.ids import SessionId
+from contracts.inputs import EffectResult, dispatch_id, interaction_id
+from contracts.message import decode
+
+REMOVING = frozenset({"medium", "high"})
+"""Tiers whose response deletes the message itself; a honeypot's ban deletes with the ban."""
+
+
+class Violations(msgspec.Struct, kw_only=True):
+    """What must be empty: each entry names one thing that is wrong."""
+
+    inputs_lost: list[str] = []
+    inputs_doubled: list[str] = []
+    effects_lost: list[str] = []
+    effects_doubled: list[str] = []
+    facts_doubled: list[str] = []
+    facts_missing: list[str] = []
+    facts_out_of_order: list[str] = []
+
+    @property
+    def total(self) -> int:
+        """How many there are of all kinds."""
+        return sum(len(getattr(self, name)) for name in self.__struct_fields__)
+
+    def counts(self) -> dict[str, int]:
+        """Kind to number."""
+        return {name: len(getattr(self, name)) for name in self.__struct_fields__}
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """Over how many items the violations were looked for."""
+
+    inputs: int
+    effects: int
+    facts: int
+
+
+def check(evidence: Evidence) -> tuple[Checked, Violations]:
+    """All violations in the evidence, and what they were looked for in."""
+    found = Violations()
+    dispatches = _check_inputs(evidence, found)
+    effects = _check_effects(evidence, found)
+    _check_facts(evidence.facts, found)
+    return Checked(inputs=dispatches, effects=effects, facts=len(evidence.facts)), found
+
+
+def flagged(facts: Iterable[PublishedFact]) -> list[tuple[PublishedFact, MessageFlagged]]:
+    """The spam verdicts among the facts."""
+    return [
+        (fact, decode(fact.data, MessageFlagged))
+        for fact in facts
+        if fact.type == MessageFlagged.type
+    ]
+
+
+def succeeded(entry: Entry) -> bool:
+    """Whether a REST call changed something: answered 2xx, or cut off after it took effect."""
+    status = entry.data.get("status")
+    return bool(entry.data.get("took_effect")) or (status is not None and 200 <= status < 300)
+
+
+def rest_calls(record: Iterable[Entry], method: str, path_part: str) -> list[Entry]:
+    """REST calls of one method whose path holds the part."""
+    return [
+        entry
+        for entry in record
+        if entry.kind == "rest"
+        and entry.data["method"] == method
+        and path_part in entry.data["path"]
+    ]
+
+
+def _check_inputs(evidence: Evidence, found: Violations) -> int:
+    """Every dispatch of the guilds is on its log, once."""
+    guilds = set(evidence.guilds)
+    stored = Counter(item.message_id for item in evidence.inputs)
+    found.inputs_doubled += [f"{name} x{count}" for name, count in stored.items() if count > 1]
+    seen: set[tuple[str, int]] = set()
+    for entry in evidence.record:
+        if entry.kind != "dispatch" or entry.data["guild_id"] not in guilds:
+            continue
+        place = (entry.data["session"], entry.data["seq"])
+        if place in seen:
+            continue
+        seen.add(place)
+        name = dispatch_id(SessionId(place[0]), place[1])
+        if entry.data["event"] == "INTERACTION_CREATE":
+            name = interaction_id(entry.data["subject_id"])
+        if name not in stored:
+            found.inputs_lost.append(f"{entry.data['event']} {name} guild {entry.data['guild_id']}")
+    return len(seen)
+
+
+def _check_effects(evidence: Evidence, found: Violations) -> int:
+    """Every verdict's removal happened, every case is settled, nothing is visible twice."""
+    results = [item for item in evidence.inputs if isinstance(item.body, EffectResult)]
+    refused = {
+        (item.guild, item.body.sequence)
+        for item in results
+        if isinstance(item.body, EffectResult) and item.body.outcome in ("failed", "expired")
+    }
+    deleted = {
+        entry.data["path"].rsplit("/", 1)[1]
+        for entry in rest_calls(evidence.record, "DELETE", "/messages/")
+        if succeeded(entry) or entry.data.get("code") == 10008
+    }
+    for fact, verdict in flagged(evidence.facts):
+        if verdict.tier not in REMOVING or verdict.message in deleted:
+            continue
+        if (fact.guild, fact.input_sequence) not in refused:
+            found.effects_lost.append(f"delete {verdict.message} of guild {fact.guild}")
+    found.effects_lost += _unsettled_cases(evidence)
+    found.effects_doubled += _doubled(evidence)
+    return len(results)
+
+
+def _unsettled_cases(evidence: Evidence) -> list[str]:
+    pending: dict[tuple[str, int], str] = {}
+    for fact in evidence.facts:
+        if fact.type == CaseOpened.type:
+            opened = decode(fact.data, CaseOpened)
+            if opened.status == "pending":
+                pending[fact.guild, opened.number] = opened.action
+        elif fact.type == CaseUpdated.type:
+            updated = decode(fact.data, CaseUpdated)
+            if updated.status != "pending":
+                pending.pop((fact.guild, updated.number), None)
+    return [f"case {guild}#{number} ({action})" for (guild, number), action in pending.items()]
+
+
+def _doubled(evidence: Evidence) -> list[str]:
+    """Messages of one nonce, threads of one member, bans, kicks: each visible once."""
+    visible: Counter[str] = Counter()
+    for entry in evidence.record:
+        if entry.kind == "message_create" and entry.data.get("nonce"):
+            visible[f"message with nonce {entry.data['nonce']}"] += 1
+    for entry in rest_calls(evidence.record, "POST", "/threads"):
+        if succeeded(entry):
+            visible[f"thread at {entry.data['path']}"] += 1
+    for reason in _case_reasons(evidence.record):
+        visible[reason] += 1
+    return [f"{what} x{count}" for what, count in visible.items() if count > 1]
+
+
+def _case_reasons(record: Iterable[Entry]) -> Iterable[str]:
+    """Bans and kicks carry their case in the audit-log reason, so a repeated one shows."""
+    for entry in record:
+        if entry.kind != "rest" or not succeeded(entry):
+            continue
+        data: dict[str, Any] = entry.data
+        is_ban = data["method"] == "PUT" and "/bans/" in data["path"]
+        is_kick = data["method"] == "DELETE" and data["path"].count("/members/") == 1
+        if (is_ban or is_kick) and "/roles/" not in data["path"]:
+            yield f"{data['method']} {data['path']} ({data.get('reason')})"
+
+
+def _check_facts(facts: Iterable[PublishedFact], found: Violations) -> None:
+    """Per guild: each fact once, in the order of (input, index), without holes in an index."""
+    last: dict[str, tuple[int, int]] = {}
+    seen: set[str] = set()
+    for fact in sorted(facts, key=lambda fact: fact.stream_sequence):
+        if fact.id in seen:
+            found.facts_doubled.append(fact.id)
+            continue
+        seen.add(fact.id)
+        place = (fact.input_sequence, fact.index)
+        before = last.get(fact.guild, (0, -1))
+        if place < before:
+            found.facts_out_of_order.append(f"{fact.id} after {before}")
+        expected = before[1] + 1 if place[0] == before[0] else 0
+        if fact.index > expected:
+            found.facts_missing.append(f"{fact.guild}-{place[0]}-{expected}")
+        last[fact.guild] = max(place, before)

@@ -1,0 +1,100 @@
+"""Gathers what happened from those who cannot be wrong about it: the simulator's record of the
+socket and of REST, the guilds' logs in INPUTS, the facts in EVENTS.
+
+Reads only; raises the bus's and the simulator's errors as they are.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from components.bus import stream
+from components.bus.connection import Bus
+from components.simulator.client import SimulatorControl
+from components.simulator.record import Entry
+from contracts import headers, storage, subjects
+from contracts.ids import GuildId
+from contracts.ids import Sequence as StreamSequence
+from contracts.inputs import AnyInput
+from contracts.message import decode
+
+KINDS = ("message_create", "dispatch", "rest", "gateway", "interaction")
+
+
+class LoggedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An input as it lies on a guild's log."""
+
+    guild: GuildId
+    sequence: int
+    stored_ms: int
+    message_id: str
+    traceparent: str
+    body: AnyInput
+
+
+class PublishedFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact as it lies in EVENTS."""
+
+    guild: GuildId
+    stream_sequence: int
+    input_sequence: int
+    index: int
+    id: str
+    type: str
+    data: bytes
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is known about the guilds."""
+
+    guilds: tuple[GuildId, ...]
+    record: tuple[Entry, ...]
+    inputs: tuple[LoggedItem, ...]
+    facts: tuple[PublishedFact, ...]
+
+
+async def gather(
+    control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId], *, since: int = 0
+) -> Evidence:
+    """Read everything about the guilds; ``since`` is where to start in the simulator's record."""
+    inputs: list[LoggedItem] = []
+    facts: list[PublishedFact] = []
+    for guild in guilds:
+        for message in await _all(bus, storage.INPUTS, subjects.inputs(guild)):
+            inputs.append(
+                LoggedItem(
+                    guild=guild,
+                    sequence=message.sequence,
+                    stored_ms=message.stored_ms,
+                    message_id=message.headers.get(headers.MSG_ID, ""),
+                    traceparent=message.headers.get(headers.TRACEPARENT, ""),
+                    body=decode(message.data, AnyInput),  # type: ignore[arg-type]
+                )
+            )
+        for message in await _all(bus, storage.EVENTS, subjects.events(guild)):
+            facts.append(
+                PublishedFact(
+                    guild=guild,
+                    stream_sequence=message.sequence,
+                    input_sequence=int(message.headers[headers.INPUT_SEQUENCE]),
+                    index=int(message.headers[headers.INPUT_INDEX]),
+                    id=message.headers[headers.CE_ID],
+                    type=subjects.guild_and_event(message.subject)[1],
+                    data=message.data,
+                )
+            )
+    record = await control.record_all(KINDS, since)
+    return Evidence(
+        guilds=tuple(guilds), record=tuple(record), inputs=tuple(inputs), facts=tuple(facts)
+    )
+
+
+async def _all(bus: Bus, name: str, subject: str) -> list[stream.StoredMessage]:
+    found: list[stream.StoredMessage] = []
+    start = StreamSequence(1)
+    while True:
+        page = await stream.read_batch(bus, name, subject, start, timeout_s=30)
+        if not page:
+            return found
+        found += page
+        start = StreamSequence(page[-1].sequence + 1)
