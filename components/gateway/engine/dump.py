@@ -1,0 +1,27 @@
+"""A guild's state as bytes that can be compared: the same log always gives the same dump."""
+
+import sqlite3
+
+import msgspec
+
+from components.gateway.engine.schema import GUILD_TABLES
+from contracts.ids import GuildId
+
+
+def canonical_dump(database: sqlite3.Connection, guild: GuildId) -> bytes:
+    """Every row of the guild as a JSON line ``[table, column…]``, in the order of the primary
+    keys, which hold no two equal rows. Blobs (our own JSON) are written as text."""
+    lines = []
+    for table in sorted(GUILD_TABLES):
+        keys = [
+            name
+            for (name,) in database.execute(
+                "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,)
+            )
+        ]
+        # table and columns come from the schema, not from input
+        query = f"SELECT * FROM {table} WHERE guild_id = ? ORDER BY {', '.join(keys)}"  # noqa: S608
+        for row in database.execute(query, (guild,)):
+            values = [value.decode() if isinstance(value, bytes) else value for value in row]
+            lines.append(msgspec.json.encode([table, *values]))
+    return b"".join(line + b"\n" for line in lines)

@@ -1,0 +1,41 @@
+"""The row that says where a guild stands: checkpoint, mark of facts, and who the guild is."""
+
+import sqlite3
+
+import msgspec
+
+from contracts.ids import Epoch, GuildId, Sequence
+
+
+class GuildRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of ``guilds`` with the pod's word on parking; columns as in `schema`."""
+
+    guild: GuildId
+    generation: str
+    sequence: Sequence
+    time_ms: int
+    epoch: Epoch
+    engine_version: int
+    chain_breaks: int
+    cases: int
+    quarantined: int
+    facts_sequence: Sequence
+    facts_index: int
+    name: str
+    owner_id: str
+    bot_user_id: str
+    application_id: str
+    parked_at: Sequence | None
+    parked_reason: str
+
+
+def find_guild(database: sqlite3.Connection, guild: GuildId) -> GuildRow | None:
+    """The guild's row; None when the database holds nothing of it."""
+    row = database.execute(
+        "SELECT g.guild_id, g.generation, g.sequence, g.time_ms, g.epoch, g.engine_version,"
+        " g.chain_breaks, g.cases, g.quarantined, g.facts_sequence, g.facts_index, g.name,"
+        " g.owner_id, g.bot_user_id, g.application_id, p.sequence, coalesce(p.reason, '')"
+        " FROM guilds g LEFT JOIN parked p ON p.guild_id = g.guild_id WHERE g.guild_id = ?",
+        (guild,),
+    ).fetchone()
+    return None if row is None else GuildRow(*row)

@@ -1,0 +1,34 @@
+"""What a pod knows for itself: never part of a guild's state, its dump or its replay."""
+
+import sqlite3
+from typing import Final
+
+from contracts.ids import GuildId, Sequence
+
+POD_TABLES: Final[dict[str, str]] = {
+    "pod_meta": "key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key)",
+    "parked": """
+        guild_id TEXT NOT NULL, sequence INTEGER NOT NULL, reason TEXT NOT NULL,
+        PRIMARY KEY (guild_id)""",
+}
+
+
+def get_meta(database: sqlite3.Connection, key: str) -> str | None:
+    """A value that this pod kept, e.g. which data directory this is."""
+    row = database.execute("SELECT value FROM pod_meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def put_meta(database: sqlite3.Connection, key: str, value: str) -> None:
+    """Keep a value of the pod."""
+    database.execute("INSERT OR REPLACE INTO pod_meta VALUES (?, ?)", (key, value))
+
+
+def park(database: sqlite3.Connection, guild: GuildId, sequence: Sequence, reason: str) -> None:
+    """The guild waits at ``sequence`` until an operator skips it."""
+    database.execute("INSERT OR REPLACE INTO parked VALUES (?, ?, ?)", (guild, sequence, reason))
+
+
+def unpark(database: sqlite3.Connection, guild: GuildId) -> None:
+    """The guild goes on."""
+    database.execute("DELETE FROM parked WHERE guild_id = ?", (guild,))
