@@ -60,29 +60,10 @@ async def gather(
     inputs: list[LoggedItem] = []
     facts: list[PublishedFact] = []
     for guild in guilds:
-        for message in await _all(bus, storage.INPUTS, subjects.inputs(guild)):
-            inputs.append(
-                LoggedItem(
-                    guild=guild,
-                    sequence=message.sequence,
-                    stored_ms=message.stored_ms,
-                    message_id=message.headers.get(headers.MSG_ID, ""),
-                    traceparent=message.headers.get(headers.TRACEPARENT, ""),
-                    body=decode(message.data, AnyInput),  # type: ignore[arg-type]
-                )
-            )
-        for message in await _all(bus, storage.EVENTS, subjects.events(guild)):
-            facts.append(
-                PublishedFact(
-                    guild=guild,
-                    stream_sequence=message.sequence,
-                    input_sequence=int(message.headers[headers.INPUT_SEQUENCE]),
-                    index=int(message.headers[headers.INPUT_INDEX]),
-                    id=message.headers[headers.CE_ID],
-                    type=subjects.guild_and_event(message.subject)[1],
-                    data=message.data,
-                )
-            )
+        logged = await _all(bus, storage.INPUTS, subjects.inputs(guild))
+        inputs += [_item(guild, message) for message in logged]
+        published = await _all(bus, storage.EVENTS, subjects.events(guild))
+        facts += [_fact(guild, message) for message in published]
     record = await control.record_all(KINDS, since)
     return Evidence(
         guilds=tuple(guilds), record=tuple(record), inputs=tuple(inputs), facts=tuple(facts)
@@ -98,3 +79,27 @@ async def _all(bus: Bus, name: str, subject: str) -> list[stream.StoredMessage]:
             return found
         found += page
         start = StreamSequence(page[-1].sequence + 1)
+
+
+def _item(guild: GuildId, message: stream.StoredMessage) -> LoggedItem:
+    body: AnyInput = decode(message.data, AnyInput)  # type: ignore[arg-type]
+    return LoggedItem(
+        guild=guild,
+        sequence=message.sequence,
+        stored_ms=message.stored_ms,
+        message_id=message.headers.get(headers.MSG_ID, ""),
+        traceparent=message.headers.get(headers.TRACEPARENT, ""),
+        body=body,
+    )
+
+
+def _fact(guild: GuildId, message: stream.StoredMessage) -> PublishedFact:
+    return PublishedFact(
+        guild=guild,
+        stream_sequence=message.sequence,
+        input_sequence=int(message.headers[headers.INPUT_SEQUENCE]),
+        index=int(message.headers[headers.INPUT_INDEX]),
+        id=message.headers[headers.CE_ID],
+        type=subjects.guild_and_event(message.subject)[1],
+        data=message.data,
+    )
