@@ -16,8 +16,13 @@ from contracts.message import Message
 from contracts.settings import GuildSettings
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the requests; ``verb`` is the subject's tail."""
+class Request(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Base of the requests; ``verb`` is the subject's tail.
+
+    Defaults are not sent: an owner that does not know a newer field yet must not refuse it.
+    """
 
     verb: ClassVar[str]
     writes: ClassVar[bool] = False

@@ -1,0 +1,311 @@
+"""Every message on the bus: where it travels, who sends it, who receives it, with which headers.
+
+The schemas, the AsyncAPI document and the check of permissions are all made from `CHANNELS`; a
+type of `contracts` that is neither here nor part of something here fails a test.
+"""
+
+from typing import Final
+
+import msgspec
+
+from contracts import errors, facts, headers, inputs, interactions, operations, records, requests
+from contracts import storage as kept
+
+SHARD: Final = "shard"
+GATEWAY: Final = "gateway"
+CONFIG: Final = "config"
+EDGE: Final = "edge"
+OPERATOR: Final = "operator"
+
+REQUIRED: Final = True
+OPTIONAL: Final = False
+
+INPUT_HEADERS: Final = {headers.MSG_ID: REQUIRED, headers.TRACEPARENT: REQUIRED}
+LIVE_HEADERS: Final = {
+    **INPUT_HEADERS,
+    headers.SUBJECT: REQUIRED,
+    headers.SEQUENCE: REQUIRED,
+    headers.LAST_SEQUENCE: REQUIRED,
+    headers.TIME_STAMP: REQUIRED,
+}
+FACT_HEADERS: Final = {
+    headers.CE_ID: REQUIRED,
+    headers.CE_SOURCE: REQUIRED,
+    headers.CE_SPECVERSION: REQUIRED,
+    headers.CE_TYPE: REQUIRED,
+    headers.CE_TIME: REQUIRED,
+    headers.CE_DATACONTENTTYPE: REQUIRED,
+    headers.CE_SUBJECT: OPTIONAL,
+    headers.INPUT_SEQUENCE: REQUIRED,
+    headers.INPUT_INDEX: REQUIRED,
+    headers.EPOCH: REQUIRED,
+    headers.EXPECTED_LAST_SUBJECT_SEQUENCE: REQUIRED,
+    headers.EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: REQUIRED,
+    headers.TRACEPARENT: REQUIRED,
+}
+READ_HEADERS: Final = {
+    headers.TRACEPARENT: REQUIRED,
+    headers.MIN_APPLIED: OPTIONAL,
+    headers.DEADLINE_MS: OPTIONAL,
+}
+WRITE_HEADERS: Final = {**READ_HEADERS, headers.REQUEST_ID: REQUIRED}
+OWNER_REPLY_HEADERS: Final = {headers.EPOCH: REQUIRED, headers.APPLIED: REQUIRED}
+ERROR_HEADERS: Final = {
+    headers.SERVICE_ERROR: REQUIRED,
+    headers.SERVICE_ERROR_CODE: REQUIRED,
+    headers.EPOCH: OPTIONAL,
+    headers.APPLIED: OPTIONAL,
+}
+TRACED: Final = {headers.TRACEPARENT: OPTIONAL}
+RECORD_HEADERS: Final = {headers.EXPECTED_LAST_SUBJECT_SEQUENCE: OPTIONAL}
+LEASE_HEADERS: Final = {**RECORD_HEADERS, headers.TTL: OPTIONAL}
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """One type of message on a channel, by whom, with which headers (required or not)."""
+
+    type: type[msgspec.Struct]
+    senders: tuple[str, ...]
+    headers: dict[str, bool]
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """A subject, or a family of subjects: each ``{name}`` in the address is one token."""
+
+    name: str
+    address: str
+    purpose: str
+    sent: tuple[Sent, ...] = ()
+    senders: tuple[str, ...] = ()
+    """Who sends, where that is not said per message; empty when the server itself does."""
+    receivers: tuple[str, ...]
+    stream: str = ""
+    """Where the messages are kept. Receivers read this stream; without one they subscribe."""
+    reply: Sent | None = None
+    """The answer to a request; `errors.ErrorBody` instead when it is refused."""
+    takes_errors: bool = False
+
+    def all_senders(self) -> tuple[str, ...]:
+        """Every bus user that publishes here."""
+        named = {*self.senders, *(user for sent in self.sent for user in sent.senders)}
+        return tuple(sorted(named))
+
+
+def _inputs() -> tuple[Sent, ...]:
+    senders: dict[type[inputs.Input], tuple[str, ...]] = {
+        inputs.DiscordDispatch: (SHARD,),
+        inputs.InteractionReceived: (SHARD, EDGE),
+    }
+    own: tuple[type[inputs.Input], ...] = (
+        inputs.CommandReceived,
+        inputs.TimerFired,
+        inputs.EffectResult,
+        inputs.FactsPublished,
+        inputs.OwnerOpened,
+        inputs.SkipInput,
+        inputs.GuildSignal,
+    )
+    senders.update(dict.fromkeys(own, (GATEWAY,)))
+    return tuple(Sent(type=kind, senders=by, headers=INPUT_HEADERS) for kind, by in senders.items())
+
+
+def _logs() -> tuple[Channel, ...]:
+    sent = _inputs()
+    return (
+        Channel(
+            name="inputs",
+            address="modbot.in.{guild}",
+            purpose="The log of a guild: everything that changes its state, in one order. Config "
+            "reads only where a log begins and ends.",
+            sent=sent,
+            receivers=(GATEWAY, CONFIG, OPERATOR),
+            stream=kept.INPUTS,
+        ),
+        Channel(
+            name="live",
+            address="modbot.live.{guild}",
+            purpose="The log as the server republishes it at once; may miss messages, which the "
+            "previous sequence in the headers shows.",
+            sent=tuple(Sent(type=one.type, senders=(), headers=LIVE_HEADERS) for one in sent),
+            receivers=(GATEWAY, OPERATOR),
+        ),
+    )
+
+
+def _events() -> tuple[Channel, ...]:
+    return tuple(
+        Channel(
+            name=f"events.{fact.type}",
+            address=f"modbot.events.{{guild}}.{fact.type}",
+            purpose="A fact of a guild, in order over all its facts, exactly once.",
+            sent=(Sent(type=fact, senders=(GATEWAY,), headers=FACT_HEADERS),),
+            receivers=(EDGE, OPERATOR),
+            stream=kept.EVENTS,
+        )
+        for fact in facts.FACTS
+    )
+
+
+READ_BY_EDGE: Final = (requests.GetCase, requests.ListCases, requests.GetSettings)
+REPLY_OF: Final[dict[type[requests.Request], type[msgspec.Struct]]] = {
+    requests.GetCase: requests.CaseView,
+    requests.ListCases: requests.CaseList,
+    requests.GetSettings: requests.SettingsView,
+    requests.PutSettings: requests.SettingsView,
+    requests.GetGuildStatus: requests.GuildStatus,
+    requests.ListQuarantine: requests.QuarantineList,
+    requests.SkipParkedInput: requests.GuildStatus,
+}
+
+
+def _requests() -> tuple[Channel, ...]:
+    return tuple(
+        Channel(
+            name=f"rpc.{request.verb}",
+            address=f"modbot.rpc.{{guild}}.{request.verb}",
+            purpose="A request to the guild's owner. Nobody answers while it has none.",
+            sent=(
+                Sent(
+                    type=request,
+                    senders=(EDGE, OPERATOR) if request in READ_BY_EDGE else (OPERATOR,),
+                    headers=WRITE_HEADERS if request.writes else READ_HEADERS,
+                ),
+            ),
+            receivers=(GATEWAY,),
+            reply=Sent(type=REPLY_OF[request], senders=(GATEWAY,), headers=OWNER_REPLY_HEADERS),
+            takes_errors=True,
+        )
+        for request in requests.REQUESTS
+    )
+
+
+def _answers() -> tuple[Channel, ...]:
+    return tuple(
+        Channel(
+            name=f"answers.{component}",
+            address=f"modbot.answers.{component}.{{replica}}.{{interaction}}",
+            purpose="The owner's answer to an interaction, to the first responder that waits.",
+            sent=(Sent(type=interactions.InteractionAnswer, senders=(GATEWAY,), headers=TRACED),),
+            receivers=(component,),
+            reply=Sent(type=interactions.AnswerTaken, senders=(component,), headers=TRACED),
+        )
+        for component in (SHARD, EDGE)
+    )
+
+
+def _operations() -> tuple[Channel, ...]:
+    return (
+        Channel(
+            name="config.status",
+            address="modbot.config.status",
+            purpose="The cluster as config sees it. The request is empty.",
+            senders=(OPERATOR,),
+            receivers=(CONFIG,),
+            reply=Sent(type=operations.ClusterStatus, senders=(CONFIG,), headers=TRACED),
+            takes_errors=True,
+        ),
+        Channel(
+            name="config.guild",
+            address="modbot.config.guild",
+            purpose="Where one guild is, and why.",
+            sent=(Sent(type=operations.GuildQuery, senders=(OPERATOR,), headers=TRACED),),
+            receivers=(CONFIG,),
+            reply=Sent(type=operations.GuildPlacement, senders=(CONFIG,), headers=TRACED),
+            takes_errors=True,
+        ),
+        Channel(
+            name="disconnects",
+            address="sys.disconnect",
+            purpose="The server's advisory of a lost connection (io.nats.server.advisory.v1."
+            "client_disconnect), imported from its system account.",
+            receivers=(CONFIG,),
+        ),
+    )
+
+
+def _record(
+    bucket: str, key: str, value: type[msgspec.Struct], writers: tuple[str, ...], *readers: str
+) -> Channel:
+    expires = next(b.expires for b in kept.BUCKETS if b.name == bucket)
+    return Channel(
+        name=f"kv.{bucket}",
+        address=f"$KV.{bucket}.{key}",
+        purpose=next(b.description for b in kept.BUCKETS if b.name == bucket),
+        sent=(
+            Sent(type=value, senders=writers, headers=LEASE_HEADERS if expires else RECORD_HEADERS),
+        ),
+        receivers=(*readers, OPERATOR),
+        stream=f"KV_{bucket}",
+    )
+
+
+def _records() -> tuple[Channel, ...]:
+    return (
+        _record(kept.PODS, "{pod}", records.PodLease, (GATEWAY, CONFIG), GATEWAY, CONFIG),
+        _record(kept.GUILDS, "{guild}", records.Assignment, (CONFIG,), GATEWAY, CONFIG),
+        _record(kept.REGISTRY, "{guild}", records.RegisteredGuild, (SHARD,), SHARD, CONFIG),
+        _record(kept.LEADERS, "{role}", records.LeaderLease, (CONFIG,), CONFIG),
+        _record(kept.SHARDS, "{shard}", records.ShardLease, (SHARD,), SHARD),
+        _record(kept.SESSIONS, "{shard}", records.SessionResume, (SHARD,), SHARD),
+        _record(kept.ATTEMPTS, "{guild}", records.ReplayAttempt, (GATEWAY,), GATEWAY),
+        _record(kept.SIGNALS, "{about}.{id}", records.SharedSignal, (GATEWAY,), GATEWAY),
+    )
+
+
+CHANNELS: Final = (
+    *_logs(),
+    *_events(),
+    *_requests(),
+    *_answers(),
+    *_operations(),
+    *_records(),
+)
+
+
+def messages() -> tuple[type[msgspec.Struct], ...]:
+    """Every type that travels by itself, each once, by name."""
+    found: set[type[msgspec.Struct]] = {errors.ErrorBody}
+    for channel in CHANNELS:
+        found.update(sent.type for sent in channel.sent)
+        if channel.reply is not None:
+            found.add(channel.reply.type)
+    return tuple(sorted(found, key=lambda message: message.__name__))
+
+
+def parts_of(message: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
+    """The type and every struct inside it."""
+    found: set[type[msgspec.Struct]] = set()
+    _collect(msgspec.inspect.type_info(message), found)
+    return found
+
+
+def version_of(message: type[msgspec.Struct]) -> int:
+    """The message's version: 1, unless the type says otherwise."""
+    version: int = getattr(message, "version", 1)
+    return version if isinstance(version, int) else 1
+
+
+def file_name(message: type[msgspec.Struct]) -> str:
+    """Name of the message's schema and sample, e.g. ``case-opened.v1.json``."""
+    words = "".join(f"-{c.lower()}" if c.isupper() else c for c in message.__name__).lstrip("-")
+    return f"{words}.v{version_of(message)}.json"
+
+
+def _collect(info: object, found: set[type[msgspec.Struct]]) -> None:
+    if isinstance(info, msgspec.inspect.StructType):
+        if info.cls in found:
+            return
+        found.add(info.cls)
+        for field in info.fields:
+            _collect(field.type, found)
+    elif isinstance(info, msgspec.inspect.UnionType):
+        for one in info.types:
+            _collect(one, found)
+    elif isinstance(info, msgspec.inspect.CollectionType):
+        _collect(info.item_type, found)
+    elif isinstance(info, msgspec.inspect.DictType):
+        _collect(info.key_type, found)
+        _collect(info.value_type, found)
+    elif isinstance(info, msgspec.inspect.TupleType):
+        for one in info.item_types:
+            _collect(one, found)
