@@ -138,6 +138,9 @@ class SimulatorControl:
         """`action` is kick, ban, unban or modify-member. Fields: `requests.MemberAction`."""
         await self._post(f"/guilds/{guild_id}/{action}", {"user_id": user_id, **fields})
 
+    async def rename_guild(self, guild_id: int, name: str) -> None:
+        await self._post(f"/guilds/{guild_id}/rename", {"name": name})
+
     async def outage(self, guild_id: int, unavailable: bool) -> None:
         """Make a guild unavailable or available again."""
         await self._post(f"/guilds/{guild_id}/outage", {"unavailable": unavailable})

@@ -16,6 +16,7 @@ from components.simulator.world.store import Event, World
 class Action(IntEnum):
     """docs: resources/audit-log#audit-log-entry-object-audit-log-events"""
 
+    GUILD_UPDATE = 1
     CHANNEL_CREATE = 10
     CHANNEL_UPDATE = 11
     CHANNEL_DELETE = 12

@@ -7,8 +7,9 @@ docs: resources/guild, events/gateway-events#guild-create
 import msgspec
 
 from components.simulator import permissions
-from components.simulator.actions import members
+from components.simulator.actions import audit, members
 from components.simulator.clock import Snowflake
+from components.simulator.world import render
 from components.simulator.world.entities import (
     Application,
     Channel,
@@ -168,6 +169,15 @@ def remove_bot(world: World, guild: Guild, application: Application) -> None:
     )
     del guild.applications[application.id]
     members.leave(world, guild, bot)
+
+
+def rename(world: World, guild: Guild, name: str) -> None:
+    """The owner renames the guild. docs: events/gateway-events#guild-update"""
+    changes = [audit.change("name", guild.name, name)]
+    guild.name = name
+    world.emit(Event(name="GUILD_UPDATE", guild=guild, data=render.guild(guild), subject=guild.id))
+    owner = guild.owner_id
+    audit.log(world, guild, audit.Action.GUILD_UPDATE, owner, guild.id, changes=changes)
 
 
 def set_outage(world: World, guild: Guild, unavailable: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.simulator import errors, permissions
 from components.simulator.actions import mentions, references
+from components.simulator.actions.components import kept_embed, numbered
 from components.simulator.actions.drafts import Draft, check_draft
 from components.simulator.clock import Snowflake
 from components.simulator.world import render
@@ -70,7 +71,7 @@ def compose(
         flags=draft.flags | (HAS_SNAPSHOT if snapshots else 0),
         tts=draft.tts,
         attachments=_attachments(world, channel, draft.attachments),
-        embeds=[{"type": "rich", **embed} for embed in draft.embeds],
+        embeds=[kept_embed(embed) for embed in draft.embeds],
         components=numbered(draft.components),
         sticker_items=draft.sticker_items,
         nonce=draft.nonce,
@@ -121,7 +122,7 @@ def apply_edit(
     )
     check_draft(merged)
     message.content = merged.content
-    message.embeds = [{"type": "rich", **embed} for embed in merged.embeds]
+    message.embeds = [kept_embed(embed) for embed in merged.embeds]
     message.components = numbered(merged.components)
     message.flags = merged.flags
     if "attachments" in changes:
@@ -177,27 +178,6 @@ def tell(world: World, name: str, channel: Channel, message: Message) -> None:
             name=name, guild=guild, channel=channel, message=message, data=data, subject=message.id
         )
     )
-
-
-def numbered(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Components with the ids that Discord gives those without one, in order from 1.
-
-    docs: components/reference#anatomy-of-a-component
-    """
-    taken = 0
-
-    def number(component: dict[str, Any]) -> dict[str, Any]:
-        nonlocal taken
-        taken += 1
-        given = dict(component)
-        given["id"] = given.get("id") or taken
-        if isinstance(given.get("components"), list):
-            given["components"] = [number(child) for child in given["components"]]
-        if isinstance(given.get("accessory"), dict):
-            given["accessory"] = number(given["accessory"])
-        return given
-
-    return [number(component) for component in components]
 
 
 def _mention(

@@ -71,6 +71,7 @@ class Actions:
             (f"{guild}/unban", rq.MemberAction, self.unban),
             (f"{guild}/modify-member", rq.MemberAction, self.modify_member),
             (f"{guild}/outage", rq.Outage, self.outage),
+            (f"{guild}/rename", rq.Rename, self.rename),
             (f"{guild}/applications/{{application_id}}", None, self.invite_bot),
             (f"{guild}/applications/{{application_id}}/remove", None, self.remove_bot),
             ("/messages", rq.PostMessage, self.post_message),
@@ -235,6 +236,10 @@ class Actions:
             self.world, guild, _actor(guild, asked), asked.user_id, changes, asked.reason
         )
         return render.member(member)
+
+    def rename(self, asked: rq.Rename, guild_id: int) -> dict[str, Any]:
+        guilds.rename(self.world, self._guild(guild_id), asked.name)
+        return {"id": str(guild_id)}
 
     def outage(self, asked: rq.Outage, guild_id: int) -> dict[str, Any]:
         guilds.set_outage(self.world, self._guild(guild_id), asked.unavailable)

@@ -111,6 +111,7 @@ class People:
             data,
             before.locale,
             source=before.source,
+            cause=before,
         )
         return _made(interaction)
 

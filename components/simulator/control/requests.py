@@ -161,6 +161,10 @@ class SetLimits(Request, frozen=True, kw_only=True):
     forgive: bool = False
 
 
+class Rename(Request, frozen=True, kw_only=True):
+    name: str
+
+
 class Outage(Request, frozen=True, kw_only=True):
     unavailable: bool
 

@@ -184,13 +184,14 @@ class Gateway:
         self.note(connection, "identify", accepted=True, **details)
         session.send = connection.send_raw
         self.sessions[session.id] = session
+        flags = render.application_flags(application)
         ready = {
             "v": 10,
             "user": {**render.user(application.bot), "verified": True, "mfa_enabled": False},
             "guilds": [{"id": str(g.id), "unavailable": True} for g in guilds],
             "session_id": session.id,
             "resume_gateway_url": self.url,
-            "application": {"id": str(application.id), "flags": 0},
+            "application": {"id": str(application.id), "flags": flags, "flags_new": str(flags)},
             "session_type": "normal",
             "private_channels": [],
         }

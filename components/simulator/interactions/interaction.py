@@ -52,6 +52,7 @@ class Interaction(msgspec.Struct, kw_only=True):
     data: dict[str, Any]
     locale: str
     created: float  # steady seconds
+    cause: "Interaction | None" = None  # whose modal was submitted
     source: Message | None = None  # whose component was pressed
     command_name: str | None = None
     answer: Answer | None = None

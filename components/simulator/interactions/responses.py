@@ -23,16 +23,6 @@ def draft_of_answer(
     interaction: Interaction, fields: dict[str, Any], *, loading: bool = False
 ) -> Draft:
     """An answer's body as a draft, marked as this interaction's."""
-    metadata: dict[str, Any] = {
-        "id": str(interaction.id),
-        "type": int(interaction.kind),
-        "user": render.user(interaction.user),
-        "authorizing_integration_owners": {},
-    }
-    if interaction.guild is not None:
-        metadata["authorizing_integration_owners"] = {"0": str(interaction.guild.id)}
-    if interaction.kind == Kind.COMPONENT and interaction.source is not None:
-        metadata["interacted_message_id"] = str(interaction.source.id)
     kind = 0
     if interaction.kind == Kind.COMMAND and interaction.original is None:
         kind = _CHAT_INPUT if interaction.data.get("type") == 1 else _CONTEXT_MENU
@@ -42,7 +32,7 @@ def draft_of_answer(
         type=kind,
         application_id=application,
         webhook_id=application,
-        interaction_metadata=metadata,
+        interaction_metadata=_metadata(interaction),
     )
 
 
@@ -84,3 +74,19 @@ def _may(interaction: Interaction) -> int:
     if bot is None:
         return 0
     return permissions.channel_permissions(guild, interaction.channel, bot)
+
+
+def _metadata(interaction: Interaction) -> dict[str, Any]:
+    """docs: resources/message#message-interaction-metadata-object"""
+    owners = {} if interaction.guild is None else {"0": str(interaction.guild.id)}
+    metadata: dict[str, Any] = {
+        "id": str(interaction.id),
+        "type": int(interaction.kind),
+        "user": render.user(interaction.user),
+        "authorizing_integration_owners": owners,
+    }
+    if interaction.kind == Kind.COMPONENT and interaction.source is not None:
+        metadata["interacted_message_id"] = str(interaction.source.id)
+    if interaction.cause is not None:
+        metadata["triggering_interaction_metadata"] = _metadata(interaction.cause)
+    return metadata

@@ -57,6 +57,7 @@ class Interactions:
         locale: str,
         *,
         source: Message | None = None,
+        cause: Interaction | None = None,
         command_name: str | None = None,
     ) -> Interaction:
         """A person does something; the bot hears of it, by its endpoint if it has one."""
@@ -74,6 +75,7 @@ class Interactions:
             locale=locale,
             created=world.clock.monotonic(),
             source=source,
+            cause=cause,
             command_name=command_name,
         )
         self._by_id[interaction.id] = interaction

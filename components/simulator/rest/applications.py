@@ -6,29 +6,16 @@ from nacl.signing import SigningKey
 
 from components.simulator import errors
 from components.simulator.clock import Snowflake
-from components.simulator.gateway.protocol import Intent
 from components.simulator.rest.call import Call, Reply, Route
 from components.simulator.world import render
 from components.simulator.world.entities import Application
 
 COMMANDS_MAX = 130  # 100 slash, 15 user, 15 message: docs: interactions/application-commands
-# docs: resources/application#application-object-application-flags (the LIMITED ones)
-_FLAG_OF = {
-    Intent.GUILD_PRESENCES: 1 << 13,
-    Intent.GUILD_MEMBERS: 1 << 15,
-    Intent.MESSAGE_CONTENT: 1 << 19,
-}
 
 
 def verify_key(application: Application) -> str:
     """The hexadecimal public key with which the application's interactions are signed."""
     return SigningKey(application.signing_seed).verify_key.encode().hex()
-
-
-def application_flags(application: Application) -> int:
-    """The flags that say which privileged intents are granted."""
-    granted = application.privileged_intents
-    return sum(flag for intent, flag in _FLAG_OF.items() if granted & intent)
 
 
 def gateway(call: Call) -> Reply:
@@ -53,7 +40,7 @@ def current_user(call: Call) -> Reply:
 
 def shown(application: Application, guilds: int, owner: dict[str, Any]) -> dict[str, Any]:
     """docs: resources/application#application-object"""
-    flags = application_flags(application)
+    flags = render.application_flags(application)
     return {
         "id": str(application.id),
         "name": application.name,

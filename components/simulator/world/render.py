@@ -8,6 +8,7 @@ from typing import Any
 from components.simulator.clock import Snowflake, iso
 from components.simulator.world.entities import (
     THREAD_TYPES,
+    Application,
     AuditEntry,
     Channel,
     ChannelType,
@@ -19,6 +20,10 @@ from components.simulator.world.entities import (
 )
 
 Json = dict[str, Any]
+
+# Privileged intents (presences, members, content) and the application flags that say that they
+# are granted. docs: resources/application#application-object-application-flags (LIMITED ones)
+_GRANTED_FLAGS = {1 << 8: 1 << 13, 1 << 1: 1 << 15, 1 << 15: 1 << 19}
 
 
 def user(entity: User) -> Json:
@@ -236,6 +241,7 @@ def guild(entity: Guild) -> Json:
         "owner_id": str(entity.owner_id),
         "application_id": None,
         "region": "deprecated",
+        "hub_type": None,
         "afk_channel_id": None,
         "afk_timeout": 300,
         "system_channel_id": None,
@@ -310,3 +316,9 @@ def audit_entry(entity: AuditEntry) -> Json:
     if entity.options:
         body["options"] = entity.options
     return body
+
+
+def application_flags(entity: Application) -> int:
+    """The flags that say which privileged intents are granted."""
+    granted = entity.privileged_intents
+    return sum(flag for intent, flag in _GRANTED_FLAGS.items() if granted & intent)
