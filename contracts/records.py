@@ -89,6 +89,14 @@ class ShardLease(Message, frozen=True, kw_only=True):
     since_ms: int
 
 
+class ShardReplica(Message, frozen=True, kw_only=True):
+    """Bucket ``shards``, key ``replica.<name>``: the replica lives and takes shard ids; key
+    ``identify.<n>``: its turn to IDENTIFY under that concurrency key. Both expire."""
+
+    replica: str
+    since_ms: int
+
+
 class SessionResume(Message, frozen=True, kw_only=True):
     """Bucket ``sessions``, key: shard id. What a replacement needs to RESUME."""
 
