@@ -22,7 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0  # 0 takes a free one
     # How clients reach this server, when that differs from host and port (a container, a proxy).
     public_url: str | None = None
-    token: str = "simulated-token"  # noqa: S105 - opens nothing but this simulator
+    # Begins with the application id in base 64, as Discord's do: hikari reads it from there.
+    token: str = "MTAwMDAwMDAwMDAwMDAwMDAwMQ.simulated.token"  # noqa: S105 - opens only this
     application_id: int = 1_000_000_000_000_000_001
     application_name: str = "modbot"
     interactions_endpoint_url: str | None = None

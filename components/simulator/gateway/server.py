@@ -16,7 +16,14 @@ from components.simulator.gateway.compression import encoder
 from components.simulator.gateway.connection import Closed, Connection
 from components.simulator.gateway.fanout import Fanout
 from components.simulator.gateway.members import member_chunks
-from components.simulator.gateway.protocol import KNOWN_INTENTS, PRIVILEGED, Close, Op, shard_of
+from components.simulator.gateway.protocol import (
+    KNOWN_INTENTS,
+    PRIVILEGED,
+    Close,
+    Intent,
+    Op,
+    shard_of,
+)
 from components.simulator.gateway.session import Session
 from components.simulator.settings import Settings
 from components.simulator.world import render
@@ -200,7 +207,7 @@ class Gateway:
         self.fanout.check("READY", ready)
         self.fanout.send(session, "READY", msgspec.json.encode(ready))
         for guild in guilds:
-            if not guild.unavailable:
+            if asked.intents & Intent.GUILDS and not guild.unavailable:
                 event = Event(name="GUILD_CREATE", guild=guild, data={}, subject=guild.id)
                 self.fanout.guild_create(session, event)
 

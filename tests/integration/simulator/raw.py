@@ -8,9 +8,10 @@ import msgspec
 import zstandard
 
 from components.simulator.gateway.protocol import Op
+from components.simulator.settings import Settings
 
 ALL_INTENTS = 53_608_447
-TOKEN = "simulated-token"
+TOKEN = Settings().token
 
 
 class RawGateway:
