@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from components.process.exits import CannotStart
 from components.simulator.actions.guilds import GuildPlan, create
 from components.simulator.clock import Clock, Snowflake
 from components.simulator.control.actions import Actions, new_application
@@ -22,7 +23,7 @@ from components.simulator.interactions.service import Interactions
 from components.simulator.ratelimits import RateLimits
 from components.simulator.record import Record
 from components.simulator.rest.server import Rest
-from components.simulator.settings import Settings
+from components.simulator.settings import Settings, SettingsError, from_environment
 from components.simulator.spec import Specification
 from components.simulator.world.store import World
 
@@ -100,6 +101,16 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[S
         await interactions.close()
         gateway.close()
         await runner.cleanup()
+
+
+async def main(stop: asyncio.Event) -> None:
+    """What `modbot run simulator` does: serve until the event is set."""
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        raise CannotStart(str(error)) from error
+    async with running_simulator(settings):
+        await stop.wait()
 
 
 def _unchecked(name: str, data: dict[str, Any]) -> None:
