@@ -1,0 +1,1 @@
+"""The command `modbot`: one module a sub-command, imported only when it is used."""

@@ -1,0 +1,39 @@
+"""``modbot run COMPONENT``: one component, from environment settings, until SIGTERM."""
+
+import argparse
+import importlib
+import os
+from typing import Final
+
+from components.cli.errors import CommandError
+from components.process import exits
+from components.process.run import run
+from components.process.service import start_service
+from components.process.settings import InvalidSettings
+
+SERVICES: Final = ("shard", "gateway", "config", "edge", "simulator")
+
+
+def main(arguments: list[str]) -> int:
+    """Run it; returns the exit code (78: starting it again cannot help)."""
+    parser = argparse.ArgumentParser(
+        prog="modbot run",
+        description="Start one component from environment settings (MODBOT_*).",
+        epilog="Each component's README lists its settings.",
+    )
+    parser.add_argument(
+        "component",
+        nargs="?",
+        choices=SERVICES,
+        metavar="|".join(SERVICES),
+        help="what to start; SERVICE_MODE names it when it is not given",
+    )
+    component = parser.parse_args(arguments).component or os.environ.get("SERVICE_MODE", "")
+    if component not in SERVICES:
+        given = f"SERVICE_MODE is {component!r}" if component else "SERVICE_MODE is not set"
+        parser.error(f"name a component, one of {', '.join(SERVICES)} ({given})")
+    try:
+        start_service(component)
+    except InvalidSettings as error:
+        raise CommandError(str(error), exits.CONFIG) from error
+    return run(importlib.import_module(f"components.{component}.bootstrap").main)

@@ -1,0 +1,74 @@
+"""What the bus shows of the running components: leases of pods and shards, config's answers.
+
+Seen as the operator, who may read everything that is kept on the bus and write nothing. May be
+a moment old: nothing is decided by it but what a person sees.
+"""
+
+import asyncio
+import contextlib
+from typing import Self, TypeVar
+
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus, connect
+from components.bus.settings import BusSettings
+from components.process.clock import wall_ms
+from contracts import storage, subjects
+from contracts.message import MalformedMessage, Message, decode
+from contracts.operations import ClusterStatus
+from contracts.records import PodLease, ShardLease
+
+M = TypeVar("M", bound=Message)
+
+
+class Cluster:
+    """Reads of the moment; nothing is kept but the connection."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self._config_seen_ms: dict[str, int] = {}
+
+    @classmethod
+    async def open(cls, settings: BusSettings, *, name: str, wait_s: float = 10.0) -> Self:
+        """Connect as the operator. Raises `NotConnected`."""
+        return cls(await connect(settings, user="operator", name=name, wait_s=wait_s))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.bus.close()
+
+    async def pods(self) -> dict[str, PodLease]:
+        """Leases of gateway pods by pod. Raises what `Bucket.snapshot` raises."""
+        return await self._leases(storage.PODS, PodLease)
+
+    async def shards(self) -> dict[str, ShardLease]:
+        """Leases of Discord shard ids by id."""
+        return await self._leases(storage.SHARDS, ShardLease)
+
+    async def pod_serves(self, pod: str, since_ms: int) -> bool:
+        """Whether the pod's lease is of a process started since then, and serves."""
+        lease = (await self.pods()).get(pod)
+        return lease is not None and lease.state == "serving" and lease.started_ms >= since_ms
+
+    async def shard_connected(self, replica: str, since_ms: int) -> bool:
+        """Whether the replica holds connected shards, or others hold every shard there is."""
+        held = [lease for lease in (await self.shards()).values() if lease.state == "connected"]
+        if any(lease.holder == replica and lease.since_ms >= since_ms for lease in held):
+            return True
+        others = [lease for lease in held if lease.holder != replica]
+        return bool(others) and len(others) == others[0].shard_count
+
+    async def config_answers(self, replica: str, since_ms: int) -> bool:
+        """Whether this replica of config has answered since then. One of all replicas answers
+        each time, so it takes a few questions."""
+        answer = await self.bus.ask(subjects.config_endpoint("status"), b"{}", timeout_s=1.0)
+        self._config_seen_ms[decode(answer.data, ClusterStatus).replica] = wall_ms()
+        return self._config_seen_ms.get(replica, 0) >= since_ms
+
+    async def _leases(self, bucket: str, kind: type[M]) -> dict[str, M]:
+        found: dict[str, M] = {}
+        async with asyncio.timeout(2.0):
+            entries = await Bucket(self.bus, bucket).snapshot()
+        for key, entry in entries.items():
+            with contextlib.suppress(MalformedMessage):  # not a lease, e.g. a lock beside them
+                found[key] = decode(entry.value or b"", kind)
+        return found

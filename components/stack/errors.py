@@ -1,0 +1,23 @@
+"""Errors of the local stack. All end `modbot up` with their words and no traceback.
+
+StackError
+├── AlreadyRunning   another `modbot up` uses the data folder
+├── StartFailed      a process did not become ready
+└── Refused          a process said that starting it again cannot help (exit code 78)
+"""
+
+
+class StackError(Exception):
+    """Base of the stack's errors; the words say what a person can do."""
+
+
+class AlreadyRunning(StackError):
+    """Another `modbot up` holds the lock on the data folder. Stop it, or use another folder."""
+
+
+class StartFailed(StackError):
+    """A process ended or stayed silent before it was ever ready."""
+
+
+class Refused(StackError):
+    """A process ended with `exits.CONFIG`; its last words are part of the message."""

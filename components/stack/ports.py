@@ -1,0 +1,67 @@
+"""Ports of the stack's servers: the usual ones if they are free, others if not, remembered.
+
+The choice is kept in ``<home>/ports.json``, so that a restart finds everything where it was.
+"""
+
+import errno
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+DEFAULTS = {"nats": 4222, "postgres": 54329, "s3": 9000, "simulator": 8600, "edge": 8080}
+"""PostgreSQL's own 5432 is left to whoever has one."""
+
+
+def choose(home: Path, names: Iterable[str], *, keep: bool = False) -> dict[str, int]:
+    """A port for every name. A remembered one is taken if it is free (with ``keep`` in any case:
+    the stack may be running), then the usual one, then any."""
+    path = home / "ports.json"
+    remembered = read(path)
+    chosen: dict[str, int] = {}
+    for name in names:
+        wanted = [port for port in (remembered.get(name), usual(name)) if port is not None]
+        if keep and name in remembered:
+            chosen[name] = remembered[name]
+            continue
+        free = (port for port in wanted if port not in chosen.values() and is_free(port))
+        chosen[name] = next(free, None) or _any_free(set(chosen.values()))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({**remembered, **chosen})))
+    return chosen
+
+
+def read(path: Path) -> Mapping[str, int]:
+    """The remembered ports; none when the file is missing or broken."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return {}
+
+
+def usual(name: str) -> int:
+    """The default port of a server or of a component's replica (``edge-1``: the next one)."""
+    base, _, number = name.partition("-")
+    return DEFAULTS[base] + int(number or 0)
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def _any_free(taken: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in taken:
+            return port
