@@ -24,7 +24,6 @@ from contracts.inputs import (
     DiscordDispatch,
     EffectResult,
     FactsPublished,
-    GuildSignal,
     InteractionReceived,
     OwnerOpened,
     SkipInput,
@@ -166,24 +165,25 @@ class InputApplier:
                 handler(context, _with_part(event, dispatch))
 
     def _other(self, context: Context, decoded: AnyInput, outcome: Outcome) -> None:
-        if isinstance(decoded, InteractionReceived):
-            self._interaction(context, decoded, outcome)
-        elif isinstance(decoded, CommandReceived):
-            self._command(context, decoded, outcome)
-        elif isinstance(decoded, TimerFired):
-            self._timer(context, decoded, outcome)
-        elif isinstance(decoded, EffectResult):
-            self._result(context, decoded, outcome)
-        elif isinstance(decoded, FactsPublished):
-            _move_mark(context, decoded, outcome)
-        elif isinstance(decoded, OwnerOpened):
-            _open(context, decoded, outcome)
-        elif isinstance(decoded, SkipInput):
-            _note_skip(context, decoded, outcome)
-        else:
-            self._hand(context, decoded)
+        match decoded:
+            case InteractionReceived():
+                self._interaction(context, decoded, outcome)
+            case CommandReceived():
+                self._command(context, decoded, outcome)
+            case TimerFired():
+                self._timer(context, decoded, outcome)
+            case EffectResult():
+                self._result(context, decoded, outcome)
+            case FactsPublished():
+                _move_mark(context, decoded, outcome)
+            case OwnerOpened():
+                _open(context, decoded, outcome)
+            case SkipInput():
+                _note_skip(context, decoded, outcome)
+            case _:
+                self._hand(context, decoded)
 
-    def _hand(self, context: Context, decoded: InteractionReceived | GuildSignal) -> None:
+    def _hand(self, context: Context, decoded: AnyInput) -> None:
         for handler in self._registry.inputs.get(type(decoded), ()):
             handler(context, decoded)
 
@@ -216,12 +216,10 @@ class InputApplier:
             outcome.ignore("the request was answered before")
             outcome.reply = known
             return
-        handler = self._registry.commands.get(command.verb)
+        handler = self._registry.commands.get(command.verb, _refuse)
         context.execute("SAVEPOINT command")
         kept = len(context.effects), len(context.facts), len(context.timers)
         try:
-            if handler is None:
-                raise ServiceError(ErrorCode.UNKNOWN_VERB, f"no request {command.verb[:64]!r}")
             reply = CommandReply(request_id=command.request_id, body=handler(context, command))
         except ServiceError as error:
             context.execute("ROLLBACK TO command")
@@ -276,6 +274,10 @@ class InputApplier:
         owner = self._registry.by_name.get(policy)
         if owner is not None and owner.on_result is not None:
             owner.on_result(context, effect)
+
+
+def _refuse(_context: Context, command: CommandReceived) -> bytes:
+    raise ServiceError(ErrorCode.UNKNOWN_VERB, f"no request {command.verb[:64]!r} that writes")
 
 
 def _with_part(event: msgspec.Struct, dispatch: DiscordDispatch) -> msgspec.Struct:

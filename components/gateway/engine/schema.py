@@ -80,9 +80,9 @@ GUILD_TABLES: Final[dict[str, str]] = {
     # 20 a member, for the retention that the settings name
     "spam_tracker": """
         guild_id TEXT NOT NULL, user_id TEXT NOT NULL, message_id TEXT NOT NULL,
-        sequence INTEGER NOT NULL, at_ms INTEGER NOT NULL, channel_id TEXT NOT NULL,
-        key TEXT NOT NULL, content_hash TEXT NOT NULL, embeds_hash TEXT NOT NULL,
-        username TEXT NOT NULL, joined_ms INTEGER,
+        sequence INTEGER NOT NULL, noted_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        channel_id TEXT NOT NULL, key TEXT NOT NULL, content_hash TEXT NOT NULL,
+        embeds_hash TEXT NOT NULL, username TEXT NOT NULL, joined_ms INTEGER,
         PRIMARY KEY (guild_id, user_id, message_id)""",
     "reports": """
         guild_id TEXT NOT NULL, message_id TEXT NOT NULL, reason TEXT NOT NULL,
