@@ -1,0 +1,1 @@
+"""Config: places guilds on pods, keeps their registry and history, answers operators."""
