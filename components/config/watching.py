@@ -1,0 +1,69 @@
+"""Feeds the `View` from the three buckets, for ever.
+
+After every (re)start of a watch the bucket is read in full from a fresh snapshot, because a watch
+that starts over does not tell what was deleted meanwhile. Whatever fails is tried again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from components.bus.buckets import Bucket, Entry
+from components.bus.connection import Bus
+from components.bus.errors import BusError
+from components.config.view import View
+from contracts import storage
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 0.2
+"""Pause before a read that failed is tried again."""
+
+
+async def follow(bus: Bus, view: View) -> None:
+    """Keep the view up to date until cancelled."""
+
+    async def lost() -> None:
+        view.connection_lost()
+
+    bus.on_lost(lost)
+    async with asyncio.TaskGroup() as group:
+        for name, reset, change in (
+            (storage.PODS, view.reset_pods, view.pod_entry),
+            (storage.REGISTRY, view.reset_registry, view.registry_entry),
+            (storage.GUILDS, view.reset_assignments, view.assignment_entry),
+        ):
+            group.create_task(_follow(bus, Bucket(bus, name), reset, change), name=f"watch {name}")
+
+
+async def _follow(
+    bus: Bus,
+    bucket: Bucket,
+    reset: Callable[[Mapping[str, Entry]], None],
+    change: Callable[[Entry], None],
+) -> None:
+    async for entry in bucket.watch():
+        if entry is not None:
+            change(entry)
+        elif (entries := await _whole(bus, bucket)) is not None:
+            reset(entries)
+
+
+async def _whole(bus: Bus, bucket: Bucket) -> dict[str, Entry] | None:
+    """Every entry of the bucket; None when the connection broke, for then the watch starts over
+    and asks again."""
+    link = bus.link
+    while True:
+        try:
+            entries = await bucket.snapshot()
+        except (NatsError, JetStreamError, BusError, TimeoutError) as error:
+            log.info("cannot read bucket %s, trying again: %s", bucket.name, error)
+            await asyncio.sleep(AGAIN_S)
+        else:
+            if bus.link == link and bus.connected:
+                return entries
+        if bus.link != link:
+            return None
