@@ -1,0 +1,58 @@
+"""Wires config together and runs one replica until it is told to stop."""
+
+import asyncio
+import logging
+
+from components.bus.connection import connect
+from components.bus.settings import BusSettings
+from components.config.database import Database
+from components.config.leadership import Leadership
+from components.config.operators import Operators
+from components.config.placing import Placer
+from components.config.settings import ConfigSettings, check
+from components.config.view import View
+from components.config.watching import follow
+from components.process.service import start_service
+from components.process.settings import load
+
+log = logging.getLogger(__name__)
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Run from the environment's settings until ``stop`` is set."""
+    replica = start_service("config")
+    settings = check(load(ConfigSettings, "CONFIG"))
+    await run(load(BusSettings, "NATS"), settings, replica, stop)
+
+
+async def run(
+    bus_settings: BusSettings, settings: ConfigSettings, replica: str, stop: asyncio.Event
+) -> None:
+    """Run one replica. When it stops in order it gives its leadership back at once."""
+    bus = await connect(bus_settings, user="config", name=replica)
+    try:
+        view = View()
+        database = Database(settings.database_url, replica)
+        leadership = Leadership(bus, replica, ttl_s=settings.leader_ttl_s)
+        placer = Placer(bus, view, database, leadership, settings, replica)
+        view.listen(
+            on_change=placer.news,
+            on_registered=database.registered,
+            on_pod=database.pod_changed,
+        )
+        database.on_read = placer.news
+        service = await Operators(bus, view, placer, database, leadership, replica).serve()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(follow(bus, view), name="view"),
+                group.create_task(database.run(), name="database"),
+                group.create_task(leadership.run(placer.lead), name="leadership"),
+            ]
+            log.info("%s is ready", replica)
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+        if bus.connected:
+            await service.stop()
+    finally:
+        await bus.close()
