@@ -1,0 +1,217 @@
+"""Replicas of config in the test's own process, and what shards and pods write on the bus."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from components.config.bootstrap import run
+from components.config.settings import ConfigSettings
+from contracts import headers, storage, subjects
+from contracts.ids import GuildId, Incarnation, PodId
+from contracts.message import decode, encode
+from contracts.operations import ClusterStatus, GuildPlacement, GuildQuery
+from contracts.records import Assignment, LeaderLease, PodLease, RegisteredGuild
+from tests.support.nats import RunningNats
+from tests.support.postgres import RunningPostgres
+
+TTL_S = 2
+
+
+class Replica:
+    """One replica of config."""
+
+    def __init__(self, name: str, cluster: "Cluster") -> None:
+        self.name = name
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(
+            run(cluster.nats.settings("config"), cluster.settings, name, self._stop)
+        )
+
+    async def stop(self) -> None:
+        """End in order, as SIGTERM does."""
+        self._stop.set()
+        await self._task
+
+    async def kill(self) -> None:
+        """End without a word, as far as the bus can tell: nothing is released."""
+        if not self._task.done():
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+
+class Pod:
+    """A gateway pod as config sees it: its lease."""
+
+    def __init__(self, name: str, bus: Bus, capacity: int) -> None:
+        self.name = PodId(name)
+        self.capacity = capacity
+        self.incarnation: Incarnation | None = None
+        self.revision = 0
+        self._bucket = Bucket(bus, storage.PODS)
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """A new incarnation: create the lease (or take over a fence), then serve."""
+        entry = await self._bucket.get(self.name)
+        self.incarnation = None
+        self.revision = await self._bucket.replace(
+            self.name, encode(self.lease("starting")), entry.revision if entry else 0, ttl_s=TTL_S
+        )
+        self.incarnation = Incarnation(f"created-{self.revision}")
+        await self.renew()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def renew(self, state: str = "serving") -> None:
+        """Renew once."""
+        value = encode(self.lease(state))
+        self.revision = await self._bucket.replace(self.name, value, self.revision, ttl_s=TTL_S)
+
+    async def vanish(self) -> None:
+        """Stop renewing, as a killed process does."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+            self._keeping = None
+
+    def lease(self, state: str) -> PodLease:
+        """The lease's value."""
+        return PodLease(
+            pod=self.name,
+            incarnation=self.incarnation,
+            data=f"disk of {self.name}",
+            state=state,  # type: ignore[arg-type]  # the tests' words are the contract's
+            capacity=self.capacity,
+            version="1",
+            engine_version=1,
+            started_ms=1,
+        )
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(TTL_S / 4)
+            await self.renew()
+
+
+class Cluster:
+    """NATS and PostgreSQL with replicas of config, pods, and a shard's hand."""
+
+    def __init__(self, nats: RunningNats, postgres: RunningPostgres, url: str) -> None:
+        self.nats = nats
+        self.postgres = postgres
+        self.database_url = url
+        self.settings = ConfigSettings(
+            database_url=url, replace_after_s=60.0, pod_ttl_s=0.5, leader_ttl_s=2
+        )
+        self._replicas: list[Replica] = []
+        self._pods: list[Pod] = []
+        self.shard: Bus
+        self.operator: Bus
+        self.provisioner: Bus
+        self._gateway: Bus
+
+    async def connect(self) -> None:
+        """Connect the bus users that act in the test."""
+        self.shard = await self.nats.connect("shard")
+        self.operator = await self.nats.connect("operator")
+        self.provisioner = await self.nats.connect("provisioner")
+        self._gateway = await self.nats.connect("gateway")
+
+    def config(self, name: str = "config-0") -> Replica:
+        """Start a replica."""
+        replica = Replica(name, self)
+        self._replicas.append(replica)
+        return replica
+
+    async def pod(self, name: str, capacity: int = 10_000) -> Pod:
+        """Start a pod."""
+        pod = Pod(name, self._gateway, capacity)
+        self._pods.append(pod)
+        await pod.start()
+        return pod
+
+    async def register(self, *guilds: str, append: bool = True) -> None:
+        """What a shard does when Discord names a guild: register it, append its first input."""
+        registry = Bucket(self.shard, storage.REGISTRY)
+        gate = asyncio.Semaphore(64)
+
+        async def one(guild: str) -> None:
+            async with gate:
+                value = RegisteredGuild(
+                    guild=GuildId(guild), name=f"guild {guild}", shard=0, seen_ms=1
+                )
+                if append:
+                    await self.append(guild)
+                await registry.put(guild, encode(value))
+
+        await asyncio.gather(*(one(guild) for guild in guilds))
+
+    async def append(self, guild: str) -> int:
+        """One more message on the guild's log; returns its sequence."""
+        stored = await self.shard.append(subjects.inputs(GuildId(guild)), b"{}")
+        return stored.sequence
+
+    async def purge(self, guild: str) -> None:
+        """Let the guild's log expire."""
+        subject = f"$JS.API.STREAM.PURGE.{storage.INPUTS}"
+        body = f'{{"filter":"{subjects.inputs(GuildId(guild))}"}}'
+        await self.provisioner.ask(subject, body.encode())
+
+    async def assignments(self) -> dict[str, Assignment]:
+        """Who owns what, by the bus."""
+        entries = await Bucket(self.operator, storage.GUILDS).snapshot()
+        return {key: decode(entry.value or b"", Assignment) for key, entry in entries.items()}
+
+    async def leader(self) -> str:
+        """Who leads, by the bus."""
+        entry = await Bucket(self.operator, storage.LEADERS).get("config")
+        if entry is None or entry.value is None:
+            return ""
+        return decode(entry.value, LeaderLease).holder
+
+    async def status(self) -> ClusterStatus:
+        """Ask config's service."""
+        message = await self.operator.ask(subjects.config_endpoint("status"), b"", timeout_s=10)
+        assert headers.SERVICE_ERROR not in (message.headers or {}), message.headers
+        return decode(message.data, ClusterStatus)
+
+    async def guild(self, guild: str) -> GuildPlacement:
+        """Ask config's service about a guild."""
+        query = encode(GuildQuery(guild=GuildId(guild)))
+        message = await self.operator.ask(subjects.config_endpoint("guild"), query, timeout_s=10)
+        assert headers.SERVICE_ERROR not in (message.headers or {}), message.headers
+        return decode(message.data, GuildPlacement)
+
+    async def until(self, holds: Callable[[dict[str, Assignment]], bool], within_s: float) -> None:
+        """Wait until the assignments are so."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not holds(await self.assignments()):
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(
+                f"not so within {within_s} s: {await self.assignments()}"
+            ) from None
+
+    async def reason(self, guild: str, words: str, within_s: float = 10) -> None:
+        """Wait until the guild waits for a reason with these words."""
+        placement = None
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    placement = await self.guild(guild)
+                    if placement.state == "waiting" and words in placement.reason:
+                        return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"no reason with {words!r}: {placement}") from None
+
+    async def close(self) -> None:
+        """End everything that was started."""
+        for pod in self._pods:
+            await pod.vanish()
+        for replica in self._replicas:
+            await replica.kill()
