@@ -1,0 +1,170 @@
+"""Puts the shard component together. The only place that wires things."""
+
+import asyncio
+import logging
+
+import aiohttp
+
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus, connect
+from components.bus.settings import BusSettings
+from components.discord_api import DiscordSettings, point_at
+from components.process.service import start_service
+from components.process.settings import load
+from components.responder.responder import Responder
+from components.shard.appender import Appender
+from components.shard.board import Board
+from components.shard.claims import Claims
+from components.shard.commands import deploy_commands
+from components.shard.connector import Connector
+from components.shard.discord_rest import DiscordRest, logged_in
+from components.shard.dispatches import Translator
+from components.shard.errors import DiscordUnavailable
+from components.shard.hold import Hold, LeaseGate
+from components.shard.identify import IdentifyTurns
+from components.shard.intake import Intake
+from components.shard.interactions import FirstResponder
+from components.shard.registry import Registry
+from components.shard.resume_data import ResumeData
+from components.shard.settings import ShardSettings
+from contracts import storage
+from contracts.ids import SessionId
+
+log = logging.getLogger(__name__)
+
+DISCORD_RETRY_S = 2.0
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Run the component from the environment's settings until stopped."""
+    replica = start_service("shard")
+    discord = load(DiscordSettings, "DISCORD")
+    await serve(
+        stop,
+        settings=load(ShardSettings, "SHARD"),
+        discord=discord,
+        nats=load(BusSettings, "NATS"),
+        replica=replica,
+    )
+
+
+async def serve(
+    stop: asyncio.Event,
+    *,
+    settings: ShardSettings,
+    discord: DiscordSettings,
+    nats: BusSettings,
+    replica: str,
+) -> None:
+    """Run one replica. Raises `CannotStart` (in a group) when a person has to act."""
+    point_at(discord)
+    bus = await connect(nats, user="shard", name=replica)
+    try:
+        ending = asyncio.create_task(stop.wait())
+        running = asyncio.create_task(_serve(stop, settings, discord, bus, replica))
+        try:
+            await asyncio.wait({ending, running}, return_when=asyncio.FIRST_COMPLETED)
+            await running
+        finally:
+            ending.cancel()
+            running.cancel()
+    finally:
+        await bus.close()
+
+
+async def _serve(
+    stop: asyncio.Event, settings: ShardSettings, discord: DiscordSettings, bus: Bus, replica: str
+) -> None:
+    responder = Responder(bus, component="shard", replica=replica)
+    await responder.start()
+    shards = Bucket(bus, storage.SHARDS)
+    sessions = Bucket(bus, storage.SESSIONS)
+    registry = Registry(Bucket(bus, storage.REGISTRY))
+    board = Board(shards)
+    async with (
+        logged_in(discord.token) as rest,
+        aiohttp.ClientSession() as session,
+        asyncio.TaskGroup() as group,
+    ):
+        count = settings.count or (await rest.gateway_advice()).shards
+        turns = IdentifyTurns(rest, board, replica)
+        first_responder = FirstResponder(responder, session, group)
+
+        def new_hold(shard: int, shard_count: int, gate: LeaseGate, since_ms: int) -> Hold:
+            resume_data = ResumeData(sessions, shard, may_save=gate)
+            appender = Appender(
+                bus,
+                window=settings.window,
+                max_dispatches=settings.queue_dispatches,
+                max_bytes=settings.queue_mib * 1024 * 1024,
+                may_send=gate,
+                on_confirmed=lambda dispatch: intake.stored(dispatch),
+            )
+
+            def translator(session: SessionId) -> Translator:
+                return Translator(
+                    session=session,
+                    shard=shard,
+                    identity=rest.identity,
+                    answer_to=first_responder.answer_to,
+                    part_bytes=settings.part_kib * 1024,
+                )
+
+            intake = Intake(
+                shard=shard,
+                shard_count=shard_count,
+                translator=translator,
+                appender=appender,
+                resume_data=resume_data,
+                registry=registry,
+                first_responder=first_responder,
+            )
+            connector = Connector(
+                shard=shard,
+                shard_count=shard_count,
+                rest=rest,
+                turns=turns,
+                intake=intake,
+                appender=appender,
+            )
+            return Hold(
+                replica=replica,
+                shard=shard,
+                shard_count=shard_count,
+                bucket=shards,
+                gate=gate,
+                resume_data=resume_data,
+                appender=appender,
+                intake=intake,
+                connector=connector,
+                since_ms=since_ms,
+            )
+
+        claims = Claims(
+            replica=replica,
+            board=board,
+            ttl_s=settings.lease_ttl_s,
+            grace_s=settings.grace_s,
+            shard_count=count,
+            count_is_advice=settings.count == 0,
+            new_hold=new_hold,
+        )
+        bus.on_connected(claims.nats_is_back)
+        helpers = [
+            group.create_task(registry.run()),
+            group.create_task(_deploy(rest, claims.first_shard)),
+        ]
+        await claims.run(stop)
+        for helper in helpers:
+            helper.cancel()
+
+
+async def _deploy(rest: DiscordRest, held: asyncio.Event) -> None:
+    await held.wait()
+    while True:
+        try:
+            await deploy_commands(rest)
+            return
+        except DiscordUnavailable as error:
+            log.warning("commands are not deployed yet: %s", error)
+            await asyncio.sleep(DISCORD_RETRY_S)

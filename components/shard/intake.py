@@ -1,0 +1,148 @@
+"""From one shard id's socket to the bus: numbers, translates and queues what Discord sends.
+
+Promise: each dispatch of a session is queued once, in order: what a RESUME repeats and is still
+queued is skipped. A dispatch is confirmed to Discord when it and all before it are on the bus and
+that is saved for a replacement (`ResumeData`).
+
+Fails: `QueueFull` goes to the socket's reader, which closes it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from components.process.clock import steady_s, wall_ms
+from components.shard.appender import Appender, Dispatch
+from components.shard.dispatches import INTERACTION, Translator
+from components.shard.interactions import FirstResponder
+from components.shard.registry import Registry, change_of
+from components.shard.resume_data import ResumeData
+from components.telemetry.traces import carry, span
+from contracts.ids import GuildId, SessionId
+from contracts.records import SessionResume
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """The receiver (`websocket.Receiver`) of one shard id, across its sessions."""
+
+    def __init__(
+        self,
+        *,
+        shard: int,
+        shard_count: int,
+        translator: Callable[[SessionId], Translator],
+        appender: Appender,
+        resume_data: ResumeData,
+        registry: Registry,
+        first_responder: FirstResponder,
+    ) -> None:
+        self._shard = shard
+        self._shard_count = shard_count
+        self._new_translator = translator
+        self._appender = appender
+        self._resume_data = resume_data
+        self._registry = registry
+        self._first_responder = first_responder
+        self._translator: Translator | None = None
+        self._resume_url = ""
+        self._received = 0
+        self.guilds: set[GuildId] = set()
+        self.dispatches = 0
+        self.started = asyncio.Event()
+        """Set by READY and RESUMED, cleared by `connecting`."""
+
+    def adopt(self, data: SessionResume) -> None:
+        """Go on with the session that another process had."""
+        self._begin(data.session, data.resume_url)
+        self._received = data.sequence
+
+    def forget(self) -> None:
+        """The session is over; the next connection identifies."""
+        self._translator = None
+        self._resume_url = ""
+
+    def connecting(self) -> None:
+        """A new connection is made."""
+        self.started.clear()
+
+    @property
+    def session(self) -> tuple[SessionId, str] | None:
+        """Session and URL to resume, if there is something to resume from."""
+        if self._translator is None or self.confirmed() is None:
+            return None
+        return self._translator.session, self._resume_url
+
+    def confirmed(self) -> int | None:
+        """The current session's sequence that Discord may forget."""
+        saved = self._resume_data.saved
+        if self._translator is None or saved is None or saved.session != self._translator.session:
+            return None
+        return saved.sequence
+
+    def session_started(self, session: str, resume_url: str) -> None:
+        """READY: a new session; what the last one left in the queue goes first."""
+        log.info("shard %d has a new session", self._shard)
+        self._begin(SessionId(session), resume_url)
+        self.guilds.clear()
+
+    def dispatched(self, sequence: int, event: str, data: bytes) -> None:
+        """Queue a dispatch. Raises `QueueFull`."""
+        if self._translator is None or sequence <= self._received:
+            return
+        if sequence != self._received + 1:
+            log.error(
+                "shard %d: dispatches %d to %d are missing",
+                self._shard,
+                self._received + 1,
+                sequence - 1,
+            )
+        self._appender.require_room(len(data))
+        received_s = steady_s()
+        with span("discord dispatch", parent="", event=event, shard=self._shard):
+            translated = self._translator.translate(sequence, event, data)
+            dispatch = Dispatch(
+                session=self._translator.session,
+                sequence=sequence,
+                appends=translated.appends,
+                fields=carry(),
+            )
+            guild = translated.guild
+            change = change_of(guild, self._shard, event, data) if guild else None
+            if change is not None:
+                wanted = change
+                dispatch.holds = 1
+                dispatch.on_stored = lambda: self._registry.note(
+                    wanted, lambda: self._appender.let_go(dispatch)
+                )
+            self._appender.put(dispatch)
+            self._received = sequence
+            self.dispatches += 1
+            if guild is not None and change is not None:
+                (self.guilds.add if change.present else self.guilds.discard)(guild)
+            if event == INTERACTION:
+                self._first_responder.received(data, guild, received_s)
+        if event in ("READY", "RESUMED"):
+            log.info("shard %d is connected (%s)", self._shard, event)
+            self.started.set()
+
+    def stored(self, dispatch: Dispatch) -> None:
+        """The appender has stored everything up to the dispatch."""
+        if self._translator is None or dispatch.session != self._translator.session:
+            return
+        self._resume_data.want(
+            SessionResume(
+                session=dispatch.session,
+                sequence=dispatch.sequence,
+                resume_url=self._resume_url,
+                shard=self._shard,
+                shard_count=self._shard_count,
+                saved_ms=wall_ms(),
+            )
+        )
+
+    def _begin(self, session: SessionId, resume_url: str) -> None:
+        self._translator = self._new_translator(session)
+        self._resume_url = resume_url
+        self._received = 0
