@@ -137,9 +137,10 @@ def _events() -> tuple[Channel, ...]:
         Channel(
             name=f"events.{fact.type}",
             address=f"modbot.events.{{guild}}.{fact.type}",
-            purpose="A fact of a guild, in order over all its facts, exactly once.",
+            purpose="A fact of a guild, in order over all its facts, exactly once. An owner reads "
+            "the last one when a publish is refused.",
             sent=(Sent(type=fact, senders=(GATEWAY,), headers=FACT_HEADERS),),
-            receivers=(EDGE, OPERATOR),
+            receivers=(GATEWAY, EDGE, OPERATOR),
             stream=kept.EVENTS,
         )
         for fact in facts.FACTS
@@ -224,11 +225,16 @@ def _operations() -> tuple[Channel, ...]:
 
 
 def _record(
-    bucket: str, key: str, value: type[msgspec.Struct], writers: tuple[str, ...], *readers: str
+    bucket: str,
+    key: str,
+    value: type[msgspec.Struct],
+    writers: tuple[str, ...],
+    *readers: str,
+    part: str = "",
 ) -> Channel:
     expires = next(b.expires for b in kept.BUCKETS if b.name == bucket)
     return Channel(
-        name=f"kv.{bucket}",
+        name=f"kv.{bucket}{part}",
         address=f"$KV.{bucket}.{key}",
         purpose=next(b.description for b in kept.BUCKETS if b.name == bucket),
         sent=(
@@ -246,6 +252,14 @@ def _records() -> tuple[Channel, ...]:
         _record(kept.REGISTRY, "{guild}", records.RegisteredGuild, (SHARD,), SHARD, CONFIG),
         _record(kept.LEADERS, "{role}", records.LeaderLease, (CONFIG,), CONFIG),
         _record(kept.SHARDS, "{shard}", records.ShardLease, (SHARD,), SHARD),
+        _record(
+            kept.SHARDS,
+            "{what}.{name}",
+            records.ShardReplica,
+            (SHARD,),
+            SHARD,
+            part=".replicas",
+        ),
         _record(kept.SESSIONS, "{shard}", records.SessionResume, (SHARD,), SHARD),
         _record(kept.ATTEMPTS, "{guild}", records.ReplayAttempt, (GATEWAY,), GATEWAY),
         _record(kept.SIGNALS, "{about}.{id}", records.SharedSignal, (GATEWAY,), GATEWAY),
@@ -260,6 +274,8 @@ CHANNELS: Final = (
     *_operations(),
     *_records(),
 )
+READ_FROM_DISCORD: Final = (interactions.InteractionHead,)
+"""Views of Discord's own JSON: they never travel by themselves."""
 
 
 def messages() -> tuple[type[msgspec.Struct], ...]:
