@@ -4,6 +4,7 @@
 """
 
 import importlib
+import logging
 import os
 import sys
 from typing import Final, NoReturn
@@ -39,6 +40,7 @@ def run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"modbot: no command {name!r}\n\n{_help()}", file=sys.stderr)
         return USAGE
+    logging.getLogger().addHandler(logging.NullHandler())  # a command speaks for itself
     command = importlib.import_module(f"components.cli.{name}")
     try:
         return int(command.main(rest))

@@ -1,0 +1,66 @@
+"""``modbot status``: what config knows of pods and guilds."""
+
+import argparse
+
+from components.bus.errors import NoOwner
+from components.bus.settings import BusSettings
+from components.cli.asking import answered, ask, bus_settings, operator, print_json
+from components.cli.errors import CommandError
+from components.cli.stack_options import add_home
+from components.cli.text import columns
+from contracts import subjects
+from contracts.operations import ClusterStatus
+
+SHOWN_WAITING = 20
+
+
+def main(arguments: list[str]) -> int:
+    """Print the status; exit code 1 when a guild waits or a pod is away."""
+    parser = argparse.ArgumentParser(
+        prog="modbot status",
+        description="Show pods, how many guilds they serve, and which guilds wait and why. Exit "
+        "code 0: everything is served; 1: something is not.",
+    )
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="everything, for a program to read")
+    options = parser.parse_args(arguments)
+    status = answered(_status(bus_settings(options)))
+    if options.json:
+        print_json(status)
+    else:
+        print(text_of(status))
+    return 1 if status.waiting_total or any(pod.state == "away" for pod in status.pods) else 0
+
+
+async def _status(settings: BusSettings) -> ClusterStatus:
+    async with operator(settings) as bus:
+        try:
+            return await ask(bus, subjects.config_endpoint("status"), b"{}", ClusterStatus)
+        except NoOwner as error:
+            raise CommandError(
+                "no config process answers: look at its log, or start it (modbot run config)"
+            ) from error
+
+
+def text_of(status: ClusterStatus) -> str:
+    """The status for people."""
+    rows = [
+        (pod.pod, pod.state, pod.guilds, pod.open, pod.capacity, round(pod.applied_per_s, 1))
+        for pod in status.pods
+    ]
+    leader = status.leader or "none"
+    parts = [
+        f"{status.guilds} guilds on {len(status.pods)} pods, leader {leader}, "
+        + f"database {status.database}",
+        columns(("pod", "state", "guilds", "open", "capacity", "inputs/s"), rows),
+    ]
+    if status.waiting_total:
+        shown = status.waiting[:SHOWN_WAITING]
+        waiting = [(guild.guild, guild.name, guild.pod or "", guild.reason) for guild in shown]
+        parts += [
+            f"{status.waiting_total} guilds wait:",
+            columns(("guild", "name", "pod", "reason"), waiting),
+        ]
+        if status.waiting_total > len(shown):
+            parts.append(f"… and {status.waiting_total - len(shown)} more (--json shows them)")
+    return "\n\n".join(parts)
