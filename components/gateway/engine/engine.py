@@ -30,6 +30,7 @@ from components.gateway.engine.model import (
     Applied,
     ArmedTimer,
     Checkpoint,
+    CommandReply,
     Effect,
     LoggedInput,
     PendingFact,
@@ -37,10 +38,11 @@ from components.gateway.engine.model import (
 )
 from components.gateway.engine.policy import Context
 from components.gateway.engine.registry import find_policies
+from components.gateway.engine.replies import find_reply
 from components.gateway.engine.rules import RulesCache
 from components.gateway.engine.schema import GUILD_TABLES
 from contracts.facts import InputQuarantined
-from contracts.ids import Epoch, GuildId, PodId, Sequence
+from contracts.ids import Epoch, GuildId, PodId, RequestId, Sequence
 from contracts.inputs import AnyInput, SkipInput
 from contracts.message import MalformedMessage, Message
 from contracts.requests import Request
@@ -159,6 +161,10 @@ class Engine:
     def message_of_nonce(self, guild: GuildId, nonce: str) -> str | None:
         """The id of our own message with this nonce, if its MESSAGE_CREATE is on the log."""
         return queries.message_of_nonce(self._database, guild, nonce)
+
+    def reply(self, guild: GuildId, request_id: RequestId) -> CommandReply | None:
+        """What a request that writes was answered; None if it was not, or too long ago."""
+        return find_reply(self._database, guild, request_id)
 
     def read(self, guild: GuildId, request: Request, *, pod: PodId, epoch: Epoch) -> Message:
         """The reply to a request that reads; else `ServiceError`."""
