@@ -16,6 +16,8 @@ COMMANDS: Final = {
     "up": "start the whole stack on this machine",
     "status": "what runs where: pods, guilds, what waits and why",
     "guild": "look into one guild: state, settings, cases, inputs set aside",
+    "traffic": "what became of the texts that simulated members posted",
+    "bench": "measure the stack beside a baseline",
     "processes": "the processes that `modbot up` would start, as data",
     "provision": "create the streams and buckets on NATS",
     "ready": "whether a replica is ready (exit code 0 or 1)",
@@ -40,7 +42,8 @@ def run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"modbot: no command {name!r}\n\n{_help()}", file=sys.stderr)
         return USAGE
-    logging.getLogger().addHandler(logging.NullHandler())  # a command speaks for itself
+    if name != "run":
+        logging.getLogger().addHandler(logging.NullHandler())  # a command speaks for itself
     command = importlib.import_module(f"components.cli.{name}")
     try:
         return int(command.main(rest))

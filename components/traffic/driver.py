@@ -19,6 +19,8 @@ from components.simulator.client import ControlError, GuildInfo, SimulatorContro
 from components.traffic import corpus, plan
 from components.traffic.guilds import ensure_guilds, put_settings
 
+JOURNAL = "traffic.jsonl"
+"""The journal's name in the stack's folder."""
 BATCH_S = 0.05
 """Posts that fall into one such interval are handed to the simulator together."""
 REGULARS = 40

@@ -4,19 +4,24 @@ socket and of REST, the guilds' logs in INPUTS, the facts in EVENTS.
 Reads only; raises the bus's and the simulator's errors as they are.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 
 from components.bus import stream
 from components.bus.connection import Bus
+from components.bus.errors import BusError
 from components.simulator.client import SimulatorControl
 from components.simulator.record import Entry
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId
 from contracts.ids import Sequence as StreamSequence
 from contracts.inputs import AnyInput
-from contracts.message import decode
+from contracts.message import decode, encode
+from contracts.requests import GetGuildStatus, GuildStatus
+
+POLL_S = 0.1
 
 KINDS = ("message_create", "dispatch", "rest", "gateway", "interaction")
 
@@ -68,6 +73,30 @@ async def gather(
     return Evidence(
         guilds=tuple(guilds), record=tuple(record), inputs=tuple(inputs), facts=tuple(facts)
     )
+
+
+async def settled(bus: Bus, guilds: Sequence[GuildId]) -> None:
+    """Wait until every guild's owner says that nothing is pending: each has applied its log's
+    last input, its outbox is empty, its facts are published. The caller bounds it."""
+    for guild in guilds:
+        while True:
+            if await _is_settled(bus, guild):
+                break
+            await asyncio.sleep(POLL_S)  # another process's state: there is no event for it
+
+
+async def _is_settled(bus: Bus, guild: GuildId) -> bool:
+    last = await stream.last_of_subject(bus, storage.INPUTS, subjects.inputs(guild))
+    subject = subjects.request(guild, GetGuildStatus.verb)
+    try:
+        reply = await bus.ask(subject, encode(GetGuildStatus()))
+    except BusError:
+        return False  # between two owners
+    if headers.SERVICE_ERROR in (reply.headers or {}):
+        return False
+    status = decode(reply.data, GuildStatus)
+    behind = last is not None and status.applied < last.sequence
+    return not behind and status.outbox_pending == 0 and status.facts_unpublished == 0
 
 
 async def _all(bus: Bus, name: str, subject: str) -> list[stream.StoredMessage]:

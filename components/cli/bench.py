@@ -1,0 +1,79 @@
+"""``modbot bench NAME``: measure the real stack beside a baseline in the same run."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from components.bench.event import EventOptions
+from components.bench.result import BenchResult
+from components.bench.run import run_event
+from components.bench.stack import StackDidNotStart
+from components.cli.errors import CommandError
+
+
+def main(arguments: list[str]) -> int:
+    """Measure; 0 only if every figure keeps its limit."""
+    options = _parser().parse_args(arguments)
+    measured = EventOptions(
+        guilds=options.guilds,
+        rate=options.rate,
+        blocks=options.blocks,
+        block_s=options.block_s,
+        seed=options.seed,
+    )
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="modbot-bench-") as folder:
+        try:
+            result = asyncio.run(run_event(Path(folder), measured, say))
+        except StackDidNotStart as error:
+            raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
+    if options.json:
+        print(msgspec.json.encode(result).decode())
+    else:
+        _draw(result)
+    return 0 if result.ok else 1
+
+
+def _draw(result: BenchResult) -> None:
+    table = Table(title=f"{result.bench}: {result.checked} messages, seed {result.seed}")
+    for column in ("figure", "value", "limit", "baseline"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    for figure in result.figures:
+        limit = "" if figure.limit is None else f"{figure.limit:g} {figure.unit}"
+        base = figure.baseline
+        beside = "" if base is None else f"{base.value:g} {figure.unit} ({base.name})"
+        colour = "green" if figure.ok else "red"
+        table.add_row(figure.name, f"[{colour}]{figure.value:g}[/] {figure.unit}", limit, beside)
+    Console().print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = EventOptions()
+    parser = argparse.ArgumentParser(
+        prog="modbot bench",
+        description="Measure the real stack, started for this in a folder of its own. Exit code "
+        "0 only if every figure keeps its limit.",
+    )
+    parser.add_argument(
+        "name",
+        choices=["event"],
+        help="event: from a message on Discord's socket to the REST call that deletes it, beside "
+        "a bare discord.py bot",
+    )
+    parser.add_argument("--guilds", type=int, default=defaults.guilds, help="guilds for each bot")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="messages a second")
+    parser.add_argument("--blocks", type=int, default=defaults.blocks, help="blocks for each bot")
+    parser.add_argument("--block-s", type=float, default=defaults.block_s, help="seconds a block")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser

@@ -1,0 +1,76 @@
+"""``modbot traffic report``: what became of the texts that members posted."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from components.bus.connection import Bus
+from components.bus.settings import BusSettings
+from components.cli.asking import answered, bus_settings, operator
+from components.cli.errors import CommandError
+from components.cli.stack_options import add_home, home_of
+from components.simulator.client import SimulatorControl
+from components.stack import running
+from components.traffic.driver import JOURNAL, Posted
+from components.traffic.evidence import gather, settled
+from components.traffic.report import TrafficReport, build, read_journal, render
+from contracts.ids import GuildId
+
+
+def main(arguments: list[str]) -> int:
+    """Print the report; 0 only if nothing was lost or doubled."""
+    options = _parser().parse_args(arguments)
+    home = Path(home_of(options)).resolve()
+    stack = running.read(home)
+    if stack is None or not stack.simulated:
+        raise CommandError(
+            f"no stack with a simulated Discord is running with its data in {home}: start one "
+            "with `modbot up`"
+        )
+    journal = home / JOURNAL
+    posted = read_journal(journal) if journal.exists() else []
+    if not posted:
+        raise CommandError(
+            "nothing was posted yet: `modbot up` posts by itself, `modbot up --traffic FILE` "
+            "posts the texts of a file"
+        )
+    report = answered(_report(bus_settings(options), stack.urls["simulator"], posted))
+    if options.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        render(report, Console(file=sys.stdout))
+    return 0 if report.ok else 1
+
+
+async def _report(settings: BusSettings, simulator: str, posted: list[Posted]) -> TrafficReport:
+    async with operator(settings) as bus, SimulatorControl(simulator) as control:
+        return await report_on(control, bus, posted)
+
+
+async def report_on(
+    control: SimulatorControl, bus: Bus, posted: list[Posted], *, settle_s: float = 30.0
+) -> TrafficReport:
+    """The report, after what is under way has settled (or ``settle_s`` have passed)."""
+    guilds = [GuildId(guild) for guild in sorted({line.guild for line in posted})]
+    try:
+        async with asyncio.timeout(settle_s):
+            await settled(bus, guilds)
+    except TimeoutError:
+        pass  # what has not settled by now is reported as lost
+    return build(posted, await gather(control, bus, guilds))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="modbot traffic",
+        description="What became of the texts that members posted, checked against the "
+        "simulated Discord's own record. Exit code 0 only if nothing was lost or doubled.",
+    )
+    parser.add_argument("what", choices=["report"], help="report: the whole report")
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser
