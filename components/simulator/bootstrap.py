@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from components.process.exits import CannotStart
+from components.process.service import start_service
 from components.simulator.actions.guilds import GuildPlan, create
 from components.simulator.clock import Clock, Snowflake
 from components.simulator.control.actions import Actions, new_application
@@ -105,6 +106,7 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[S
 
 async def main(stop: asyncio.Event) -> None:
     """What `modbot run simulator` does: serve until the event is set."""
+    start_service("simulator")
     try:
         settings = from_environment()
     except SettingsError as error:
