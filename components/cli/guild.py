@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     """Ask and print; returns the exit code."""
     options = _parser().parse_args(arguments)
     settings = bus_settings(options)
-    if options.action == "show":
+    if options.action in (None, "show"):
         placement, status = answered(_show(settings, options.guild))
         if options.json:
             print_json({"placement": placement, "status": status})
@@ -75,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     add_home(parser)
     parser.add_argument("guild", type=guild_id, metavar="ID", help="the guild's Discord id")
     parser.add_argument("--json", action="store_true", help="the answer, for a program to read")
-    parser.set_defaults(action="show")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("show", help="owner, epoch and state of the guild (the default)")
     settings = actions.add_parser("settings", help="the guild's settings")

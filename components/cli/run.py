@@ -5,11 +5,7 @@ import importlib
 import os
 from typing import Final
 
-from components.cli.errors import CommandError
-from components.process import exits
 from components.process.run import run
-from components.process.service import start_service
-from components.process.settings import InvalidSettings
 
 SERVICES: Final = ("shard", "gateway", "config", "edge", "simulator")
 
@@ -32,8 +28,4 @@ def main(arguments: list[str]) -> int:
     if component not in SERVICES:
         given = f"SERVICE_MODE is {component!r}" if component else "SERVICE_MODE is not set"
         parser.error(f"name a component, one of {', '.join(SERVICES)} ({given})")
-    try:
-        start_service(component)
-    except InvalidSettings as error:
-        raise CommandError(str(error), exits.CONFIG) from error
     return run(importlib.import_module(f"components.{component}.bootstrap").main)

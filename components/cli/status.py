@@ -48,10 +48,9 @@ def text_of(status: ClusterStatus) -> str:
         (pod.pod, pod.state, pod.guilds, pod.open, pod.capacity, round(pod.applied_per_s, 1))
         for pod in status.pods
     ]
-    leader = status.leader or "none"
     parts = [
-        f"{status.guilds} guilds on {len(status.pods)} pods, leader {leader}, "
-        + f"database {status.database}",
+        f"{status.guilds} guilds, {len(status.pods)} pods, database {status.database}",
+        f"leader {status.leader or 'none'}, answered by {status.replica}",
         columns(("pod", "state", "guilds", "open", "capacity", "inputs/s"), rows),
     ]
     if status.waiting_total:

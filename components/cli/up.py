@@ -3,17 +3,21 @@
 import argparse
 import asyncio
 import errno
+import os
 import sys
 
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_counts, add_home, settings_of
 from components.process import exits
 from components.process.settings import InvalidSettings
+from components.stack.account import check
 from components.stack.binaries import MissingBinary
 from components.stack.bootstrap import up
-from components.stack.errors import Refused, StackError
+from components.stack.errors import AccountRefused, Refused, StackError
+from components.stack.permissions import invite_link, needed
 from components.stack.postgres import CannotPrepare
 from components.stack.screen import Screen
+from components.stack.settings import StackSettings
 
 
 def main(arguments: list[str]) -> int:
@@ -22,14 +26,27 @@ def main(arguments: list[str]) -> int:
     settings = settings_of(options)
     screen = Screen(sys.stderr if options.json else sys.stdout)
     try:
-        asyncio.run(up(settings, screen=screen, reset=options.reset, as_json=options.json))
-    except (InvalidSettings, MissingBinary, CannotPrepare, Refused) as error:
+        asyncio.run(_up(settings, options, screen))
+    except (InvalidSettings, MissingBinary, CannotPrepare, AccountRefused, Refused) as error:
         raise CommandError(str(error), exits.CONFIG) from error
     except StackError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(words_of(error)) from error
     return 0
+
+
+async def _up(settings: StackSettings, options: argparse.Namespace, screen: Screen) -> None:
+    account = None
+    if token := os.environ.get("DISCORD_TOKEN", "").strip():
+        account = await check(
+            token,
+            api_url=os.environ.get("MODBOT_DISCORD_API_URL", ""),
+            gateway_url=os.environ.get("MODBOT_DISCORD_GATEWAY_URL", ""),
+        )
+        link = invite_link(account.application_id, needed())
+        screen.line(f"Discord accepts the token. Invite the bot to a server: {link}")
+    await up(settings, screen=screen, account=account, reset=options.reset, as_json=options.json)
 
 
 def words_of(error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 StackError
 ├── AlreadyRunning   another `modbot up` uses the data folder
+├── AccountRefused   the Discord account cannot be used as it is
 ├── StartFailed      a process did not become ready
 └── Refused          a process said that starting it again cannot help (exit code 78)
 """
@@ -13,6 +14,10 @@ class StackError(Exception):
 
 class AlreadyRunning(StackError):
     """Another `modbot up` holds the lock on the data folder. Stop it, or use another folder."""
+
+
+class AccountRefused(StackError):
+    """Discord refuses the token, or the application lacks something. Nothing was started."""
 
 
 class StartFailed(StackError):
