@@ -6,9 +6,10 @@ running.
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,8 +45,13 @@ class LiveStack:
 
 
 @asynccontextmanager
-async def live_stack(home: Path, *options: str) -> AsyncIterator[LiveStack]:
-    """Start `modbot up --json` with the options, wait until it is ready, stop it at the end."""
+async def live_stack(
+    home: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[LiveStack]:
+    """Start `modbot up --json` with the options, wait until it is ready, stop it at the end.
+
+    ``environment`` is added to this process's.
+    """
     command = [sys.executable, "-m", "components.cli", "up", "--json", "--home", str(home)]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -53,6 +59,7 @@ async def live_stack(home: Path, *options: str) -> AsyncIterator[LiveStack]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env={**os.environ, **(environment or {})},
     )
     assert process.stdout is not None
     assert process.stderr is not None
