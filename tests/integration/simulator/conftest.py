@@ -1,8 +1,11 @@
 """A running simulator per test, its control client, and a bot's hands."""
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 
 from components.simulator.bootstrap import Simulator, running_simulator
@@ -14,13 +17,19 @@ from tests.integration.simulator.raw import Caller
 @pytest.fixture
 def settings() -> Settings:
     """What the simulator of a test runs with; a module may override it."""
-    return Settings(max_concurrency=16, limits=True)
+    return Settings(max_concurrency=16)
 
 
 @pytest.fixture
 async def sim(settings: Settings) -> AsyncIterator[Simulator]:
+    """With a specification at hand, every body and dispatch of the test must fit it."""
+    folder = os.environ.get("MODBOT_DISCORD_SPEC")
+    if folder:
+        settings = msgspec.structs.replace(settings, spec_folder=Path(folder))
     async with running_simulator(settings) as running:
         yield running
+        entries, _ = running.world.record.since(0, frozenset({"violation"}))
+        assert [e.data for e in entries if e.data["of"] != "request"] == []
 
 
 @pytest.fixture

@@ -224,18 +224,16 @@ async def test_the_bots_own_message_create_carries_its_nonce(
 
 async def test_wrong_bodies_have_nested_50035_errors(caller: Caller, guild: GuildInfo) -> None:
     path = f"/channels/{guild.channels['general']}/messages"
-    body = {
-        "content": "x" * 2001,
-        "embeds": [{"title": "ok"}, {"fields": [{"name": "n", "value": "v" * 1025}]}],
-    }
-    refused = await caller.call("POST", path, body)
+    refused = await caller.call("POST", path, {"content": "x" * 2001})
     assert (refused.status, refused.code) == (400, 50035)
-    tree = refused.body["errors"]
-    assert tree["content"]["_errors"][0] == {
-        "code": "BASE_TYPE_MAX_LENGTH",
-        "message": "Must be 2000 or fewer in length.",
-    }
-    assert tree["embeds"]["1"]["fields"]["0"]["value"]["_errors"]
+    assert refused.body["errors"]["content"]["_errors"] == [
+        {"code": "BASE_TYPE_MAX_LENGTH", "message": "Must be 2000 or fewer in length."}
+    ]
+    deep = [{"title": "ok"}, {"fields": [{"name": "n", "value": "v" * 1025}]}]
+    refused = await caller.call("POST", path, {"embeds": deep})
+    assert (refused.status, refused.code) == (400, 50035)
+    value = refused.body["errors"]["embeds"]["1"]["fields"]["0"]["value"]
+    assert value["_errors"][0]["code"] == "BASE_TYPE_MAX_LENGTH"
     assert (await caller.call("POST", path, {"content": " "})).code == 50006
     total = [{"description": "d" * 4000}] * 2
     refused = await caller.call("POST", path, {"embeds": total})
