@@ -1,0 +1,272 @@
+"""The one thread that owns the database: it applies inputs and answers reads, in order.
+
+A thread of its own, so that a stalled commit (facts.md: up to 7 s under a backup) cannot stop
+the renewal of the lease. Whatever is queued, up to `MAX_BATCH` jobs, shares one transaction
+(group commit); results are handed to the event loop after its commit, in order. Reads run on
+the same thread and so see everything handed in before them.
+
+Fails: an error that is not computed from input and state (disk, memory, a bug) rolls the batch
+back, ends the thread and fails `Applier.failed` with `EngineFailed`; the pod must stop.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from components.gateway.engine.engine import Engine
+from components.gateway.engine.model import Applied, LoggedInput
+from components.gateway.engine.pod_tables import get_meta, put_meta
+from components.gateway.engine.schema import open_database
+from components.gateway.shell.errors import EngineFailed
+from contracts.errors import ServiceError
+from contracts.inputs import SkipInput
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_BATCH: Final = 256
+MAX_QUEUED: Final = 4096
+"""Jobs beyond which `Applier.room` waits: what arrives then stays in the bus client's bounded
+queues, and what those drop is read from the log again."""
+
+RUNNING: Final = "running"
+"""Pod-level mark: set while the thread runs, so that the next start sees an unclean end."""
+
+
+class _Job:
+    """One piece of work: ``run`` on the thread, then ``done`` with its result on the loop."""
+
+    __slots__ = ("alone", "done", "error", "failed", "item", "result", "run", "writes")
+
+    def __init__(
+        self,
+        run: Callable[[Engine], Any],
+        done: Callable[[Any], None],
+        failed: Callable[[ServiceError], None] | None = None,
+        *,
+        item: LoggedInput | None = None,
+        writes: bool = False,
+        alone: bool = False,
+    ) -> None:
+        self.run = run
+        self.done = done
+        self.failed = failed
+        self.item = item
+        self.writes = writes
+        self.alone = alone
+        self.result: Any = None
+        self.error: ServiceError | None = None
+
+
+class Applier:
+    """The engine behind a queue. `start` it, and await `failed` beside everything else."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="applier", daemon=True)
+        self._room = asyncio.Event()
+        self._room.set()
+        self._queued = 0
+        self._stopping = False
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        """Fails with `EngineFailed`; done without an error once the thread has ended in order."""
+        self.applied = 0
+        """Inputs applied since the start, for rates."""
+        self.unclean = False
+        """The process before this one on the same database did not end in order."""
+
+    _database: sqlite3.Connection
+    """Belongs to the thread."""
+
+    async def start(self) -> None:
+        """Open the database and start applying. Raises what opening raises."""
+        started: asyncio.Future[None] = self._loop.create_future()
+        self._started = started
+        self._thread.start()
+        await started
+
+    def apply(
+        self, item: LoggedInput, done: Callable[[Applied], None], *, alone: bool = False
+    ) -> None:
+        """Apply the next input of its guild; ``alone``: in a transaction of its own."""
+        self._put(
+            _Job(lambda engine: engine.apply(item), done, item=item, writes=True, alone=alone)
+        )
+
+    def skip(self, item: LoggedInput, word: SkipInput, done: Callable[[Applied], None]) -> None:
+        """Go on over an input that an operator has named on the log."""
+        self._put(_Job(lambda engine: engine.skip(item, word), done, item=item, writes=True))
+
+    def call(self, run: Callable[[Engine], T], done: Callable[[T], None]) -> None:
+        """Run a function on the thread and hand its result to ``done``, in order with the
+        results of inputs. It may write."""
+        self._put(_Job(run, done, writes=True))
+
+    async def read(self, run: Callable[[Engine], T]) -> T:
+        """The result of a function that only reads; a `ServiceError` it raises is raised here."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(result: T) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        def failed(error: ServiceError) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self._put(_Job(run, done, failed))
+        return await future
+
+    async def write(self, run: Callable[[Engine], T]) -> T:
+        """The result of a function that writes, once it is committed."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self.call(run, lambda result: None if future.done() else future.set_result(result))
+        return await future
+
+    async def on_database(
+        self, run: Callable[[sqlite3.Connection], T], *, writes: bool = False
+    ) -> T:
+        """The result of a function on the pod-level tables."""
+        on_thread = self.write if writes else self.read
+        return await on_thread(lambda _: run(self._database))
+
+    async def room(self) -> None:
+        """Wait while the queue is long."""
+        await self._room.wait()
+
+    async def stop(self) -> None:
+        """Finish what is queued, mark a clean end, close the database."""
+        if not self._stopping:
+            self._stopping = True
+            self._queue.put(None)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def _put(self, job: _Job) -> None:
+        if self._stopping or self.failed.done():
+            return  # the pod stops; what waits for the result is being cancelled
+        self._queued += 1
+        if self._queued >= MAX_QUEUED:
+            self._room.clear()
+        self._queue.put(job)
+
+    # On the thread
+
+    def _work(self) -> None:
+        try:
+            database = self._database = open_database(self._path)
+            self.unclean = get_meta(database, RUNNING) == "yes"
+            put_meta(database, RUNNING, "yes")
+            engine = Engine(database)
+        except BaseException as error:  # whatever it is, the loop must hear of it
+            self._tell(self._started_with, error)
+            return
+        self._tell(self._started_with, None)
+        try:
+            while jobs := self._next_batch():
+                self._run_batch(database, engine, jobs)
+                self._tell(self._deliver, jobs)
+            put_meta(database, RUNNING, "no")
+        except EngineFailed as error:
+            log.exception("applying failed; the pod stops")
+            self._tell(self._ended, error)
+        else:
+            self._tell(self._ended, None)
+        finally:
+            database.close()
+
+    def _next_batch(self) -> list[_Job]:
+        """At least one job; an empty list at the end. A job that is ``alone`` comes alone."""
+        first = self._pushed_back or self._queue.get()
+        self._pushed_back = None
+        if first is None:
+            return []
+        jobs = [first]
+        while not first.alone and len(jobs) < MAX_BATCH:
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._queue.put(None)  # seen again after this batch
+                break
+            if job.alone:
+                self._pushed_back = job
+                break
+            jobs.append(job)
+        return jobs
+
+    _pushed_back: _Job | None = None
+
+    def _run_batch(self, database: sqlite3.Connection, engine: Engine, jobs: list[_Job]) -> None:
+        at: LoggedInput | None = None
+        try:
+            writes = any(job.writes for job in jobs)
+            database.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+            for job in jobs:
+                at = job.item
+                try:
+                    job.result = job.run(engine)
+                except ServiceError as error:
+                    if job.failed is None:
+                        raise
+                    job.error = error
+            at = None
+            database.execute("COMMIT")
+        except Exception as error:  # not from input and state: skipping it would not replay
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise EngineFailed(
+                at.guild if at else None,
+                at.sequence if at else None,
+                f"{type(error).__name__}: {error}",
+            ) from error
+
+    def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            log.info("the event loop has ended before the applier")
+
+    # On the loop
+
+    def _started_with(self, error: BaseException | None) -> None:
+        if self._started.done():
+            return
+        if error is None:
+            self._started.set_result(None)
+        else:
+            self._started.set_exception(error)
+
+    def _deliver(self, jobs: list[_Job]) -> None:
+        self._queued -= len(jobs)
+        if self._queued < MAX_QUEUED:
+            self._room.set()
+        for job in jobs:
+            if job.item is not None:
+                self.applied += 1
+            try:
+                if job.error is not None and job.failed is not None:
+                    job.failed(job.error)
+                else:
+                    job.done(job.result)
+            except Exception as error:  # a bug: going on would lose what this batch asks for
+                log.exception("handling a result failed; the pod stops")
+                self._ended(EngineFailed(None, None, f"{type(error).__name__}: {error}"))
+                return
+
+    def _ended(self, error: EngineFailed | None) -> None:
+        if self.failed.done():
+            return
+        if error is None:
+            self.failed.set_result(None)
+        else:
+            self.failed.set_exception(error)

@@ -1,0 +1,250 @@
+"""The only way out to Discord: discord.py's HTTP client over a transport with the gate in it.
+
+Promise: no request is written unless the gate is open at that moment, whichever of the library's
+loops writes it; a request is given up before the lease that allowed it ends; 429 and 5xx leave
+the library at once (its own loop would sleep and repeat after any check its caller made), and the
+caller hears whether bytes may have been written.
+
+`Rest.call` raises `Refused`, `Again` and `GateClosed` (nothing was written).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Final, TypeVar
+
+import aiohttp
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from discord.errors import HTTPException, LoginFailure, RateLimited
+from discord.http import HTTPClient
+
+from components.gateway.shell.effects.buckets import MAX_WAIT_S, BucketedClient
+from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.outcomes import Again, Refused
+from components.gateway.shell.errors import GateClosed
+from components.gateway.shell.gate import Gate, Permit
+from components.process.exits import CannotStart
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+REQUEST_TIMEOUT_S: Final = 15.0
+INVALID: Final = frozenset({401, 403, 429})
+
+
+class Attempt:
+    """One call: on whose behalf, and whether bytes may have left."""
+
+    __slots__ = ("deadline", "permit", "written")
+
+    def __init__(self, permit: Permit | None) -> None:
+        self.permit = permit
+        self.written = False
+        self.deadline: asyncio.Timeout | None = None
+
+
+_attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
+
+
+class _Answered(Exception):
+    """Carries a 429 or 5xx out of the library's retry loop."""
+
+    def __init__(self, status: int, after_s: float | None, scope: str) -> None:
+        super().__init__(f"Discord answered {status}")
+        self.status = status
+        self.after_s = after_s
+        self.scope = scope
+
+
+class _Broken(Exception):
+    """The connection failed; as an OSError the library would sometimes repeat the request."""
+
+
+class GatedConnector(aiohttp.TCPConnector):
+    """Asks the gate after a connection was acquired: the last moment before bytes are written."""
+
+    def __init__(self, gate: Gate, remaining_s: Callable[[], float]) -> None:
+        super().__init__(limit=0, keepalive_timeout=60)
+        self._gate = gate
+        self._remaining_s = remaining_s
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 aiohttp's signature
+    ) -> Connection:
+        """A connection that may be written to right now; else `GateClosed`."""
+        connection = await super().connect(req, traces, timeout)
+        try:
+            self._pass_gate(_attempt.get())
+        except GateClosed:
+            connection.release()
+            raise
+        return connection
+
+    def _pass_gate(self, attempt: Attempt | None) -> None:
+        if attempt is None:
+            raise GateClosed(None, "a request outside of any attempt")
+        if attempt.permit is not None:
+            self._gate.check(attempt.permit)
+            if attempt.deadline is not None:
+                left_s = min(REQUEST_TIMEOUT_S, self._remaining_s())
+                attempt.deadline.reschedule(asyncio.get_running_loop().time() + left_s)
+        attempt.written = True
+
+
+class Rest:
+    """Discord's REST API under the gate."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        remaining_s: Callable[[], float],
+        share: RateShare,
+        invalid: InvalidRequests,
+        in_flight: int = 256,
+    ) -> None:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(_leave_library)
+        trace.on_request_exception.append(_not_an_oserror)
+        self._http = BucketedClient(
+            asyncio.get_running_loop(), GatedConnector(gate, remaining_s), http_trace=trace
+        )
+        self._gate = gate
+        self._share = share
+        self._invalid = invalid
+        self._in_flight = asyncio.Semaphore(in_flight)
+        self._ready = asyncio.Event()
+        self._attempts: set[Attempt] = set()
+        self._remaining_s = remaining_s
+        self.user_id = ""
+        """The bot's own user, once logged in."""
+
+    async def login(self, token: str) -> None:
+        """Open the session with the token, trying until Discord answers; the connection is then
+        kept alive. Raises `CannotStart` when Discord refuses the token."""
+        pause_s = 0.2
+        while True:
+            _attempt.set(Attempt(None))  # reading who we are changes nothing for anybody
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    user = await self._http.static_login(token)
+            except LoginFailure as error:
+                raise CannotStart(
+                    "Discord refused the bot's token: set MODBOT_DISCORD_TOKEN to the one of the "
+                    "developer portal"
+                ) from error
+            except (HTTPException, _Answered, _Broken, TimeoutError) as error:
+                log.warning("Discord does not answer yet: %s", error or type(error).__name__)
+                await asyncio.sleep(pause_s)
+                pause_s = min(5.0, pause_s * 2)
+            else:
+                self.user_id = str(user["id"])
+                self._ready.set()
+                return
+
+    def extend(self) -> None:
+        """The lease was renewed: what is in flight may wait on, up to the request's own limit."""
+        now = asyncio.get_running_loop().time()
+        for attempt in self._attempts:
+            if attempt.written and attempt.deadline is not None:
+                attempt.deadline.reschedule(now + min(REQUEST_TIMEOUT_S, self._remaining_s()))
+
+    async def call(
+        self,
+        permit: Permit,
+        request: Callable[[HTTPClient], Awaitable[T]],
+        *,
+        urgent: bool = True,
+        limited: bool = True,
+    ) -> T:
+        """Make one request with the library's client; returns what it returns.
+
+        Posts (not ``urgent``) leave room to others and wait while too many requests were invalid;
+        ``limited`` False: an endpoint outside of the global rate.
+        """
+        await self._ready.wait()
+        if not urgent and (wait_s := self._invalid.wait_s) > 0:
+            raise Again("too many invalid requests", after_s=min(wait_s, 60.0), in_doubt=False)
+        if limited:
+            await self._share.take(urgent=urgent)
+        attempt = Attempt(permit)
+        async with self._in_flight:
+            _attempt.set(attempt)
+            self._attempts.add(attempt)
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_S + MAX_WAIT_S) as deadline:
+                    attempt.deadline = deadline
+                    return await request(self._http)
+            except GateClosed:
+                if attempt.written:  # an idempotent request that aiohttp was about to repeat
+                    raise Again("the gate closed", in_doubt=True) from None
+                raise
+            except (_Answered, HTTPException, RateLimited) as error:
+                raise self._ending(error) from error
+            except (_Broken, TimeoutError) as error:
+                reason = str(error) or "no answer in time"
+                raise Again(reason, in_doubt=attempt.written) from error
+            finally:
+                self._attempts.discard(attempt)
+                _attempt.set(None)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()
+
+    def _ending(self, error: _Answered | HTTPException | RateLimited) -> Exception:
+        if isinstance(error, RateLimited):  # the library knew before it asked
+            return Again("rate limited", after_s=error.retry_after, in_doubt=False)
+        if isinstance(error, _Answered):
+            if error.status == 429:
+                if error.scope != "shared":
+                    self._invalid.note()
+                if error.scope == "global":
+                    self._share.pause(error.after_s or 1.0)
+                return Again("rate limited", after_s=error.after_s or 1.0, in_doubt=False)
+            # The server failed somewhere between reading the request and answering it.
+            return Again(str(error), in_doubt=True)
+        if error.status in INVALID:
+            self._invalid.note()
+        if error.status == 429:
+            return Again("rate limited without a Via header", after_s=60.0, in_doubt=False)
+        if error.status >= 500:
+            return Again(f"Discord answered {error.status}", in_doubt=True)
+        return Refused(error.status, error.code, error.text or f"HTTP {error.status}")
+
+
+async def _leave_library(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    params: aiohttp.TraceRequestEndParams,
+) -> None:
+    response = params.response
+    if response.status != 429 and response.status < 500:
+        return
+    after_s: float | None = None
+    scope = response.headers.get("X-RateLimit-Scope", "")
+    if response.status == 429:
+        try:
+            after_s = float(response.headers.get("Retry-After", "1"))
+        except ValueError:
+            after_s = 1.0
+        if response.headers.get("X-RateLimit-Global"):
+            scope = "global"
+    raise _Answered(response.status, after_s, scope)
+
+
+async def _not_an_oserror(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    params: aiohttp.TraceRequestExceptionParams,
+) -> None:
+    error = params.exception
+    if isinstance(error, OSError | aiohttp.ClientError) and not isinstance(error, TimeoutError):
+        raise _Broken(f"the connection failed: {type(error).__name__}") from error

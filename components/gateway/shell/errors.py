@@ -1,0 +1,47 @@
+"""Errors of the gateway's shell.
+
+ShellError
+├── GateClosed        the pod may not act for the guild now: nothing was sent
+├── HoleFound         the log cannot bring the guild's rows up to date: an operator decides
+├── EngineFailed      applying failed for a reason that would not replay: the pod stops
+└── DataFolderInUse   another process holds the lock on the data folder
+"""
+
+from contracts.ids import GuildId, Sequence
+
+
+class ShellError(Exception):
+    """Base of the shell's errors."""
+
+
+class GateClosed(ShellError):
+    """The pod may not act for the guild at this moment. Wait until the gate opens, or let go."""
+
+    def __init__(self, guild: GuildId | None, reason: str) -> None:
+        super().__init__(f"may not act for guild {guild}: {reason}")
+        self.guild = guild
+        self.reason = reason
+
+
+class HoleFound(ShellError):
+    """What the log holds does not continue what the database holds. The guild is not served;
+    ``reason`` is shown to operators."""
+
+    def __init__(self, guild: GuildId, reason: str) -> None:
+        super().__init__(f"guild {guild} cannot be served: {reason}")
+        self.guild = guild
+        self.reason = reason
+
+
+class EngineFailed(ShellError):
+    """The applier stopped, e.g. because the disk is full. Nothing of the batch was committed."""
+
+    def __init__(self, guild: GuildId | None, sequence: Sequence | None, reason: str) -> None:
+        where = f" at input {sequence} of guild {guild}" if guild is not None else ""
+        super().__init__(f"the engine failed{where}: {reason}")
+        self.guild = guild
+        self.sequence = sequence
+
+
+class DataFolderInUse(ShellError):
+    """Another process holds the lock on the data folder; wait for its end."""

@@ -1,0 +1,129 @@
+"""Between a guild's log and the applier: the poison protocol.
+
+After an unclean end inputs go one by one, each attempt noted (`attempts`), until the guild is
+caught up. An input that killed the pod twice parks the guild: it waits there, and everything
+behind the input is only searched for the `SkipInput` that names it. What a later `SkipInput`
+already names is never tried, so that a replay of the log gives what the first run gave.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from components.bus.stream import StoredMessage
+from components.gateway.engine.model import Applied, LoggedInput
+from components.gateway.shell.applier import Applier
+from components.gateway.shell.attempts import Attempts
+from contracts import headers
+from contracts.ids import GuildId, Sequence
+from contracts.inputs import AnyInput, SkipInput
+from contracts.message import MalformedMessage, decode
+
+log = logging.getLogger(__name__)
+
+SKIP_PREFIX = "skp:"
+
+
+class Feed:
+    """Hands one guild's inputs to the applier; ``deliver`` gets what comes of them, in order.
+
+    ``resumed`` is called with the skipped sequence when a parked guild goes on: what lies behind
+    it must be handed in again.
+    """
+
+    def __init__(
+        self,
+        applier: Applier,
+        attempts: Attempts,
+        guild: GuildId,
+        deliver: Callable[[Applied], None],
+        resumed: Callable[[Sequence], None],
+    ) -> None:
+        self._applier = applier
+        self._attempts = attempts
+        self._guild = guild
+        self._deliver = deliver
+        self._resumed = resumed
+        self._skips: dict[Sequence, SkipInput] = {}
+        self._parked_at: Sequence | None = None
+        self.careful = False
+        """One by one, each attempt noted."""
+        self.poison: LoggedInput | None = None
+        """The input at which the guild waits."""
+
+    def expect_poison(self, sequence: Sequence | None) -> None:
+        """The database says that the guild is parked at ``sequence``."""
+        self._parked_at = sequence
+
+    def note_skips(self, batch: list[StoredMessage]) -> None:
+        """Look ahead: these messages of the log may say what to skip."""
+        for stored in batch:
+            word = _skip_of(stored.headers.get(headers.MSG_ID, ""), stored.data)
+            if word is not None and word.sequence < stored.sequence:
+                self._skips.setdefault(word.sequence, word)
+
+    async def hand(self, item: LoggedInput) -> None:
+        """Take the next input of the log. Raises `BusError` while attempts cannot be noted."""
+        await self._applier.room()
+        if self.poison is not None:
+            self._search(item)
+            return
+        word = self._skips.pop(item.sequence, None)
+        if word is not None:
+            self._applier.skip(item, word, self._deliver)
+        elif item.sequence == self._parked_at:
+            self.poison = item
+        elif self.careful:
+            await self._carefully(item)
+        else:
+            self._applier.apply(item, self._deliver)
+
+    async def caught_up(self) -> None:
+        """The guild is caught up: inputs go in batches again."""
+        self.careful = False
+        await self._attempts.clear()
+
+    async def _carefully(self, item: LoggedInput) -> None:
+        if not await self._attempts.may_apply(item):
+            reason = "the pod died twice while applying it"
+            await self._applier.write(
+                lambda engine: engine.park(self._guild, item.sequence, reason)
+            )
+            log.error(
+                "guild %s is parked at input %s: %s; see its status, then input.skip",
+                self._guild,
+                item.sequence,
+                reason,
+                extra={"fields": {"alarm": "guild parked"}},
+            )
+            self.poison = item
+            return
+        applied = asyncio.Event()
+
+        def deliver(outcome: Applied) -> None:
+            self._deliver(outcome)
+            applied.set()
+
+        self._applier.apply(item, deliver, alone=True)
+        await applied.wait()
+
+    def _search(self, item: LoggedInput) -> None:
+        poison = self.poison
+        word = _skip_of(item.message_id, item.data)
+        if poison is None or word is None or word.sequence != poison.sequence:
+            return
+        log.warning("guild %s goes on without input %s", self._guild, poison.sequence)
+        self._applier.skip(poison, word, self._deliver)
+        self.poison = None
+        self._parked_at = None
+        self._resumed(poison.sequence)
+
+
+def _skip_of(message_id: str, data: bytes) -> SkipInput | None:
+    if not message_id.startswith(SKIP_PREFIX):
+        return None
+    try:
+        decoded: AnyInput = decode(data, AnyInput)  # type: ignore[arg-type]
+    except MalformedMessage:
+        return None
+    return decoded if isinstance(decoded, SkipInput) else None

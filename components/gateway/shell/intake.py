@@ -1,0 +1,183 @@
+"""A guild's log, handed on once and in order: live messages, with gaps filled from the stream.
+
+Live messages come over a plain core subscription, which may drop any of them. Each names the
+sequence before it on the guild's log, so a gap shows with the next message; the end of the log
+is compared by `sweep`. A gap is filled by batched direct gets, which may come from a replica that
+is behind: what a live message or an acknowledgement named must turn up within `FILL_WITHIN_S`,
+or `HoleFound` says that the log has lost it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from components.bus import stream
+from components.bus.connection import Bus
+from components.bus.errors import BusError
+from components.bus.stream import StoredMessage, stored_message
+from components.gateway.engine.model import LoggedInput
+from components.gateway.shell.errors import HoleFound
+from contracts import headers, storage, subjects
+from contracts.ids import GuildId, Sequence
+
+log = logging.getLogger(__name__)
+
+FILL_WITHIN_S: Final = 5.0
+BATCH: Final = 1000
+
+Hand = Callable[[LoggedInput], Awaitable[None]]
+
+
+class Look(Protocol):
+    """Watches a guild being caught up."""
+
+    def batch(self, batch: list[StoredMessage]) -> None:
+        """Sees every message before the first one is handed on."""
+        ...
+
+    async def verify(self, after: Sequence) -> None:
+        """Right after a read of what follows ``after``: raises `HoleFound` if the stream may have
+        lost some of it."""
+        ...
+
+
+class Intake:
+    """The log of one guild from ``start`` on; ``hand`` gets each input, awaited one at a time."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        guild: GuildId,
+        start: Sequence,
+        hand: Hand,
+        on_hole: Callable[[HoleFound], None],
+    ) -> None:
+        self._bus = bus
+        self._guild = guild
+        self._subject = subjects.inputs(guild)
+        self._hand = hand
+        self._on_hole = on_hole
+        self._lock = asyncio.Lock()
+        self._subscription: Subscription | None = None
+        self._kept: list[StoredMessage] = []
+        self._look: Look | None = None
+        self.seen = start
+        """The last sequence handed on."""
+
+    async def subscribe(self) -> None:
+        """Listen to live messages; they wait while `catch_up` runs."""
+        if self._subscription is None:
+            self._subscription = await self._bus.listen(subjects.live(self._guild), self._live)
+
+    async def unsubscribe(self) -> None:
+        """Stop listening."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            try:
+                await subscription.unsubscribe()
+            except NatsError as error:  # the connection is gone, and the subscription with it
+                log.debug("unsubscribing %s: %s", self._subject, error)
+
+    async def catch_up(self, up_to: Sequence, look: "Look | None" = None) -> None:
+        """Hand on everything up to a sequence that is known to be on the guild's log.
+
+        ``look`` sees all of it before any of it is handed on. Raises `HoleFound`, `BusError`.
+        """
+        async with self._lock:
+            self._look = look
+            try:
+                if look is not None:
+                    await self._look_ahead(up_to, look)
+                await self._fill(up_to)
+            finally:
+                self._look = None
+
+    def rewind(self, sequence: Sequence) -> None:
+        """Hand on again what lies behind ``sequence``; called by ``hand`` alone."""
+        self.seen = sequence
+
+    async def _live(self, message: Msg) -> None:
+        try:
+            stored = stored_message(message)
+            before = int(message.headers[headers.LAST_SEQUENCE]) if message.headers else 0
+        except (KeyError, ValueError) as error:
+            # Only the server publishes here; whatever else this is, the sweep finds the truth.
+            log.warning("message of another shape on %s: %r", message.subject, error)
+            return
+        async with self._lock:
+            if stored.sequence <= self.seen:
+                return
+            try:
+                if before > self.seen:
+                    await self._fill(Sequence(before))
+                await self._hand_on([stored])
+                await self._fill(stored.sequence)  # only if it was rewound
+            except BusError as error:
+                log.info("gap of %s not filled yet: %s", self._subject, error)
+            except HoleFound as hole:
+                self._on_hole(hole)
+
+    async def _fill(self, up_to: Sequence) -> None:
+        while self.seen < up_to:
+            await self._hand_on(await self._read(self.seen, up_to))
+
+    async def _look_ahead(self, up_to: Sequence, look: "Look") -> None:
+        at = self.seen
+        first: list[StoredMessage] = []
+        while at < up_to:
+            batch = await self._read(at, up_to)
+            look.batch(batch)
+            first = first or batch
+            at = batch[-1].sequence
+        self._kept = first  # mostly the only batch: not read twice
+
+    async def _read(self, after: Sequence, up_to: Sequence) -> list[StoredMessage]:
+        """The next messages after a sequence; there are some, for ``up_to`` is on the log."""
+        kept, self._kept = self._kept, []
+        if kept and after < kept[0].sequence and after == self.seen:
+            return kept
+        deadline = asyncio.get_running_loop().time() + FILL_WITHIN_S
+        while True:
+            batch = await stream.read_batch(
+                self._bus, storage.INPUTS, self._subject, Sequence(after + 1), batch=BATCH
+            )
+            if self._look is not None:
+                await self._look.verify(after)
+            if batch:
+                return batch
+            if asyncio.get_running_loop().time() > deadline:
+                raise HoleFound(
+                    self._guild, f"the log no longer holds what lies between {after} and {up_to}"
+                )
+            # The replica that answered is behind the stream's leader.
+            await asyncio.sleep(0.05)
+
+    async def _hand_on(self, batch: list[StoredMessage]) -> None:
+        for stored in batch:
+            if stored.sequence <= self.seen:
+                continue
+            before, self.seen = self.seen, stored.sequence
+            try:
+                await self._hand(logged_input(self._guild, stored))
+            except BaseException:
+                self.seen = before  # not taken: it comes again
+                raise
+            if self.seen != stored.sequence:
+                return  # rewound: what follows is read again
+
+
+def logged_input(guild: GuildId, stored: StoredMessage) -> LoggedInput:
+    """A stored message as the engine takes it."""
+    return LoggedInput(
+        guild=guild,
+        sequence=stored.sequence,
+        stored_ms=stored.stored_ms,
+        message_id=stored.headers.get(headers.MSG_ID, ""),
+        traceparent=stored.headers.get(headers.TRACEPARENT, ""),
+        data=stored.data,
+    )

@@ -1,0 +1,111 @@
+"""Compares the ends of all logs with what was seen: a live message that was lost may be the last.
+
+Runs every few seconds, and at once after a reconnect or when the client dropped messages. An
+answer counts only if it covers the stream up to the end that STREAM.INFO gave before, for direct
+gets come from any replica. Guilds that are complete let their effects go, and the pod's mark
+"complete up to" moves (`logbook`).
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from components.bus import stream
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from components.bus.errors import BusError
+from components.gateway.shell.effects.limits import RateShare
+from components.gateway.shell.gate import Gate
+from components.gateway.shell.guild import Guild
+from components.gateway.shell.logbook import Logbook
+from components.gateway.shell.ownership import Ownership
+from contracts import storage, subjects
+from contracts.ids import GuildId, Sequence
+
+log = logging.getLogger(__name__)
+
+CHUNK: Final = stream.MULTI_LAST_LIMIT
+WITHIN_S: Final = 10.0
+"""A guild that is not complete by then is looked at again in the next round."""
+
+
+class Sweep:
+    """The regular comparison."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        gate: Gate,
+        ownership: Ownership,
+        logbook: Logbook,
+        share: RateShare,
+        every_s: float,
+    ) -> None:
+        self._bus = bus
+        self._gate = gate
+        self._ownership = ownership
+        self._logbook = logbook
+        self._share = share
+        self._every_s = every_s
+        self._now = asyncio.Event()
+        self._pods = Bucket(bus, storage.PODS)
+
+    def soon(self) -> None:
+        """Compare at once: something may have been missed."""
+        self._now.set()
+
+    async def run(self) -> None:
+        """Compare until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._now.wait()
+            except TimeoutError:
+                pass
+            self._now.clear()
+            try:
+                await self._compare_all()
+                self._share.split(len(await self._pods.snapshot()))
+            except BusError as error:
+                log.info("logs are compared later: %s", error)
+
+    async def _compare_all(self) -> None:
+        guilds = dict(self._ownership.guilds)
+        ids = list(guilds)
+        for start in range(0, len(ids), CHUNK):
+            await self._compare(guilds, ids[start : start + CHUNK])
+        complete = {
+            guild.id: guild.complete_up_to
+            for guild in guilds.values()
+            if guild.is_open and guild.complete_up_to > 0
+        }
+        await self._logbook.note(complete, self._ownership.assigned)
+
+    async def _compare(self, guilds: dict[GuildId, Guild], ids: list[GuildId]) -> None:
+        if not self._gate.is_open:
+            return  # the end of the log counts only if it was read after the gate opened
+        link = self._bus.link
+        end = (await stream.bounds(self._bus, storage.INPUTS)).last
+        ends = await stream.last_sequences(
+            self._bus, storage.INPUTS, [subjects.inputs(guild) for guild in ids]
+        )
+        if ends.up_to < end:
+            log.info("a replica is behind (%s of %s); comparing again later", ends.up_to, end)
+            return
+        if self._bus.link != link:
+            return
+        compared = [
+            guilds[guild].compare(
+                ends.sequences.get(subjects.inputs(guild), Sequence(0)), ends.up_to
+            )
+            for guild in ids
+        ]
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                results = await asyncio.gather(*compared, return_exceptions=True)
+        except TimeoutError:
+            log.info("some guilds are not complete yet")
+            return
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
