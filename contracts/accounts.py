@@ -14,7 +14,7 @@ from contracts import storage, subjects
 
 
 class BusUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's permissions; ``_INBOX_<name>.>`` is added to both what it may hear and say."""
+    """A user's permissions; ``_INBOX_<name>.>`` is added to what it may hear."""
 
     name: str
     purpose: str
@@ -119,6 +119,7 @@ USERS: Final = (
             "modbot.rpc.*.settings.get",
             f"$JS.API.STREAM.INFO.{storage.EVENTS}",
             *_consume(storage.EVENTS),
+            f"$JS.API.CONSUMER.MSG.NEXT.{storage.EVENTS}.>",
         ),
         subscribe=("modbot.answers.edge.>",),
         answers=True,
