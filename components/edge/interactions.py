@@ -1,0 +1,204 @@
+"""``POST /interactions/discord``: the first response to an interaction that came over HTTP.
+
+Promise: whatever is wrong with the signature is 401; a signed interaction is answered inside
+Discord's 3 s, by the guild's owner if it is quick, else by a deferral, else, when the bus does
+not take it, in words that only its caller sees. The interaction is on the guild's log before it
+is deferred.
+
+docs: interactions/receiving-and-responding; design.md "First responders"
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, asgi
+from litestar.exceptions import (
+    ClientException,
+    MethodNotAllowedException,
+    NotAuthorizedException,
+)
+from litestar.handlers import ASGIRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+from opentelemetry.trace import SpanKind
+
+from components.bus.connection import Bus
+from components.bus.errors import BusError, NotConnected
+from components.edge.link import Link
+from components.edge.signatures import Signatures
+from components.process.clock import steady_s
+from components.responder.responder import Pending, Responder
+from components.telemetry.traces import carry, span
+from contracts import headers, subjects
+from contracts.errors import ErrorCode, ServiceError
+from contracts.ids import GuildId, is_snowflake
+from contracts.inputs import InteractionReceived, interaction_id
+from contracts.interactions import (
+    CHANNEL_MESSAGE,
+    EPHEMERAL,
+    OWNER_WAIT_S,
+    PING,
+    PONG,
+    InteractionHead,
+    deferral_of,
+    guild_of_interaction,
+    read_interaction,
+)
+from contracts.message import MalformedMessage, encode
+
+log = logging.getLogger(__name__)
+
+MAX_BODY: Final = 256 * 1024
+"""Bytes; a press carries its whole message, of at most 6,000 characters of embeds."""
+BODY_WITHIN_S: Final = 0.5
+APPEND_WITHIN_S: Final = 2.0
+"""From receipt; leaves Discord's 3 s a margin for the way there and back."""
+APPEND_TRY_S: Final = 0.5
+APPEND_PAUSE_S: Final = 0.05
+"""After the server refused; what it lacks (a leader, room) announces itself to nobody."""
+
+NO_GUILD: Final = "This works only inside a server, or on a message that belongs to one."
+BUS_AWAY: Final = (
+    "modbot could not take this just now: its message bus is not available. Nothing has been "
+    "done; please try again in a minute."
+)
+
+Response = dict[str, Any]
+
+
+class Interactions:
+    """Gives interactions their first response."""
+
+    def __init__(
+        self, bus: Bus, link: Link, responder: Responder, clock: Callable[[], float] = steady_s
+    ) -> None:
+        self._bus = bus
+        self._link = link
+        self._responder = responder
+        self.clock = clock
+
+    async def respond(
+        self, data: bytes, received_s: float, give: Callable[[Response], Any]
+    ) -> None:
+        """Decide the first response and ``give`` it. ``received_s``: when the request came, on
+        the clock. Raises `ServiceError` 400 for what is no interaction."""
+        try:
+            interaction = read_interaction(data)
+        except MalformedMessage as error:
+            raise ServiceError(ErrorCode.MALFORMED, str(error)) from error
+        if interaction.type == PING:
+            await give({"type": PONG})
+            return
+        if not is_snowflake(interaction.id):
+            raise ServiceError(ErrorCode.MALFORMED, "the interaction's id is not a Discord id")
+        guild = guild_of_interaction(interaction)
+        if guild is None:
+            await give(in_words(NO_GUILD))
+            return
+        with span("interaction", kind=SpanKind.SERVER, guild=guild, interaction=interaction.id):
+            async with self._responder.expect(interaction.id, guild) as pending:
+                # Given inside the block: an owner that is late hears of it only afterwards.
+                await give(await self._first(interaction, guild, data, pending, received_s))
+
+    async def _first(
+        self,
+        interaction: InteractionHead,
+        guild: GuildId,
+        data: bytes,
+        pending: Pending,
+        received_s: float,
+    ) -> Response:
+        stored = await self._append(interaction, guild, data, pending.answer_to, received_s)
+        answer = await pending.wait(OWNER_WAIT_S - (self.clock() - received_s))
+        if answer is not None:
+            return {"type": answer.type, "data": answer.data}
+        if stored:
+            return deferral_of(interaction.type, interaction.name).as_discord()
+        return in_words(BUS_AWAY)
+
+    async def _append(
+        self,
+        interaction: InteractionHead,
+        guild: GuildId,
+        data: bytes,
+        answer_to: str,
+        received_s: float,
+    ) -> bool:
+        """Make the interaction durable, once, however often it is tried."""
+        received = InteractionReceived(via="http", answer_to=answer_to, data=msgspec.Raw(data))
+        body = encode(received)
+        fields = carry({headers.MSG_ID: interaction_id(interaction.id)})
+        deadline = received_s + APPEND_WITHIN_S
+        while (left := deadline - self.clock()) > 0:
+            try:
+                await self._bus.append(
+                    subjects.inputs(guild), body, fields, timeout_s=min(left, APPEND_TRY_S)
+                )
+            except NotConnected:
+                await self._link.wait(left)
+            except BusError as error:
+                log.warning("interaction %s not stored yet: %s", interaction.id, error)
+                await asyncio.sleep(min(APPEND_PAUSE_S, left))
+            else:
+                return True
+        log.error("interaction %s of guild %s could not be stored", interaction.id, guild)
+        return False
+
+
+def in_words(text: str) -> Response:
+    """A message that only the caller sees and that mentions nobody."""
+    data = {"content": text, "flags": EPHEMERAL, "allowed_mentions": {"parse": []}}
+    return {"type": CHANNEL_MESSAGE, "data": data}
+
+
+def interactions_route(interactions: Interactions, signatures: Signatures) -> ASGIRouteHandler:
+    """The route. A bare ASGI handler, because the response is given inside `Responder.expect`."""
+
+    @asgi("/interactions/discord", copy_scope=True)
+    async def discord(scope: Scope, receive: Receive, send: Send) -> None:
+        received_s = interactions.clock()
+        request = Request[Any, Any, Any](scope, receive, send)
+        if request.method != "POST":
+            raise MethodNotAllowedException("Discord posts its interactions here")
+        signature = request.headers.get("x-signature-ed25519")
+        timestamp = request.headers.get("x-signature-timestamp")
+        if not signatures.plausible(signature, timestamp):
+            raise NotAuthorizedException("The request is not signed by Discord")
+        body = await _body(request)
+        if not signatures.right(signature, timestamp, body):
+            raise NotAuthorizedException("The request is not signed by Discord")
+
+        async def give(response: Response) -> None:
+            content = msgspec.json.encode(response)
+            await ASGIResponse(body=content, media_type="application/json")(scope, receive, send)
+
+        await interactions.respond(body, received_s, give)
+
+    return discord
+
+
+async def _body(request: Request[Any, Any, Any]) -> bytes:
+    """The raw body; 413 above `MAX_BODY`, 408 when it does not come in time."""
+    if int(request.headers.get("content-length", "0")) > MAX_BODY:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while True:
+                message = await request.receive()
+                if message["type"] != "http.request":
+                    raise ClientException("The body ended early")
+                body += message["body"]
+                if len(body) > MAX_BODY:
+                    raise _too_large()
+                if not message["more_body"]:
+                    return bytes(body)
+    except TimeoutError as error:
+        raise ClientException("The body did not come in time", status_code=408) from error
+
+
+def _too_large() -> ClientException:
+    return ClientException(f"An interaction has at most {MAX_BODY} bytes", status_code=413)
