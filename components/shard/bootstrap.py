@@ -20,7 +20,8 @@ from components.shard.connector import Connector
 from components.shard.discord_rest import DiscordRest, logged_in
 from components.shard.dispatches import Translator
 from components.shard.errors import DiscordUnavailable
-from components.shard.hold import Hold, LeaseGate
+from components.shard.gate import LeaseGate
+from components.shard.hold import Hold
 from components.shard.identify import IdentifyTurns
 from components.shard.intake import Intake
 from components.shard.interactions import FirstResponder
@@ -122,6 +123,7 @@ async def _serve(
             connector = Connector(
                 shard=shard,
                 shard_count=shard_count,
+                gate=gate,
                 rest=rest,
                 turns=turns,
                 intake=intake,

@@ -15,7 +15,8 @@ from components.bus.errors import BusError
 from components.bus.leases import Lease, LeaseLost
 from components.process.clock import steady_s, wall_ms
 from components.shard.board import REPLICA, Board, View, encode_replica, fair_share
-from components.shard.hold import Hold, LeaseGate, first_value
+from components.shard.gate import LeaseGate
+from components.shard.hold import Hold, first_value
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from components.process.clock import SteadyClock, steady_s
 from components.shard.appender import Appender
 from components.shard.discord_rest import DiscordRest
 from components.shard.errors import DiscordUnavailable, IdentifyRefused, QueueFull
+from components.shard.gate import LeaseGate
 from components.shard.identify import IdentifyTurns
 from components.shard.intake import Intake
 from components.shard.websocket import Connection, Ended
@@ -34,6 +35,7 @@ class Connector:
         *,
         shard: int,
         shard_count: int,
+        gate: LeaseGate,
         rest: DiscordRest,
         turns: IdentifyTurns,
         intake: Intake,
@@ -42,6 +44,7 @@ class Connector:
     ) -> None:
         self._shard = shard
         self._shard_count = shard_count
+        self._gate = gate
         self._rest = rest
         self._turns = turns
         self._intake = intake
@@ -87,6 +90,7 @@ class Connector:
                 log.warning("shard %d cannot connect: %s", self._shard, error)
 
     async def _once(self) -> None:
+        await self._gate.opened()
         resume = self._intake.session
         if resume is None:
             self._intake.forget()
@@ -98,6 +102,7 @@ class Connector:
         if resume is None:
             await self._turns.take(self._shard)
             self._identifies += 1
+        await self._gate.opened()
         self._intake.connecting()
         connection = await Connection.open(
             self._rest.http,

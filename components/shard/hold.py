@@ -1,9 +1,9 @@
 """One shard id while this replica holds it: its lease, its session, its queue.
 
-Promise: nothing is appended without a valid lease. A lease that is lost while NATS is away does
-not cost the session: the shard goes on reading, and appends again once it has the lease back and
-nobody else has had the shard id meanwhile. If somebody has, it closes its socket (4000) and
-forgets its queue, which the other gets by its RESUME.
+Promise: nothing is appended, and no connection made, without a valid lease. A lease that is lost
+while NATS is away does not cost the session: the shard goes on reading, and appends again once it
+has the lease back and nobody else has had the shard id meanwhile. If somebody has, it closes its
+socket (4000) and forgets its queue, which the other gets by its RESUME.
 
 `leave` hands over in order: socket closed (4000), queue stored, session saved, lease released.
 """
@@ -14,11 +14,12 @@ from typing import Literal
 
 from components.bus.buckets import Bucket
 from components.bus.errors import BusError
-from components.bus.leases import Lease, LeaseLost
+from components.bus.leases import LeaseLost
 from components.process.clock import steady_s, wall_ms
 from components.shard.appender import Appender
 from components.shard.connector import Connector
 from components.shard.errors import TakenOver
+from components.shard.gate import LeaseGate
 from components.shard.intake import Intake
 from components.shard.resume_data import ResumeData
 from contracts.message import MalformedMessage, decode, encode
@@ -27,18 +28,6 @@ from contracts.records import ShardLease
 log = logging.getLogger(__name__)
 
 REGAIN_EVERY_S = 0.2
-
-
-class LeaseGate:
-    """Whether the shard may write to the bus at this very moment."""
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.sure = True
-        """False from a lost lease until it is known that nobody else had the shard id."""
-
-    def __call__(self) -> bool:
-        return self.sure and self.lease.valid
 
 
 class Hold:
@@ -134,12 +123,12 @@ class Hold:
     async def _keep_lease(self) -> None:
         while True:
             try:
-                await self._gate.lease.keep(self.value)
+                await self._gate.lease.keep(self.value, self._gate.renewed)
             except LeaseLost as error:
                 log.warning("shard %d: %s; appending stops", self.shard, error)
-            self._gate.sure = False
+            self._gate.lost()
             await self._regain()
-            self._gate.sure = True
+            self._gate.regained()
             self.wake()
 
     async def _regain(self) -> None:
