@@ -12,6 +12,7 @@ from components.process import exits
 from components.process.settings import InvalidSettings
 from components.stack import plan
 from components.stack.binaries import MissingBinary
+from components.stack.errors import StackError
 from components.stack.installation import prepare
 from components.stack.postgres import CannotPrepare
 
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     settings = settings_of(options)
     try:
         installation = prepare(settings, keep_ports=True)
-    except (InvalidSettings, MissingBinary, CannotPrepare) as error:
+    except (InvalidSettings, MissingBinary, CannotPrepare, StackError) as error:
         raise CommandError(str(error), exits.CONFIG) from error
     except OSError as error:
         raise CommandError(words_of(error)) from error

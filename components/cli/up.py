@@ -8,6 +8,7 @@ import sys
 
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_counts, add_home, settings_of
+from components.cli.up_traffic import add_traffic, post, traffic_of
 from components.process import exits
 from components.process.settings import InvalidSettings
 from components.stack.account import check
@@ -16,6 +17,7 @@ from components.stack.bootstrap import up
 from components.stack.errors import AccountRefused, Refused, StackError
 from components.stack.permissions import invite_link, needed
 from components.stack.postgres import CannotPrepare
+from components.stack.running import RunningStack
 from components.stack.screen import Screen
 from components.stack.settings import StackSettings
 
@@ -38,6 +40,7 @@ def main(arguments: list[str]) -> int:
 
 async def _up(settings: StackSettings, options: argparse.Namespace, screen: Screen) -> None:
     account = None
+    traffic = traffic_of(options)
     if token := os.environ.get("DISCORD_TOKEN", "").strip():
         account = await check(
             token,
@@ -46,7 +49,19 @@ async def _up(settings: StackSettings, options: argparse.Namespace, screen: Scre
         )
         link = invite_link(account.application_id, needed())
         screen.line(f"Discord accepts the token. Invite the bot to a server: {link}")
-    await up(settings, screen=screen, account=account, reset=options.reset, as_json=options.json)
+
+    async def work(stack: RunningStack) -> None:
+        if traffic is not None and stack.simulated:
+            await post(traffic, stack, screen)
+
+    await up(
+        settings,
+        screen=screen,
+        account=account,
+        reset=options.reset,
+        as_json=options.json,
+        work=work,
+    )
 
 
 def words_of(error: OSError) -> str:
@@ -71,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_home(parser)
     add_counts(parser)
+    add_traffic(parser)
     parser.add_argument("--reset", action="store_true", help="remove the data of the stack first")
     parser.add_argument(
         "--json",

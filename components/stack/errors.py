@@ -3,6 +3,7 @@
 StackError
 ├── AlreadyRunning   another `modbot up` uses the data folder
 ├── AccountRefused   the Discord account cannot be used as it is
+├── OtherApplication the data folder belongs to another Discord application
 ├── StartFailed      a process did not become ready
 └── Refused          a process said that starting it again cannot help (exit code 78)
 """
@@ -18,6 +19,10 @@ class AlreadyRunning(StackError):
 
 class AccountRefused(StackError):
     """Discord refuses the token, or the application lacks something. Nothing was started."""
+
+
+class OtherApplication(StackError):
+    """The folder's guilds are those of another application. Use another folder, or reset it."""
 
 
 class StartFailed(StackError):

@@ -14,12 +14,15 @@ from nacl.signing import SigningKey
 from components.process.settings import InvalidSettings, variable_of
 from components.simulator.world.store import signing_seed
 from components.stack import binaries, nats, ports, postgres
+from components.stack.errors import OtherApplication
 from components.stack.nats import NatsServer
 from components.stack.postgres import PostgresServer
 from components.stack.settings import StackSettings
 
 HOST = "127.0.0.1"
 SIMULATED_APPLICATION = 1_000_000_000_000_000_001
+SIMULATOR_SEED = 0
+"""The application's signing key derives from it, and the edge must know the public one."""
 SIMULATED_TOKEN = "simulated-token"  # noqa: S105 - opens nothing but the simulator
 
 
@@ -74,6 +77,7 @@ def prepare(
     """Make what is missing. ``account`` is the real Discord's; without it there is a simulator."""
     home = Path(settings.home).resolve()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _bind(home, account)
     chosen = ports.choose(home, _names(settings, account), keep=keep_ports)
     own_nats = None if settings.nats_url else nats.prepare(home / "nats", chosen["nats"])
     database = None
@@ -104,6 +108,28 @@ def prepare(
         discord=account or _simulated(chosen["simulator"]),
         files=files,
     )
+
+
+def _bind(home: Path, account: Discord | None) -> None:
+    """Bind the data to one application: another's guilds would wait for a bot that is gone.
+
+    Raises `OtherApplication`.
+    """
+    mark = home / "application"
+    wanted = account.application_id if account else "simulated"
+    if not mark.exists():
+        mark.write_text(wanted, encoding="ascii")
+        return
+    kept = mark.read_text(encoding="ascii")
+    if kept != wanted:
+        raise OtherApplication(
+            f"the data in {home} belongs to {_named(kept)}, not to {_named(wanted)}: name another "
+            "folder with --home, or give it up with --reset"
+        )
+
+
+def _named(application: str) -> str:
+    return "the simulated Discord" if application == "simulated" else f"application {application}"
 
 
 def _names(settings: StackSettings, account: Discord | None) -> list[str]:
@@ -142,7 +168,7 @@ def _s3(folder: Path, port: int, settings: StackSettings, files: SecretFiles) ->
 
 
 def _simulated(port: int) -> Discord:
-    key = SigningKey(signing_seed(0, SIMULATED_APPLICATION)).verify_key
+    key = SigningKey(signing_seed(SIMULATOR_SEED, SIMULATED_APPLICATION)).verify_key
     return Discord(
         token=SIMULATED_TOKEN,
         application_id=str(SIMULATED_APPLICATION),

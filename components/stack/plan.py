@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from components.stack.installation import Installation
+from components.stack.installation import SIMULATOR_SEED, Installation
 from components.stack.settings import StackSettings
 
 COMPONENTS = ("simulator", "config", "shard", "gateway", "edge")
@@ -160,6 +160,7 @@ def _simulator(installation: Installation) -> Process:
             "MODBOT_SIM_HOST": HOST,
             "MODBOT_SIM_PORT": str(port),
             "MODBOT_SIM_TOKEN": discord.token,
+            "MODBOT_SIM_SEED": str(SIMULATOR_SEED),
             "MODBOT_SIM_APPLICATION_ID": discord.application_id,
         },
         probe=HttpProbe(port=port, path="/control/health"),

@@ -6,7 +6,7 @@ Everything goes to one console; with ``--json`` that is stderr, so that stdout h
 from collections.abc import Sequence
 from typing import IO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +36,7 @@ class Screen:
     def __init__(self, output: IO[str]) -> None:
         self.console = Console(file=output, highlight=False, soft_wrap=True)
         self._live: Live | None = None
+        self._note = ""
 
     @property
     def every_s(self) -> float:
@@ -60,12 +61,16 @@ class Screen:
     def show(self, rows: Sequence[Row]) -> None:
         """The state of everything, in place of the last."""
         if not self.console.is_terminal:
-            self.line(_line(rows))
+            self.line(", ".join(filter(None, (_line(rows), self._note))))
             return
         if self._live is None:
             self._live = Live(console=self.console, auto_refresh=False)
             self._live.start()
-        self._live.update(_table(rows), refresh=True)
+        self._live.update(Group(_table(rows), Text(self._note, style="dim")), refresh=True)
+
+    def note(self, text: str) -> None:
+        """A line that is kept up to date below the table."""
+        self._note = text
 
     def end_table(self) -> None:
         """Leave the last table as it is; what follows comes below."""
