@@ -36,6 +36,7 @@ FACT_HEADERS: Final = {
     headers.CE_TIME: REQUIRED,
     headers.CE_DATACONTENTTYPE: REQUIRED,
     headers.CE_SUBJECT: OPTIONAL,
+    headers.MSG_ID: REQUIRED,
     headers.INPUT_SEQUENCE: REQUIRED,
     headers.INPUT_INDEX: REQUIRED,
     headers.EPOCH: REQUIRED,
@@ -44,7 +45,7 @@ FACT_HEADERS: Final = {
     headers.TRACEPARENT: REQUIRED,
 }
 READ_HEADERS: Final = {
-    headers.TRACEPARENT: REQUIRED,
+    headers.TRACEPARENT: OPTIONAL,  # a person with the nats command has none
     headers.MIN_APPLIED: OPTIONAL,
     headers.DEADLINE_MS: OPTIONAL,
 }

@@ -147,6 +147,7 @@ def test_a_facts_real_headers_satisfy_the_documented_ones(fact: type[facts.Fact]
     )
     sent = {
         **headers,
+        "Nats-Msg-Id": headers["ce-id"],
         "Nats-Expected-Last-Subject-Sequence": "0",
         "Nats-Expected-Last-Subject-Sequence-Subject": "modbot.events.42.>",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
