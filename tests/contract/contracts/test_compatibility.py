@@ -173,8 +173,10 @@ def test_todays_types_keep_the_committed_contract() -> None:
             id="a header becomes optional",
         ),
         pytest.param(
-            lambda d: headers(d, "rpc.case.get.GetCase")["required"].append("Modbot-Min-Applied"),
-            "headers of rpc.case.get.GetCase.Modbot-Min-Applied: newly required",
+            lambda d: headers(d, "rpc.settings.put.PutSettings")["required"].append(
+                "Modbot-Min-Applied"
+            ),
+            "headers of rpc.settings.put.PutSettings.Modbot-Min-Applied: newly required",
             id="a header becomes required",
         ),
     ],
