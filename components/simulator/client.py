@@ -251,8 +251,11 @@ class SimulatorControl:
         url = f"{self._base}/record/stream?since={since}&kind={','.join(kinds)}"
         forever = aiohttp.ClientTimeout(total=None)
         async with self._session.get(url, timeout=forever) as response:
-            async for line in response.content:
-                yield _entry.decode(line)
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield _entry.decode(line)
 
     async def _get(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.json.decode(await self._call("GET", path))

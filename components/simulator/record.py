@@ -4,7 +4,7 @@ Bounded: past `limit` entries the oldest go and `first` rises, so a reader sees 
 
 Kinds and their data:
 - `message_create|message_update|message_delete`: what the world did, with its ids and content
-- `dispatch`: sent to or kept for a session: session, seq, event, guild_id, subject_id
+- `dispatch`: kept for a session and (`sent`) handed to its socket: seq, event, guild_id, subject_id
 - `rest`: time received, method, route, path, status, code, body, caller, duration_ms
 - `gateway`: connect, identify, ready, resume, resumed, heartbeat, close, with session and details
 - `interaction`: created, delivered, answered, refused, expired

@@ -227,10 +227,10 @@ def _by_nonce(world: World, channel: Channel, actor: Snowflake, draft: Draft) ->
     now = world.clock.monotonic()
     for key, (_, deadline) in list(world.nonces.items()):
         if deadline > now:
-            break  # ordered by deadline
+            break  # nearly in order of deadlines: the rest is looked at next time
         del world.nonces[key]
     found = world.nonces.get((channel.id, actor, str(draft.nonce)))
-    return None if found is None else found[0]
+    return None if found is None or found[1] <= now else found[0]
 
 
 def _attachments(

@@ -154,7 +154,7 @@ class GatewayFault(Request, frozen=True, kw_only=True):
 
 
 class SetLimits(Request, frozen=True, kw_only=True):
-    """`enabled` switches all limits; `buckets` sets single ones to [requests, seconds]."""
+    """`enabled` switches all limits, the gateway's too; `buckets` maps to [requests, seconds]."""
 
     enabled: bool | None = None
     buckets: dict[str, tuple[int, float]] = {}

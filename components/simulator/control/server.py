@@ -97,7 +97,7 @@ class Control:
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         since, kinds = _asked(request)
-        limit = min(int(request.query.get("limit", "1000")), RECORD_PAGE_MAX)
+        limit = min(_query(request, "limit", 1000), RECORD_PAGE_MAX)
         found, reached = self._record.since(since, kinds, limit)
         page = {
             "entries": found,
@@ -145,8 +145,14 @@ def _post(kind: type[Any] | None, act: Callable[..., Any]) -> Serve:
 
 def _asked(request: web.Request) -> tuple[int, frozenset[str] | None]:
     kinds = request.query.get("kind")
-    since = int(request.query.get("since", "0"))
-    return since, None if not kinds else frozenset(kinds.split(","))
+    return _query(request, "since", 0), None if not kinds else frozenset(kinds.split(","))
+
+
+def _query(request: web.Request, name: str, default: int) -> int:
+    try:
+        return int(request.query.get(name, default))
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"{name} is not a number") from error
 
 
 def _number(request: web.Request, name: str) -> int:

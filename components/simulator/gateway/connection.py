@@ -56,7 +56,7 @@ class Connection:
         self._settings = gateway.settings
         self._clock = gateway.clock
         self._encoder = encoder
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[tuple[float, bytes]] = deque()  # not before, payload
         self._more = asyncio.Event()
         self._ws = web.WebSocketResponse(compress=False, max_msg_size=0, autoclose=True)
         self._sends: deque[float] = deque()
@@ -100,7 +100,8 @@ class Connection:
         if len(self._outbox) >= self._settings.socket_backlog:
             self.end(Closed(WSCloseCode.ABNORMAL_CLOSURE, "reads too slowly"))
             return
-        self._outbox.append(payload)
+        due = self._clock.monotonic() + self.latency_s if self.latency_s else 0.0
+        self._outbox.append((due, payload))
         self._more.set()
 
     def end(self, closed: Closed) -> None:
@@ -131,7 +132,7 @@ class Connection:
         self._sends.append(now)
         while self._sends and now - self._sends[0] >= 60:
             self._sends.popleft()
-        if self._settings.limits and len(self._sends) > self._settings.sends_per_minute:
+        if self._gateway.limits.enabled and len(self._sends) > self._settings.sends_per_minute:
             raise Closed(Close.RATE_LIMITED, "You are being rate limited.")
         if envelope.op == Op.HEARTBEAT:
             self._heard = now
@@ -146,9 +147,9 @@ class Connection:
             await self._more.wait()
             self._more.clear()
             while self._outbox:
-                payload = self._outbox.popleft()
-                if self.latency_s:
-                    await asyncio.sleep(self.latency_s)  # an injected fault
+                due, payload = self._outbox.popleft()
+                if due:
+                    await asyncio.sleep(due - self._clock.monotonic())  # an injected fault
                 try:
                     await self._put(payload)
                 except (ConnectionError, RuntimeError) as error:

@@ -92,6 +92,11 @@ class Fanout:
         about_itself = event.name == "GUILD_MEMBER_UPDATE" and event.subject == bot
         if needed and not session.intents & needed and not about_itself:
             return False
+        if event.name == "THREAD_MEMBERS_UPDATE" and not session.intents & Intent.GUILD_MEMBERS:
+            # docs: events/gateway#list-of-intents: without it, only about the bot itself
+            about_itself = str(bot) in _whom(event.data)
+            if not about_itself:
+                return False
         if not session.wants(guild):
             return False
         if event.recipients is not None:
@@ -127,6 +132,11 @@ def _sees(application: Application, event: Event) -> bool:
     if channel.type == 12 and channel.thread is not None:  # a private thread
         return bool(bits & permissions.MANAGE_THREADS) or member.user.id in channel.thread.members
     return True
+
+
+def _whom(data: dict[str, Any]) -> set[str]:
+    added = {str(member["user_id"]) for member in data.get("added_members", [])}
+    return added | set(data.get("removed_member_ids", []))
 
 
 def _variant(event: Event, blank: bool, with_nonce: bool) -> dict[str, Any]:

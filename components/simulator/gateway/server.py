@@ -25,6 +25,7 @@ from components.simulator.gateway.protocol import (
     shard_of,
 )
 from components.simulator.gateway.session import Session
+from components.simulator.ratelimits import RateLimits
 from components.simulator.settings import Settings
 from components.simulator.world import render
 from components.simulator.world.entities import Application
@@ -52,12 +53,13 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gateway:
-    def __init__(self, world: World, fanout: Fanout, base_url: str) -> None:
+    def __init__(self, world: World, fanout: Fanout, limits: RateLimits, base_url: str) -> None:
         self.world = world
         self.settings: Settings = world.settings
         self.clock: Clock = world.clock
         self.budget = IdentifyBudget(self.settings, self.clock)
         self.fanout = fanout
+        self.limits = limits
         self.url = base_url
         self.connections: dict[int, Connection] = {}
         self._ids = count(1)
@@ -167,7 +169,7 @@ class Gateway:
         if len(guilds) > self.settings.guilds_per_shard:
             raise Closed(Close.SHARDING_REQUIRED, "Sharding is required.")
         details = {"shard": list(shard), "intents": asked.intents}
-        if self.settings.limits and not self.budget.take_key(application.id, shard[0]):
+        if self.limits.enabled and not self.budget.take_key(application.id, shard[0]):
             self.note(connection, "identify", accepted=False, **details)
             connection.send(Op.INVALID_SESSION, False)
             return

@@ -176,19 +176,32 @@ async def test_strict_mode_replays_from_what_a_heartbeat_confirmed() -> None:
         assert [(await again.receive())["s"] for _ in range(3)] == [4, 5, 6]
 
 
-async def test_several_sessions_of_one_shard_hear_the_same() -> None:
-    async with (
-        running_simulator(Settings(limits=False)) as free,
-        SimulatorControl(free.url) as people,
-        aiohttp.ClientSession() as http,
-    ):
-        there = (await people.create_guilds(member_count=1))[0]
-        caller = Caller(http, free.api_url, free.gateway_url)
-        sessions = [await caller.identified(shard=[0, 1]) for _ in range(2)]
-        assert sessions[0].session_id != sessions[1].session_id
-        await people.post(there.channels["general"], there.members[0].id, "to both")
-        for session in sessions:
-            assert (await session.until("MESSAGE_CREATE"))["content"] == "to both"
+async def test_several_sessions_of_one_shard_hear_the_same(
+    caller: Caller, control: SimulatorControl, guild: GuildInfo
+) -> None:
+    await control.set_limits(enabled=False)  # else the second IDENTIFY is 5 s away
+    sessions = [await caller.identified(shard=[0, 1]) for _ in range(2)]
+    assert sessions[0].session_id != sessions[1].session_id
+    await control.post(guild.channels["general"], guild.members[0].id, "to both")
+    for session in sessions:
+        assert (await session.until("MESSAGE_CREATE"))["content"] == "to both"
+
+
+@pytest.mark.parametrize("ending", ["abort", "close"])
+async def test_a_client_that_dies_without_a_word_can_be_resumed(
+    ending: str, caller: Caller, control: SimulatorControl, guild: GuildInfo
+) -> None:
+    gateway = await caller.identified()
+    await gateway.until("GUILD_CREATE")
+    transport = gateway.socket._response.connection.transport  # type: ignore[union-attr]
+    getattr(transport, ending)()  # RST, as of a killed machine, or FIN, as of a killed process
+    while (await control.sessions())[0]["connected"]:
+        await asyncio.sleep(0.01)  # the server sees it when the kernel says so
+    sent = await control.post(guild.channels["general"], guild.members[0].id, "meanwhile")
+    again = await caller.connect()
+    await again.resume(gateway.session_id, 2)
+    assert (await again.receive())["d"]["id"] == str(sent)
+    assert (await again.receive())["t"] == "RESUMED"
 
 
 async def test_each_guild_belongs_to_one_shard(caller: Caller, control: SimulatorControl) -> None:
