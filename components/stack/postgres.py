@@ -105,6 +105,8 @@ def _drop_root(*needed: Path) -> list[str]:
         )
     user = pwd.getpwnam(SERVER_USER)
     prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    # Changing the user forgets the death signal that the starter has set.
+    prefix.append("--pdeathsig=QUIT")
     if not all(_enterable(path) for path in needed):
         # The clone or the data lie below a folder like /root (mode 0700). One capability lets the
         # server pass; it is root's to give, also in a container.
