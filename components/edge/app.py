@@ -17,6 +17,7 @@ from components.edge.interactions import Interactions, interactions_route
 from components.edge.link import Link
 from components.edge.owners import Owners
 from components.edge.problems import EXCEPTION_HANDLERS
+from components.edge.replies import Replies
 from components.edge.security import requires_operator, with_security_headers
 from components.edge.settings import EdgeSettings
 from components.edge.signatures import Signatures
@@ -35,7 +36,11 @@ OPENAPI: Final = OpenAPIConfig(
 
 
 def create_app(
-    settings: EdgeSettings, bus: Bus, responder: Responder, stop: asyncio.Event
+    settings: EdgeSettings,
+    bus: Bus,
+    responder: Responder,
+    replies: Replies,
+    stop: asyncio.Event,
 ) -> ASGIApp:
     """The application. ``stop`` ends the feeds, which would else keep the server open."""
     link = Link(bus)
@@ -47,7 +52,7 @@ def create_app(
             interactions_route(
                 Interactions(bus, link, responder), Signatures(settings.discord_public_key)
             ),
-            guild_routes(Owners(bus, link, responder.epochs), guard),
+            guild_routes(Owners(replies, link, responder.epochs), guard),
             events_route(Listeners(bus, link, stop), guard),
         ],
         exception_handlers=EXCEPTION_HANDLERS,

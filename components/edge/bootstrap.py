@@ -7,6 +7,7 @@ import socket
 from components.bus.connection import connect
 from components.bus.settings import BusSettings
 from components.edge.app import create_app
+from components.edge.replies import Replies
 from components.edge.server import listen, serve
 from components.edge.settings import PREFIX, EdgeSettings, check
 from components.process.service import start_service
@@ -42,9 +43,12 @@ async def run_edge(
         bus = await connect(bus_settings, user=COMPONENT, name=replica)
         try:
             responder = Responder(bus, component=COMPONENT, replica=replica)
+            replies = Replies(bus)
             await responder.start()
+            await replies.start()
             host, port = listening.getsockname()[:2]
             log.info("edge listens on http://%s:%d", host, port)
-            await serve(create_app(settings, bus, responder, stop), listening, stop)
+            app = create_app(settings, bus, responder, replies, stop)
+            await serve(app, listening, stop)
         finally:
             await bus.close()

@@ -11,14 +11,16 @@ docs: html.spec.whatwg.org, "Server-sent events"
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, asgi
-from litestar.exceptions import MethodNotAllowedException
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Guard, Receive, Scope, Send
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, HeaderParameter
+from litestar.types import ASGIApp, Guard, Receive, Scope, Send
 
 from components.bus.connection import Bus
 from components.bus.errors import BusError
@@ -36,6 +38,11 @@ RETRY_MS: Final = 1000
 """How long a browser waits before it comes back."""
 
 _ATTRIBUTE: Final = "ce-"
+
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", description="The feed goes on after this event; 0: all"),
+]
 
 
 class Listeners:
@@ -71,7 +78,7 @@ class Listeners:
                 ErrorCode.UNAVAILABLE, "modbot's message bus cannot be reached; try again"
             ) from error
 
-    async def _until_over(self, sending: Any, receive: Receive) -> None:
+    async def _until_over(self, sending: Coroutine[Any, Any, None], receive: Receive) -> None:
         tasks = [
             asyncio.create_task(sending),
             asyncio.create_task(_left(receive)),
@@ -89,17 +96,23 @@ class Listeners:
             raise results[0]
 
 
-def events_route(listeners: Listeners, guard: Guard) -> ASGIRouteHandler:
-    """The route. A bare ASGI handler, so that its end is seen at once and its consumer removed."""
+def events_route(listeners: Listeners, guard: Guard) -> HTTPRouteHandler:
+    """The route. It answers as a bare ASGI app: a listener's end is seen at once, and its consumer
+    is removed."""
 
-    @asgi("/api/guilds/{guild:str}/events", guards=[guard], copy_scope=True)
-    async def events(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request[Any, Any, Any](scope, receive, send)
-        if request.method != "GET":
-            raise MethodNotAllowedException("A feed is read with GET")
-        guild = guild_id(request.path_params["guild"])
-        after = event_id(request.headers.get("last-event-id"))
-        await listeners.serve(guild, after, receive, send)
+    @get(
+        "/api/guilds/{guild:str}/events",
+        guards=[guard],
+        summary="Facts as server-sent events",
+        responses={200: ResponseSpec(bytes, description="Events", media_type="text/event-stream")},
+    )
+    async def events(guild: FromPath[str], last_event_id: LastEventId = None) -> ASGIApp:
+        following, after = guild_id(guild), event_id(last_event_id)
+
+        async def feed(_: Scope, receive: Receive, send: Send) -> None:
+            await listeners.serve(following, after, receive, send)
+
+        return feed
 
     return events
 

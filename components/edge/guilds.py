@@ -17,6 +17,8 @@ from contracts.ids import CaseNumber, GuildId, Sequence, UserId, is_snowflake
 from contracts.requests import CaseList, CaseView, GetCase, GetSettings, ListCases, SettingsView
 
 MAX_PAGE: Final = 200
+MAX_NUMBER: Final = 2**53 - 1
+"""Exact in every JSON reader."""
 
 T = TypeVar("T")
 
@@ -29,9 +31,9 @@ MinApplied = Annotated[
         description="A sequence, or the ETag of an earlier response: read at least that state",
     ),
 ]
-Number = Annotated[int, PathParameter(ge=1, lt=2**63)]
+Number = Annotated[int, PathParameter(ge=1, le=MAX_NUMBER)]
 User = Annotated[str | None, QueryParameter(description=_SNOWFLAKE)]
-Before = Annotated[int | None, QueryParameter(ge=1, lt=2**63)]
+Before = Annotated[int | None, QueryParameter(ge=1, le=MAX_NUMBER)]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
 
 

@@ -10,19 +10,15 @@ docs: interactions/receiving-and-responding; design.md "First responders"
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from litestar import Request, asgi
-from litestar.exceptions import (
-    ClientException,
-    MethodNotAllowedException,
-    NotAuthorizedException,
-)
-from litestar.handlers import ASGIRouteHandler
+from litestar import Request, post
+from litestar.exceptions import ClientException, NotAuthorizedException
+from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 from opentelemetry.trace import SpanKind
 
 from components.bus.connection import Bus
@@ -81,7 +77,7 @@ class Interactions:
         self.clock = clock
 
     async def respond(
-        self, data: bytes, received_s: float, give: Callable[[Response], Any]
+        self, data: bytes, received_s: float, give: Callable[[Response], Awaitable[None]]
     ) -> None:
         """Decide the first response and ``give`` it. ``received_s``: when the request came, on
         the clock. Raises `ServiceError` 400 for what is no interaction."""
@@ -154,15 +150,12 @@ def in_words(text: str) -> Response:
     return {"type": CHANNEL_MESSAGE, "data": data}
 
 
-def interactions_route(interactions: Interactions, signatures: Signatures) -> ASGIRouteHandler:
-    """The route. A bare ASGI handler, because the response is given inside `Responder.expect`."""
+def interactions_route(interactions: Interactions, signatures: Signatures) -> HTTPRouteHandler:
+    """The route. It answers as a bare ASGI app: the response is sent inside `Responder.expect`."""
 
-    @asgi("/interactions/discord", copy_scope=True)
-    async def discord(scope: Scope, receive: Receive, send: Send) -> None:
+    @post("/interactions/discord", include_in_schema=False)
+    async def discord(request: Request[Any, Any, Any]) -> ASGIApp:
         received_s = interactions.clock()
-        request = Request[Any, Any, Any](scope, receive, send)
-        if request.method != "POST":
-            raise MethodNotAllowedException("Discord posts its interactions here")
         signature = request.headers.get("x-signature-ed25519")
         timestamp = request.headers.get("x-signature-timestamp")
         if not signatures.plausible(signature, timestamp):
@@ -171,11 +164,15 @@ def interactions_route(interactions: Interactions, signatures: Signatures) -> AS
         if not signatures.right(signature, timestamp, body):
             raise NotAuthorizedException("The request is not signed by Discord")
 
-        async def give(response: Response) -> None:
-            content = msgspec.json.encode(response)
-            await ASGIResponse(body=content, media_type="application/json")(scope, receive, send)
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def give(response: Response) -> None:
+                content = msgspec.json.encode(response)
+                http = ASGIResponse(body=content, media_type="application/json")
+                await http(scope, receive, send)
 
-        await interactions.respond(body, received_s, give)
+            await interactions.respond(body, received_s, give)
+
+        return answer
 
     return discord
 

@@ -14,9 +14,9 @@ from typing import Final, Generic, TypeVar
 import msgspec
 from nats.aio.msg import Msg
 
-from components.bus.connection import Bus
 from components.bus.errors import NoOwner, NotConnected, Unanswered
 from components.edge.link import Link
+from components.edge.replies import Replies
 from components.process.clock import steady_s
 from components.responder.epochs import Epochs
 from components.telemetry.traces import carry, span
@@ -55,9 +55,9 @@ class Owners:
     """The way to the owners of all guilds."""
 
     def __init__(
-        self, bus: Bus, link: Link, epochs: Epochs, clock: Callable[[], float] = steady_s
+        self, replies: Replies, link: Link, epochs: Epochs, clock: Callable[[], float] = steady_s
     ) -> None:
-        self._bus = bus
+        self._replies = replies
         self._link = link
         self._epochs = epochs
         self._clock = clock
@@ -94,14 +94,19 @@ class Owners:
             if min_applied is not None:
                 fields[headers.MIN_APPLIED] = str(min_applied)
             try:
-                message = await self._bus.ask(subject, data, fields, timeout_s=try_s)
-                reply = self._read(guild, message, expected)
+                return await self._replies.ask(
+                    subject,
+                    data,
+                    fields,
+                    lambda message: self._read(guild, message, expected),
+                    timeout_s=try_s,
+                )
             except NotConnected:
                 why = "modbot's message bus cannot be reached"
                 await self._link.wait(left)
                 continue
             except Unanswered:
-                why = "the guild's owner did not answer"
+                why = "the guild's owner did not answer in time"
                 continue
             except NoOwner:
                 why = "no gateway pod owns this guild at the moment, or it is not one of modbot's"
@@ -109,10 +114,6 @@ class Owners:
                 if error.code != ErrorCode.UNAVAILABLE:
                     raise
                 why = error.description
-            else:
-                if reply is not None:
-                    return reply
-                why = "only a replaced owner answered"
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_S)
         raise ServiceError(ErrorCode.UNAVAILABLE, f"{why}; try again in a moment")
