@@ -27,12 +27,19 @@ async def control(discord: Simulator) -> AsyncIterator[SimulatorControl]:
 
 
 @pytest.fixture
-async def town(
-    discord: Simulator, control: SimulatorControl, nats_server: RunningNats
-) -> Town:
+async def town(discord: Simulator, control: SimulatorControl, nats_server: RunningNats) -> Town:
     """A guild with a moderation log whose first input is on its log."""
+    return (await make_towns(1, discord, control, nats_server))[0]
+
+
+async def make_towns(
+    count: int, discord: Simulator, control: SimulatorControl, nats_server: RunningNats
+) -> list[Town]:
+    """Guilds with a moderation log; each one's first input is on its log."""
     made = await control.create_guilds(
-        name="town",
+        count=count,
+        name="town-{n}",
+        roles=[{"name": "quiet"}],
         channels=[{"name": "general"}, {"name": "mod-log"}],
         members=[
             {
@@ -43,15 +50,11 @@ async def town(
             for n in range(3)
         ],
     )
-    town = Town(
-        made[0],
-        control,
-        await nats_server.connect("shard"),
-        await nats_server.connect("operator"),
-        await nats_server.connect("config"),
-    )
-    await town.create(str(discord.world.settings.application_id))
-    return town
+    users = [await nats_server.connect(user) for user in ("shard", "operator", "config")]
+    towns = [Town(info, control, *users) for info in made]
+    for town in towns:
+        await town.create(str(discord.world.settings.application_id))
+    return towns
 
 
 @pytest.fixture

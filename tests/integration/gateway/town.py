@@ -329,5 +329,3 @@ async def until(
             if value:
                 return value
             await asyncio.sleep(every_s)
-
-

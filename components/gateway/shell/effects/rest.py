@@ -83,7 +83,7 @@ class GatedConnector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         try:
             self._pass_gate(_attempt.get())
-        except GateClosed:
+        except (GateClosed, _Broken):
             connection.release()
             raise
         return connection
@@ -91,6 +91,10 @@ class GatedConnector(aiohttp.TCPConnector):
     def _pass_gate(self, attempt: Attempt | None) -> None:
         if attempt is None:
             raise GateClosed(None, "a request outside of any attempt")
+        if attempt.written:
+            # aiohttp repeats some methods on a broken connection. Whether the first one happened
+            # is for settlement to find out.
+            raise _Broken("the connection broke before an answer came")
         if attempt.permit is not None:
             self._gate.check(attempt.permit)
             if attempt.deadline is not None:
@@ -182,10 +186,6 @@ class Rest:
                 async with asyncio.timeout(REQUEST_TIMEOUT_S + MAX_WAIT_S) as deadline:
                     attempt.deadline = deadline
                     return await request(self._http)
-            except GateClosed:
-                if attempt.written:  # an idempotent request that aiohttp was about to repeat
-                    raise Again("the gate closed", in_doubt=True) from None
-                raise
             except (_Answered, HTTPException, RateLimited) as error:
                 raise self._ending(error) from error
             except (_Broken, TimeoutError) as error:
@@ -232,9 +232,10 @@ async def _leave_library(
     scope = response.headers.get("X-RateLimit-Scope", "")
     if response.status == 429:
         try:
-            after_s = float(response.headers.get("Retry-After", "1"))
-        except ValueError:
-            after_s = 1.0
+            # More exact than the header, which is in whole seconds.
+            after_s = float((await response.json(content_type=None))["retry_after"])
+        except (aiohttp.ClientError, ValueError, KeyError, TypeError):
+            after_s = 60.0  # not from Discord itself (docs: topics/rate-limits): a ban
         if response.headers.get("X-RateLimit-Global"):
             scope = "global"
     raise _Answered(response.status, after_s, scope)
