@@ -13,6 +13,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import Error as JetStreamError
 
 from components.bus import stream
+from components.bus.cancellation import never_lost
 from components.bus.connection import Bus
 from components.bus.errors import BusError, WrongLastSequence
 from contracts import headers
@@ -119,7 +120,8 @@ class Bucket:
         try:
             while self._bus.link == link:
                 try:
-                    update = await watcher.updates(timeout=1.0)
+                    with never_lost():
+                        update = await watcher.updates(timeout=1.0)
                 except NatsTimeout:
                     continue  # nothing new; look whether the connection is still the same
                 if update is None:

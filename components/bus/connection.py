@@ -25,6 +25,7 @@ from nats.errors import (
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 
+from components.bus.cancellation import never_lost
 from components.bus.errors import NoOwner, NotConnected, Refused, Unanswered, WrongLastSequence
 from components.bus.settings import BusSettings
 from contracts.accounts import inbox_prefix
@@ -127,9 +128,10 @@ class Bus:
         if not self.connected:
             raise NotConnected
         try:
-            return await self.client.request(
-                subject, data, timeout=timeout_s, headers=dict(headers) if headers else None
-            )
+            with never_lost():
+                return await self.client.request(
+                    subject, data, timeout=timeout_s, headers=dict(headers) if headers else None
+                )
         except NoRespondersError as error:
             raise NoOwner(subject) from error
         except (NatsTimeout, TimeoutError, asyncio.CancelledError) as error:
