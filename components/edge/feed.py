@@ -50,12 +50,11 @@ class StoredFact(msgspec.Struct, frozen=True, kw_only=True):
 class Feed:
     """Follows one guild's facts. Make it with `open_feed`."""
 
-    def __init__(self, bus: Bus, link: Link, guild: GuildId, start: Sequence) -> None:
+    def __init__(self, bus: Bus, link: Link, guild: GuildId, after: Sequence) -> None:
         self._bus = bus
         self._link = link
         self._guild = guild
-        self._next = start
-        self._broken = False
+        self._after = after
 
     async def facts(self) -> AsyncGenerator[StoredFact | None]:
         """The facts, for ever; None at least every few seconds while there is none."""
@@ -64,7 +63,7 @@ class Feed:
                 async with contextlib.aclosing(self._consume()) as consumed:
                     async for fact in consumed:
                         if fact is not None:
-                            self._next = Sequence(fact.sequence + 1)
+                            self._after = fact.sequence
                         yield fact
             except BusError as error:
                 log.info("feed of guild %s interrupted: %s", self._guild, error)
@@ -108,11 +107,15 @@ class Feed:
                 await self._bus.say(f"$JS.API.CONSUMER.DELETE.{storage.EVENTS}.{name}", b"")
 
     async def _create(self, name: str) -> None:
+        """Make the consumer. A stream that has not reached what was seen is not the one it was
+        seen in: then everything is given, for nobody can say what of it is new."""
+        held = await stream.bounds(self._bus, storage.EVENTS)
+        start = self._after + 1 if self._after <= held.last else 1
         subject = subjects.events(self._guild)
         config = {
             "name": name,
             "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self._next,
+            "opt_start_seq": start,
             "filter_subject": subject,
             "ack_policy": "none",
             "mem_storage": True,
@@ -139,18 +142,9 @@ class Feed:
 
 async def open_feed(bus: Bus, link: Link, guild: GuildId, after: Sequence | None) -> Feed:
     """A feed of the facts after a sequence, or, with None, of those that are still to come.
-
-    A sequence that EVENTS has not reached is of a stream that was there before this one: then
-    all facts are given, for nobody can say which were seen. Raises `BusError`.
-    """
+    Raises `BusError`."""
     held = await stream.bounds(bus, storage.EVENTS)
-    if after is None:
-        start = held.last + 1
-    elif after > held.last:
-        start = 1
-    else:
-        start = after + 1
-    return Feed(bus, link, guild, Sequence(start))
+    return Feed(bus, link, guild, held.last if after is None else after)
 
 
 def _fact(message: Msg, sequence: Sequence) -> StoredFact:
