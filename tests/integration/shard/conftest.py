@@ -16,7 +16,11 @@ from tests.support.nats import RunningNats
 async def discord() -> AsyncIterator[Simulator]:
     """A Discord that drops what a heartbeat confirmed, with fast heartbeats and no limits."""
     settings = Settings(
-        strict_resume=True, heartbeat_interval_ms=200, heartbeat_grace=20, limits=False
+        strict_resume=True,
+        heartbeat_interval_ms=200,
+        heartbeat_grace=20,
+        limits=False,
+        max_concurrency=4,
     )
     async with running_simulator(settings) as running:
         yield running

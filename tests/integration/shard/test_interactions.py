@@ -1,0 +1,99 @@
+"""The first response to interactions over the gateway."""
+
+import msgspec
+import pytest
+
+from components.bus.connection import Bus
+from components.simulator.client import GuildInfo, SimulatorControl
+from contracts import subjects
+from contracts.ids import Epoch, GuildId, InteractionId, Sequence
+from contracts.inputs import InteractionReceived
+from contracts.interactions import (
+    CHANNEL_MESSAGE,
+    COMMANDS,
+    DEFERRED_CHANNEL_MESSAGE,
+    AnswerTaken,
+    InteractionAnswer,
+)
+from contracts.message import decode, encode
+from tests.integration.shard.replicas import Replica, Replicas, inputs_of, until
+from tests.integration.shard.traffic import guilds_known
+from tests.support.nats import RunningNats
+
+
+@pytest.fixture
+async def bus(nats_server: RunningNats) -> Bus:
+    return await nats_server.connect("gateway")
+
+
+@pytest.fixture
+async def guild(control: SimulatorControl) -> GuildInfo:
+    return (await control.create_guilds(count=1, member_count=1))[0]
+
+
+@pytest.fixture
+async def replica(
+    guild: GuildInfo, control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> Replica:
+    started = await replicas.start()
+    await guilds_known(await nats_server.connect("config"), [guild])
+    await started.said("deployed 1 commands")
+    return started
+
+
+async def received(bus: Bus, guild: GuildInfo, interaction: int) -> InteractionReceived:
+    """The interaction on the guild's log."""
+    found: list[InteractionReceived] = []
+
+    async def there() -> bool:
+        inputs = await inputs_of(bus, GuildId(str(guild.id)))
+        found[:] = [i for i in inputs if isinstance(i, InteractionReceived)]
+        return bool(found)
+
+    await until(there)
+    assert msgspec.json.decode(found[0].data)["id"] == str(interaction)
+    return found[0]
+
+
+@pytest.mark.usefixtures("replica")
+async def test_an_owner_that_answers_in_time_gives_the_first_response(
+    bus: Bus, guild: GuildInfo, control: SimulatorControl
+) -> None:
+    channel = next(iter(guild.channels.values()))
+    interaction = await control.command(channel, guild.owner_id, "case view", {"number": 1})
+    on_log = await received(bus, guild, interaction)
+    assert (on_log.via, on_log.previous is not None) == ("gateway", True)
+    assert on_log.answer_to == subjects.answer("shard", "shard-0", InteractionId(str(interaction)))
+
+    answer = InteractionAnswer(
+        interaction=InteractionId(str(interaction)),
+        type=CHANNEL_MESSAGE,
+        data=msgspec.Raw(b'{"content":"Case 1","flags":64}'),
+        epoch=Epoch(1),
+        sequence=Sequence(2),
+    )
+    reply = await bus.ask(on_log.answer_to, encode(answer))
+
+    assert decode(reply.data, AnswerTaken).taken
+    state = await control.interaction(interaction, wait_s=3)
+    assert (state["answer"], state["failure"]) == (CHANNEL_MESSAGE, None)
+
+
+@pytest.mark.usefixtures("replica")
+async def test_an_owner_that_is_silent_is_deferred_for(
+    bus: Bus, guild: GuildInfo, control: SimulatorControl
+) -> None:
+    channel = next(iter(guild.channels.values()))
+    interaction = await control.command(channel, guild.owner_id, "case view", {"number": 1})
+    on_log = await received(bus, guild, interaction)
+
+    state = await control.interaction(interaction, wait_s=3)
+    assert (state["answer"], state["failure"]) == (DEFERRED_CHANNEL_MESSAGE, None)
+    assert on_log.session is not None
+
+
+async def test_commands_are_deployed_once(replica: Replica, replicas: Replicas) -> None:
+    assert f"deployed {len(COMMANDS)} commands" in replica.words()
+    assert await replica.stop() == 0
+    again = await replicas.start()
+    await again.said("commands are deployed already")
