@@ -2,10 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+
+import asyncpg
+import msgspec
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
+from components.bus.errors import NoOwner
+from components.bus.provisioning import provision
 from components.config.bootstrap import run
 from components.config.settings import ConfigSettings
 from contracts import headers, storage, subjects
@@ -34,12 +42,35 @@ class Replica:
         self._stop.set()
         await self._task
 
-    async def kill(self) -> None:
-        """End without a word, as far as the bus can tell: nothing is released."""
-        if not self._task.done():
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+
+class ReplicaProcess:
+    """One replica of config as a process of its own, so that it can be killed."""
+
+    def __init__(self, name: str, cluster: "Cluster") -> None:
+        self.name = name
+        bus, settings = cluster.nats.settings("config"), cluster.settings
+        environment = {
+            **os.environ,
+            "MODBOT_REPLICA": name,
+            "MODBOT_NATS_URL": bus.url,
+            "MODBOT_NATS_SEED": bus.seed,
+            "MODBOT_CONFIG_DATABASE_URL": settings.database_url,
+            "MODBOT_CONFIG_LEADER_TTL_S": str(settings.leader_ttl_s),
+            "MODBOT_CONFIG_POD_TTL_S": str(settings.pod_ttl_s),
+            "MODBOT_CONFIG_REPLACE_AFTER_S": str(settings.replace_after_s),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "components.config"], env=environment, stderr=subprocess.DEVNULL
+        )
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal; SIGKILL ends it without a word to anybody."""
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        """``kill -9``, and wait for the end."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Pod:
@@ -63,6 +94,22 @@ class Pod:
         self.incarnation = Incarnation(f"created-{self.revision}")
         await self.renew()
         self._keeping = asyncio.create_task(self._keep())
+
+    async def restart(self) -> None:
+        """A new incarnation, once the last lease has ended; a fence is taken over."""
+        await self.ended()
+        await self.start()
+
+    async def ended(self) -> None:
+        """Wait until the last lease has run out or was fenced."""
+        async with asyncio.timeout(10):
+            while True:
+                entry = await self._bucket.get(self.name)
+                if entry is None or entry.value is None:
+                    break
+                if decode(entry.value, PodLease).state == "fenced":
+                    break
+                await asyncio.sleep(0.02)
 
     async def renew(self, state: str = "serving") -> None:
         """Renew once."""
@@ -107,6 +154,7 @@ class Cluster:
             database_url=url, replace_after_s=60.0, pod_ttl_s=0.5, leader_ttl_s=2
         )
         self._replicas: list[Replica] = []
+        self._processes: list[ReplicaProcess] = []
         self._pods: list[Pod] = []
         self.shard: Bus
         self.operator: Bus
@@ -126,6 +174,16 @@ class Cluster:
         self._replicas.append(replica)
         return replica
 
+    def config_process(self, name: str) -> ReplicaProcess:
+        """Start a replica as a process."""
+        replica = ReplicaProcess(name, self)
+        self._processes.append(replica)
+        return replica
+
+    def set(self, **changes: object) -> None:
+        """Change settings of the replicas that are started from here on."""
+        self.settings = msgspec.structs.replace(self.settings, **changes)
+
     async def pod(self, name: str, capacity: int = 10_000) -> Pod:
         """Start a pod."""
         pod = Pod(name, self._gateway, capacity)
@@ -135,19 +193,22 @@ class Cluster:
 
     async def register(self, *guilds: str, append: bool = True) -> None:
         """What a shard does when Discord names a guild: register it, append its first input."""
-        registry = Bucket(self.shard, storage.REGISTRY)
         gate = asyncio.Semaphore(64)
 
         async def one(guild: str) -> None:
             async with gate:
-                value = RegisteredGuild(
-                    guild=GuildId(guild), name=f"guild {guild}", shard=0, seen_ms=1
-                )
-                if append:
-                    await self.append(guild)
-                await registry.put(guild, encode(value))
+                await self.register_as(guild, name=f"guild {guild}", append=append)
 
         await asyncio.gather(*(one(guild) for guild in guilds))
+
+    async def register_as(
+        self, guild: str, *, name: str, shard: int = 0, seen_ms: int = 1, append: bool = True
+    ) -> None:
+        """Register one guild with these values."""
+        value = RegisteredGuild(guild=GuildId(guild), name=name, shard=shard, seen_ms=seen_ms)
+        if append:
+            await self.append(guild)
+        await Bucket(self.shard, storage.REGISTRY).put(guild, encode(value))
 
     async def append(self, guild: str) -> int:
         """One more message on the guild's log; returns its sequence."""
@@ -160,10 +221,29 @@ class Cluster:
         body = f'{{"filter":"{subjects.inputs(GuildId(guild))}"}}'
         await self.provisioner.ask(subject, body.encode())
 
+    async def lose_bucket(self, name: str) -> None:
+        """Delete a bucket with all it holds, and make it anew."""
+        await self.provisioner.ask(f"$JS.API.STREAM.DELETE.KV_{name}", b"")
+        await provision(self.provisioner)
+
+    async def until_connected(self) -> None:
+        """Wait until everybody who acts in the test has its connection back."""
+        async with asyncio.timeout(10):
+            for bus in (self.shard, self.operator, self.provisioner, self._gateway):
+                while not bus.connected:
+                    await asyncio.sleep(0.02)
+
     async def assignments(self) -> dict[str, Assignment]:
         """Who owns what, by the bus."""
         entries = await Bucket(self.operator, storage.GUILDS).snapshot()
         return {key: decode(entry.value or b"", Assignment) for key, entry in entries.items()}
+
+    async def until_led(self, by: str = "", within_s: float = 10) -> str:
+        """Wait until somebody (or the one named) leads; returns who."""
+        async with asyncio.timeout(within_s):
+            while not (leader := await self.leader()) or (by and leader != by):
+                await asyncio.sleep(0.02)
+            return leader
 
     async def leader(self) -> str:
         """Who leads, by the bus."""
@@ -185,6 +265,42 @@ class Cluster:
         assert headers.SERVICE_ERROR not in (message.headers or {}), message.headers
         return decode(message.data, GuildPlacement)
 
+    async def status_when_ready(self) -> ClusterStatus:
+        """Ask until the replica has read everything and PostgreSQL is there."""
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(NoOwner, AssertionError):
+                    status = await self.status()
+                    if status.leader and status.database == "up":
+                        return status
+                await asyncio.sleep(0.02)
+
+    async def fetch(self, query: str) -> list[tuple[object, ...]]:
+        """Rows of config's database."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            return [tuple(row) for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+
+    async def history_rows(self) -> int:
+        """Changes of ownership that PostgreSQL has."""
+        ((count,),) = await self.fetch("SELECT count(*)::int FROM ownership_history")
+        assert isinstance(count, int)
+        return count
+
+    async def until_history(self, guild: str, epoch: int, within_s: float = 15) -> None:
+        """Wait until PostgreSQL has the guild's epoch."""
+        query = (
+            f"SELECT 1 FROM ownership_history WHERE guild = {int(guild)} AND epoch = {int(epoch)}"
+        )
+        async with asyncio.timeout(within_s):
+            while True:
+                with contextlib.suppress(asyncpg.UndefinedTableError):
+                    if await self.fetch(query):
+                        return
+                await asyncio.sleep(0.05)
+
     async def until(self, holds: Callable[[dict[str, Assignment]], bool], within_s: float) -> None:
         """Wait until the assignments are so."""
         try:
@@ -202,6 +318,7 @@ class Cluster:
         try:
             async with asyncio.timeout(within_s):
                 while True:
+                    await self.status_when_ready()
                     placement = await self.guild(guild)
                     if placement.state == "waiting" and words in placement.reason:
                         return
@@ -213,5 +330,7 @@ class Cluster:
         """End everything that was started."""
         for pod in self._pods:
             await pod.vanish()
+        for process in self._processes:
+            process.close()
         for replica in self._replicas:
-            await replica.kill()
+            await replica.stop()

@@ -1,8 +1,15 @@
 """Guilds are placed, stay with their pod, and move only when nothing is lost by it."""
 
+import asyncio
 import time
 
+from components.bus.buckets import Bucket
+from contracts import storage
+from contracts.message import decode
+from contracts.records import PodLease
 from tests.integration.config.cluster import Cluster
+
+GUILDS = [str(number) for number in range(1, 1001)]
 
 
 async def test_a_thousand_new_guilds_are_placed_evenly_within_five_seconds(
@@ -11,10 +18,9 @@ async def test_a_thousand_new_guilds_are_placed_evenly_within_five_seconds(
     cluster.config()
     for name in ("gateway-0", "gateway-1"):
         await cluster.pod(name)
-    await cluster.until(lambda owned: not owned, 5)
-    guilds = [str(number) for number in range(1, 1001)]
+    await cluster.until_led()
     started = time.monotonic()
-    await cluster.register(*guilds)
+    await cluster.register(*GUILDS)
     await cluster.until(lambda owned: len(owned) == 1000, 10)
     took_s = time.monotonic() - started
     owned = (await cluster.assignments()).values()
@@ -22,3 +28,124 @@ async def test_a_thousand_new_guilds_are_placed_evenly_within_five_seconds(
     assert [sum(a.pod == pod for a in owned) for pod in ("gateway-0", "gateway-1")] == [500, 500]
     print(f"1,000 guilds registered and placed in {took_s:.2f} s")
     assert took_s < 5
+
+
+async def test_a_restarted_pod_gets_a_thousand_guilds_back_at_the_next_epoch(
+    cluster: Cluster,
+) -> None:
+    cluster.config()
+    pod = await cluster.pod("gateway-0")
+    await cluster.register(*GUILDS)
+    await cluster.until(lambda owned: len(owned) == 1000, 10)
+    before = await cluster.assignments()
+    await pod.vanish()
+    await pod.ended()
+    started = time.monotonic()
+    await pod.start()
+    await cluster.until(lambda owned: all(a.epoch == 2 for a in owned.values()), 10)
+    took_s = time.monotonic() - started
+    print(f"1,000 guilds given back {took_s:.2f} s after the lease appeared")
+    assert took_s < 2
+    for guild, assignment in (await cluster.assignments()).items():
+        assert assignment.pod == "gateway-0"
+        assert assignment.incarnation == pod.incarnation
+        assert assignment.cause == "restarted"
+        assert assignment.first_sequence == before[guild].first_sequence
+
+
+async def test_a_guild_stays_with_its_pod_while_the_pod_is_away(cluster: Cluster) -> None:
+    cluster.config()
+    away = await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until(lambda owned: "1" in owned, 5)
+    await cluster.pod("gateway-1")
+    await away.vanish()
+    await cluster.reason("1", "gateway-0 is away; it keeps the guild")
+    assert (await cluster.assignments())["1"].pod == "gateway-0"
+    states = {pod.pod: pod.state for pod in (await cluster.status()).pods}
+    assert states == {"gateway-0": "away", "gateway-1": "serving"}
+    await away.restart()
+    await cluster.until(lambda owned: owned["1"].epoch == 2, 5)
+    assert (await cluster.assignments())["1"].pod == "gateway-0"
+
+
+async def test_a_pod_that_stays_away_is_fenced_and_only_whole_logs_move(cluster: Cluster) -> None:
+    cluster.set(replace_after_s=1.0)
+    cluster.config()
+    lost = await cluster.pod("gateway-0")
+    await cluster.register("1", "2")
+    await cluster.until(lambda owned: len(owned) == 2, 5)
+    await cluster.pod("gateway-1")
+    await cluster.purge("2")
+    await cluster.append("2")
+    await lost.vanish()
+    await cluster.until(lambda owned: owned["1"].pod == "gateway-1", 10)
+    moved = (await cluster.assignments())["1"]
+    assert (moved.epoch, moved.cause) == (2, "replaced")
+    entry = await Bucket(cluster.operator, storage.PODS).get("gateway-0")
+    assert entry is not None
+    assert entry.value is not None
+    fence = decode(entry.value, PodLease)
+    assert (fence.state, fence.fenced_by) == ("fenced", "config-0")
+    await cluster.reason("2", "its first input is no longer on the log; waiting for gateway-0")
+    await asyncio.sleep(2 * 1.0)  # longer than a lease and the wait together: the fence stays
+    assert (await cluster.assignments())["2"].pod == "gateway-0"
+    await lost.restart()
+    await cluster.until(lambda owned: owned["2"].epoch == 2, 5)
+    after = await cluster.assignments()
+    assert (after["2"].pod, after["2"].cause) == ("gateway-0", "restarted")
+    assert after["1"] == moved
+
+
+async def test_guilds_wait_for_room_and_are_placed_when_there_is(cluster: Cluster) -> None:
+    cluster.config()
+    await cluster.register("1", "2", "3")
+    await cluster.reason("1", "no pod is serving")
+    await cluster.pod("gateway-0", capacity=2)
+    await cluster.until(lambda owned: len(owned) == 2, 5)
+    await cluster.reason("3", "all at their capacity")
+    await cluster.pod("gateway-1", capacity=2)
+    await cluster.until(lambda owned: len(owned) == 3, 5)
+    assert (await cluster.assignments())["3"].pod == "gateway-1"
+
+
+async def test_a_guild_is_placed_once_its_first_input_is_on_the_log(cluster: Cluster) -> None:
+    cluster.config()
+    await cluster.pod("gateway-0")
+    await cluster.register("1", append=False)
+    await cluster.reason("1", "nothing is on its log yet")
+    first = await cluster.append("1")
+    await cluster.append("1")
+    await cluster.until(lambda owned: "1" in owned, 5)
+    assert (await cluster.assignments())["1"].first_sequence == first
+
+
+async def test_a_guild_that_only_the_history_knows_is_not_served_from_nothing(
+    cluster: Cluster,
+) -> None:
+    first = cluster.config()
+    await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until(lambda owned: "1" in owned, 5)
+    await cluster.until_history("1", 1)
+    await first.stop()
+    await cluster.lose_bucket(storage.GUILDS)
+    cluster.config("config-1")
+    await cluster.register("2")
+    await cluster.until(lambda owned: "2" in owned, 10)
+    await cluster.reason("1", "history knows this guild but the bus does not")
+    assert "1" not in await cluster.assignments()
+
+
+async def test_placement_goes_on_after_nats_was_away(cluster: Cluster) -> None:
+    cluster.config()
+    pod = await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until(lambda owned: "1" in owned, 5)
+    await pod.vanish()
+    cluster.nats.kill()
+    await cluster.nats.start()
+    await cluster.until_connected()
+    await pod.restart()
+    await cluster.register("2")
+    await cluster.until(lambda owned: "2" in owned and owned["1"].epoch == 2, 15)
