@@ -101,6 +101,7 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[S
         await asyncio.gather(*probes, return_exceptions=True)
         await interactions.close()
         gateway.close()
+        record.close()
         await runner.cleanup()
 
 

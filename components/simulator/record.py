@@ -41,6 +41,7 @@ class Record:
         self._oldest_chunk = 0
         self._grown = asyncio.Event()
         self._awaited = False
+        self._closed = False
 
     @property
     def first(self) -> int:
@@ -68,6 +69,11 @@ class Record:
             self._grown = asyncio.Event()
         return n
 
+    def close(self) -> None:
+        """End every follower: nothing more will come."""
+        self._closed = True
+        self._grown.set()
+
     def since(
         self, n: int, kinds: frozenset[str] | None = None, limit: int = 1000
     ) -> tuple[list[Entry], int]:
@@ -83,8 +89,8 @@ class Record:
         return found, reached
 
     async def follow(self, n: int, kinds: frozenset[str] | None) -> AsyncIterator[list[Entry]]:
-        """Entries above `n` in batches, as they come, without end."""
-        while True:
+        """Entries above `n` in batches, as they come, until the record is closed."""
+        while not self._closed:
             found, n = self.since(n, kinds)
             if found:
                 yield found

@@ -228,12 +228,12 @@ class Edge:
         self.seen: list[dict[str, Any]] = []
         self.answer: dict[str, Any] | None = {"type": 4, "data": {"content": "over HTTP"}}
         self._key = VerifyKey(bytes.fromhex(key))
-        self._strict = strict
+        self.strict = strict
         self.arrived = asyncio.Event()  # set by an interaction that is answered with 202
 
     async def handle(self, request: web.Request) -> web.Response:
         raw = await request.read()
-        if self._strict:
+        if self.strict:
             stamp = request.headers.get("X-Signature-Timestamp", "")
             try:
                 signature = bytes.fromhex(request.headers.get("X-Signature-Ed25519", ""))
@@ -254,16 +254,19 @@ class Edge:
 async def edge(request: pytest.FixtureRequest, control: SimulatorControl) -> AsyncIterator[Edge]:
     application = (await control.applications())[0]
     served = Edge(application["public_key"], request.param)
-    app = web.Application()
-    app.router.add_post("/interactions", served.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    served.url = f"http://127.0.0.1:{port}/interactions"
+    runner = await serve(served)
     yield served
     await runner.cleanup()
+
+
+async def serve(edge: Edge) -> web.AppRunner:
+    app = web.Application()
+    app.router.add_post("/interactions", edge.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    edge.url = f"http://127.0.0.1:{runner.addresses[0][1]}/interactions"
+    return runner
 
 
 async def test_an_endpoint_that_checks_signatures_gets_interactions_instead_of_the_gateway(
@@ -317,3 +320,22 @@ async def test_an_endpoint_that_is_away_fails_the_interaction(
     outcome = await control.interaction(asked, wait_s=3)
     assert outcome["answer"] is None
     assert "Connect" in outcome["failure"]
+
+
+async def test_an_endpoint_that_stops_checking_is_found_by_the_regular_probe() -> None:
+    async with (
+        running_simulator(Settings(probe_interval_s=0.05)) as sim,
+        SimulatorControl(sim.url) as control,
+    ):
+        application = (await control.applications())[0]
+        edge = Edge(application["public_key"], strict=True)
+        runner = await serve(edge)
+        try:
+            await control.update_application(APPLICATION, interactions_endpoint_url=edge.url)
+            edge.strict = False
+            async for entry in control.follow(["probe"]):
+                if entry.data.get("removed") == edge.url:
+                    break
+        finally:
+            await runner.cleanup()
+        assert (await control.applications())[0]["interactions_endpoint_url"] is None
