@@ -329,9 +329,9 @@ class Guild:
         self.close("stopped")
         self.is_open = False
         self._services.timers.close(self.id)
+        await self._requests.close()
         if self._intake is not None:
             await self._intake.unsubscribe()
-        await self._requests.close()
         self._waiters.cancel()
         await self._facts.close()
         await self._lanes.close()

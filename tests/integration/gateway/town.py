@@ -17,6 +17,7 @@ import msgspec
 from components.bus import stream
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus, Stored
+from components.bus.errors import BusError
 from components.bus.stream import StoredMessage
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import GuildInfo, SimulatorControl
@@ -168,12 +169,13 @@ class Town:
         async def answered() -> GuildStatus | None:
             try:
                 status = await self.status()
-            except Exception:
-                return None
+            except (BusError, ServiceError):
+                return None  # nobody yet, or not ready
             wanted = epoch if epoch is not None else self.epoch
             return status if status.epoch == wanted else None
 
-        return await until(answered)
+        status: GuildStatus = await until(answered)
+        return status
 
     async def log(self) -> list[StoredMessage]:
         """Everything on the guild's log."""
