@@ -13,10 +13,11 @@ from components.bus.settings import BusSettings
 from components.cli.asking import answered, bus_settings, operator
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_home, home_of
+from components.process.clock import steady_s
 from components.simulator.client import SimulatorControl
 from components.stack import running
 from components.traffic.driver import JOURNAL, Posted
-from components.traffic.evidence import gather, settled
+from components.traffic.evidence import cut, gather
 from components.traffic.report import TrafficReport, build, read_journal, render
 from contracts.ids import GuildId
 
@@ -54,14 +55,16 @@ async def _report(settings: BusSettings, simulator: str, posted: list[Posted]) -
 async def report_on(
     control: SimulatorControl, bus: Bus, posted: list[Posted], *, settle_s: float = 30.0
 ) -> TrafficReport:
-    """The report, after what is under way has settled (or ``settle_s`` have passed)."""
+    """The report on what happened up to now. What is still under way after ``settle_s`` is
+    reported as lost."""
     guilds = [GuildId(guild) for guild in sorted({line.guild for line in posted})]
-    try:
-        async with asyncio.timeout(settle_s):
-            await settled(bus, guilds)
-    except TimeoutError:
-        pass  # what has not settled by now is reported as lost
-    return build(posted, await gather(control, bus, guilds))
+    moment = await cut(control, bus, guilds)
+    until = steady_s() + settle_s
+    while True:
+        report = build(posted, await gather(control, bus, guilds, moment))
+        if report.ok or steady_s() > until:
+            return report
+        await asyncio.sleep(1.0)  # effects take as long as Discord's limits let them
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -51,7 +51,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(evidence: Evidence) -> tuple[Checked, Violations]:
-    """All violations in the evidence, and what they were looked for in."""
+    """All violations in what happened before the evidence's cut, and what they were looked for
+    in."""
     found = Violations()
     dispatches = _check_inputs(evidence, found)
     effects = _check_effects(evidence, found)
@@ -94,6 +95,8 @@ def _check_inputs(evidence: Evidence, found: Violations) -> int:
     for entry in evidence.record:
         if entry.kind != "dispatch" or entry.data["guild_id"] not in guilds:
             continue
+        if entry.n > evidence.cut.record:
+            break
         place = (entry.data["session"], entry.data["seq"])
         if place in seen:
             continue
@@ -122,6 +125,8 @@ def _check_effects(evidence: Evidence, found: Violations) -> int:
     for fact, verdict in flagged(evidence.facts):
         if verdict.tier not in REMOVING or verdict.message in deleted:
             continue
+        if fact.input_sequence > evidence.cut.inputs[fact.guild]:
+            continue
         if (fact.guild, fact.input_sequence) not in refused:
             found.effects_lost.append(f"delete {verdict.message} of guild {fact.guild}")
     found.effects_lost += _unsettled_cases(evidence)
@@ -134,7 +139,8 @@ def _unsettled_cases(evidence: Evidence) -> list[str]:
     for fact in evidence.facts:
         if fact.type == CaseOpened.type:
             opened = decode(fact.data, CaseOpened)
-            if opened.status == "pending":
+            before = fact.input_sequence <= evidence.cut.inputs[fact.guild]
+            if opened.status == "pending" and before:
                 pending[fact.guild, opened.number] = opened.action
         elif fact.type == CaseUpdated.type:
             updated = decode(fact.data, CaseUpdated)

@@ -49,19 +49,39 @@ class PublishedFact(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """A moment: what happened before it must be complete, what came after may be under way."""
+
+    record: int
+    """The record's last number."""
+    inputs: dict[GuildId, int]
+    """The last sequence on each guild's log."""
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about the guilds."""
 
     guilds: tuple[GuildId, ...]
+    cut: Cut
     record: tuple[Entry, ...]
     inputs: tuple[LoggedItem, ...]
     facts: tuple[PublishedFact, ...]
 
 
+async def cut(control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId]) -> Cut:
+    """This moment."""
+    record = (await control.record(limit=1)).last
+    inputs: dict[GuildId, int] = {}
+    for guild in guilds:
+        last = await stream.last_of_subject(bus, storage.INPUTS, subjects.inputs(guild))
+        inputs[guild] = last.sequence if last is not None else 0
+    return Cut(record=record, inputs=inputs)
+
+
 async def gather(
-    control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId], *, since: int = 0
+    control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId], moment: Cut
 ) -> Evidence:
-    """Read everything about the guilds; ``since`` is where to start in the simulator's record."""
+    """Read everything about the guilds; what came after ``moment`` may be under way."""
     inputs: list[LoggedItem] = []
     facts: list[PublishedFact] = []
     for guild in guilds:
@@ -69,9 +89,13 @@ async def gather(
         inputs += [_item(guild, message) for message in logged]
         published = await _all(bus, storage.EVENTS, subjects.events(guild))
         facts += [_fact(guild, message) for message in published]
-    record = await control.record_all(KINDS, since)
+    record = await control.record_all(KINDS)
     return Evidence(
-        guilds=tuple(guilds), record=tuple(record), inputs=tuple(inputs), facts=tuple(facts)
+        guilds=tuple(guilds),
+        cut=moment,
+        record=tuple(record),
+        inputs=tuple(inputs),
+        facts=tuple(facts),
     )
 
 

@@ -18,7 +18,7 @@ from components.bench.stack import LiveStack, live_stack
 from components.cli.traffic import report_on
 from components.traffic.corpus import OWN
 from components.traffic.driver import JOURNAL, TrafficOptions, drive
-from components.traffic.evidence import gather
+from components.traffic.evidence import cut, gather, settled
 from components.traffic.report import read_journal
 from contracts.ids import GuildId
 from tests.support.replay import dump_of_pod, replay
@@ -29,6 +29,7 @@ SEED = int(os.environ.get("MODBOT_CHAOS_SEED", "1"))
 GUILDS = 8
 RATE = 8.0
 RESTART_S = 30.0
+SETTLE_S = 90.0
 
 
 async def _kill_and_wait(stack: LiveStack, victim: str) -> None:
@@ -67,7 +68,7 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         assert progress.posted > 100
 
         posted = read_journal(journal)
-        report = await report_on(stack.control, stack.bus, posted, settle_s=90)
+        report = await report_on(stack.control, stack.bus, posted, settle_s=SETTLE_S)
         assert report.violations == dict.fromkeys(report.violations, 0), report.examples
         assert report.sent == report.seen == progress.posted
         assert report.acted_on > 20
@@ -84,7 +85,10 @@ async def _first_line(journal: Path, traffic: asyncio.Task[object]) -> None:
 
 async def _state_equals_replay(stack: LiveStack, folder: Path) -> None:
     guilds = [GuildId(str(guild.id)) for guild in await stack.control.guilds()]
-    evidence = await gather(stack.control, stack.bus, guilds)
+    async with asyncio.timeout(SETTLE_S):
+        await settled(stack.bus, guilds)
+    moment = await cut(stack.control, stack.bus, guilds)
+    evidence = await gather(stack.control, stack.bus, guilds, moment)
     for guild in guilds:
         expected = await replay(stack.bus, guild, folder)
         published = {

@@ -7,7 +7,7 @@ import pytest
 
 from components.simulator.record import Entry
 from components.traffic.check import Violations, check
-from components.traffic.evidence import Evidence, LoggedItem, PublishedFact
+from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
 from contracts.facts import CaseOpened, CaseUpdated, MessageFlagged, SignalScore
 from contracts.ids import CaseNumber, ChannelId, GuildId, MessageId, SessionId, UserId
 from contracts.inputs import DiscordDispatch, dispatch_id
@@ -81,7 +81,13 @@ SETTLED = CaseUpdated(
 )
 DELETED = entry("rest", method="DELETE", path="/api/v10/channels/1/messages/7", status=204)
 FACTS = (fact(FLAGGED, 1, 1, 0), fact(OPENED, 2, 1, 1), fact(SETTLED, 3, 2, 0))
-SOUND = Evidence(guilds=(GUILD,), record=(dispatch(1), DELETED), inputs=(logged(1),), facts=FACTS)
+SOUND = Evidence(
+    cut=Cut(record=9, inputs={GUILD: 9}),
+    guilds=(GUILD,),
+    record=(dispatch(1), DELETED),
+    inputs=(logged(1),),
+    facts=FACTS,
+)
 
 
 def found(evidence: Evidence) -> Violations:
@@ -130,3 +136,11 @@ def test_an_act_that_took_effect_twice_is_doubled(call: dict[str, Any]) -> None:
     refused = [calls[0], entry("rest", status=429, **call)]
     evidence = msgspec.structs.replace(SOUND, record=(*SOUND.record, *refused))
     assert found(evidence).total == 0
+
+
+def test_what_came_after_the_cut_may_be_under_way() -> None:
+    early = Cut(record=0, inputs={GUILD: 0})
+    unfinished = msgspec.structs.replace(
+        SOUND, cut=early, record=(dispatch(1),), inputs=(), facts=FACTS[:2]
+    )
+    assert found(unfinished).total == 0
