@@ -14,7 +14,7 @@ from components.edge import feed as feeds
 from contracts import facts, storage, subjects
 from contracts.ids import CaseNumber, Epoch, GuildId, Sequence, UserId
 from contracts.message import encode
-from tests.integration.edge.conftest import GUILD, Edge
+from tests.integration.edge.running import GUILD, Edge
 from tests.support.nats import RunningNats
 
 EVENTS = f"/api/guilds/{GUILD}/events"

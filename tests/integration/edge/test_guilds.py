@@ -15,7 +15,7 @@ from contracts.ids import CaseNumber, GuildId, UserId
 from contracts.message import encode
 from contracts.requests import CaseList, CaseView, SettingsView
 from contracts.settings import GuildSettings
-from tests.integration.edge.conftest import GUILD, TOKEN, Edge
+from tests.integration.edge.running import GUILD, TOKEN, Edge
 from tests.support.nats import RunningNats
 
 API = f"/api/guilds/{GUILD}"

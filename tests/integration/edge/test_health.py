@@ -3,7 +3,7 @@
 import asyncio
 
 from components.edge.security import SECURITY_HEADERS
-from tests.integration.edge.conftest import GUILD, Edge
+from tests.integration.edge.running import GUILD, Edge
 from tests.support.nats import RunningNats
 
 

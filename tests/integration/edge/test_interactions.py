@@ -5,18 +5,13 @@ import json
 import time
 from typing import Any
 
-import msgspec
 import pytest
 from nacl.signing import SigningKey
-from nats.aio.msg import Msg
 
 from components.bus.connection import Bus
 from contracts import headers, subjects
-from contracts.ids import Epoch, InteractionId, Sequence
-from contracts.inputs import InteractionReceived
-from contracts.interactions import CHANNEL_MESSAGE, AnswerTaken, InteractionAnswer
-from contracts.message import decode, encode
-from tests.integration.edge.conftest import GUILD, Edge
+from tests.integration.edge.owners import InteractionOwner
+from tests.integration.edge.running import GUILD, Edge
 from tests.support.nats import RunningNats
 
 
@@ -33,43 +28,9 @@ def a_command(interaction: str = "1001", **fields: Any) -> dict[str, Any]:
     }
 
 
-def an_answer(interaction: str, sequence: int) -> bytes:
-    return encode(
-        InteractionAnswer(
-            interaction=InteractionId(interaction),
-            type=CHANNEL_MESSAGE,
-            data=msgspec.Raw(b'{"content":"Case 7","flags":64}'),
-            epoch=Epoch(1),
-            sequence=Sequence(sequence),
-        )
-    )
-
-
-class FakeOwner:
-    """Takes a guild's log as a pod does and answers the interactions on it, when told to."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self.received: asyncio.Queue[tuple[Msg, InteractionReceived]] = asyncio.Queue()
-
-    async def open(self) -> None:
-        await self._bus.listen(subjects.live(GUILD), self._take)
-        await self._bus.client.flush()
-
-    async def _take(self, message: Msg) -> None:
-        await self.received.put((message, decode(message.data, InteractionReceived)))
-
-    async def answer_next(self) -> bool:
-        message, received = await self.received.get()
-        interaction = json.loads(bytes(received.data))["id"]
-        sequence = int((message.headers or {})[headers.SEQUENCE])
-        reply = await self._bus.ask(received.answer_to, an_answer(interaction, sequence))
-        return decode(reply.data, AnswerTaken).taken
-
-
 @pytest.fixture
-async def fake_owner(owner: Bus) -> FakeOwner:
-    fake = FakeOwner(owner)
+async def fake_owner(owner: Bus) -> InteractionOwner:
+    fake = InteractionOwner(owner)
     await fake.open()
     return fake
 
@@ -148,7 +109,7 @@ async def test_the_endpoint_takes_only_posts(edge: Edge) -> None:
 
 
 async def test_an_owner_that_is_quick_gives_the_first_response(
-    edge: Edge, fake_owner: FakeOwner
+    edge: Edge, fake_owner: InteractionOwner
 ) -> None:
     telling = asyncio.create_task(fake_owner.answer_next())
     status, response = await edge.interact(a_command())
@@ -158,7 +119,7 @@ async def test_an_owner_that_is_quick_gives_the_first_response(
 
 
 async def test_an_interaction_that_is_sent_again_is_stored_once(
-    edge: Edge, fake_owner: FakeOwner, owner: Bus
+    edge: Edge, fake_owner: InteractionOwner, owner: Bus
 ) -> None:
     telling = asyncio.create_task(fake_owner.answer_next())
     assert (await edge.interact(a_command()))[1]["type"] == 4
@@ -171,7 +132,7 @@ async def test_an_interaction_that_is_sent_again_is_stored_once(
 
 
 async def test_an_interaction_carries_its_trace_and_where_to_answer(
-    edge: Edge, fake_owner: FakeOwner
+    edge: Edge, fake_owner: InteractionOwner
 ) -> None:
     asking = asyncio.create_task(edge.interact(a_command()))
     message, received = await fake_owner.received.get()
@@ -196,14 +157,16 @@ async def test_a_press_is_deferred_as_an_update(edge: Edge) -> None:
     assert await edge.interact(press) == (200, {"type": 6})
 
 
-async def test_an_answer_after_the_deferral_is_not_taken(edge: Edge, fake_owner: FakeOwner) -> None:
+async def test_an_answer_after_the_deferral_is_not_taken(
+    edge: Edge, fake_owner: InteractionOwner
+) -> None:
     status, response = await edge.interact(a_command())
     assert (status, response["type"]) == (200, 5)
     assert await fake_owner.answer_next() is False
 
 
 async def test_a_press_in_a_direct_message_goes_to_the_guild_that_it_names(
-    edge: Edge, fake_owner: FakeOwner
+    edge: Edge, fake_owner: InteractionOwner
 ) -> None:
     press = a_command(type=3, data={"custom_id": f"mb1:{GUILD}:appeal:1", "component_type": 2})
     del press["guild_id"]
@@ -248,7 +211,7 @@ async def test_an_interaction_is_stored_when_the_bus_comes_back_in_time(
 
 
 async def test_a_stopping_edge_ends_its_interactions_first(
-    edge: Edge, fake_owner: FakeOwner
+    edge: Edge, fake_owner: InteractionOwner
 ) -> None:
     asking = asyncio.create_task(edge.interact(a_command()))
     message, received = await fake_owner.received.get()
