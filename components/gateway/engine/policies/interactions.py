@@ -78,7 +78,7 @@ def _answer(context: Context, interaction: _Interaction) -> dict[str, Any]:
     if not _may_moderate(context, interaction.member):
         return words_message(text("case.not_allowed", locale))
     number = arguments.get("number")
-    if not isinstance(number, int) or not 0 < number <= _MAX_NUMBER:
+    if type(number) is not int or not 0 < number <= _MAX_NUMBER:
         return words_message(text("case.none", locale, number=number))
     case = find_case(context.database, context.guild, CaseNumber(number))
     if case is None:

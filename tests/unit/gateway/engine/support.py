@@ -223,10 +223,10 @@ class Log:
         *,
         code: int = 0,
         words: str = "",
-        message_id: str | None = None,
+        under: str | None = None,
         **data: str,
     ) -> Applied:
-        """The result of an effect."""
+        """The result of an effect; ``under`` another id than its own."""
         error = EffectError(status=400, code=code, message=words) if code or words else None
         return self.add(
             EffectResult(
@@ -236,7 +236,7 @@ class Log:
                 data=data,
                 error=error,
             ),
-            message_id or effect_result_id(self.guild, effect.sequence, effect.index),
+            under or effect_result_id(self.guild, effect.sequence, effect.index),
         )
 
     def fire(self, timer: str, armed_by: Sequence) -> Applied:
@@ -283,7 +283,7 @@ class Log:
     def cases(self) -> list[CaseView]:
         """All cases, newest first."""
         listed = self.read(ListCases(limit=200))
-        return listed.cases  # type: ignore[attr-defined]
+        return listed.cases  # type: ignore[attr-defined, no-any-return]
 
     def status(self) -> GuildStatus:
         view = self.read(GetGuildStatus())

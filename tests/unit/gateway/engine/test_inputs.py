@@ -349,7 +349,7 @@ def test_the_first_result_of_an_effect_wins() -> None:
         effect.index,
     )
     assert log.settle(effect, "done").status == "ignored"
-    assert log.settle(effect, "done", message_id="other").status == "ignored"
+    assert log.settle(effect, "done", under="other").status == "ignored"
     assert log.case(1).status == "failed"
     assert log.case(1).error == "message.delete: Missing Permissions (50013)"
 

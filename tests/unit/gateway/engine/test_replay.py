@@ -105,7 +105,14 @@ def write(log: Log, operation: str, value: Any) -> None:
             index, outcome = value
             effect = pending[index % len(pending)]
             code = 0 if outcome == "done" else (10003, 50013)[index % 2]
-            log.settle(effect, outcome, code=code, message_id=snowflake(log.now, index))
+            log.settle(
+                effect,
+                outcome,
+                code=code,
+                message_id=snowflake(log.now, index),
+                reached="true",
+                dm_claimed="true",
+            )
     elif operation in ("timer", "stale timer"):
         for timer in log.engine.timers(log.guild):
             log.fire(timer.timer, timer.armed_by)
