@@ -11,11 +11,12 @@ import msgspec
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import Error as JetStreamError
+from nats.js.kv import KeyValue
 
 from components.bus import stream
 from components.bus.cancellation import never_lost
 from components.bus.connection import Bus
-from components.bus.errors import BusError, WrongLastSequence
+from components.bus.errors import BusError, NotConnected, WrongLastSequence
 from contracts import headers
 
 log = logging.getLogger(__name__)
@@ -87,14 +88,16 @@ class Bucket:
         await self._bus.append(self._subject(key), b"", fields)
 
     async def snapshot(self, keys: str = ">") -> dict[str, Entry]:
-        """All present entries that match."""
+        """All present entries that match; one that is overwritten at this very moment may be
+        missing (a watch shows it next). Raises `NotConnected` when the connection breaks before
+        they are complete."""
         entries: dict[str, Entry] = {}
         async for entry in self._once(keys):
             if entry is None:
-                break
+                return entries
             if entry.value is not None:
                 entries[entry.key] = entry
-        return entries
+        raise NotConnected(f"the connection broke while bucket {self.name} was read")
 
     async def watch(self, keys: str = ">") -> AsyncIterator[Entry | None]:
         """The present entries, then None, then every change, for ever.
@@ -117,6 +120,7 @@ class Bucket:
         link = self._bus.link
         kv = await self._bus.client.jetstream().key_value(self.name)
         watcher = await kv.watch(keys)
+        complete = False
         try:
             while self._bus.link == link:
                 try:
@@ -125,7 +129,11 @@ class Bucket:
                 except NatsTimeout:
                     continue  # nothing new; look whether the connection is still the same
                 if update is None:
-                    yield None
+                    # The client says so too early when everything was sent before it looked:
+                    # believe it of an empty bucket alone, and otherwise the last entry below.
+                    if not complete and await _nothing_sent(watcher):
+                        complete = True
+                        yield None
                     continue
                 gone = update.operation is not None
                 yield Entry(
@@ -134,6 +142,9 @@ class Bucket:
                     revision=update.revision or 0,
                     created_ms=0,
                 )
+                if update.delta == 0 and not complete:
+                    complete = True
+                    yield None
         finally:
             if self._bus.connected:
                 await watcher.stop()
@@ -148,3 +159,11 @@ class Bucket:
 
     def _subject(self, key: str) -> str:
         return f"$KV.{self.name}.{key}"
+
+
+async def _nothing_sent(watcher: KeyValue.KeyWatcher) -> bool:
+    """Whether the server had no entry to send when the watch began."""
+    assert watcher._sub is not None  # it has just told of an update
+    info = await watcher._sub.consumer_info()
+    delivered = info.delivered.consumer_seq if info.delivered is not None else 0
+    return not info.num_pending and not delivered
