@@ -96,7 +96,7 @@ class Interactions:
             return
         with span("interaction", kind=SpanKind.SERVER, guild=guild, interaction=interaction.id):
             async with self._responder.expect(interaction.id, guild) as pending:
-                # Given inside the block: an owner that is late hears of it only afterwards.
+                # Inside the block: owners hear what became of their answer once this is given.
                 await give(await self._first(interaction, guild, data, pending, received_s))
 
     async def _first(

@@ -1,11 +1,13 @@
 """Waits for owners' answers to interactions and tells each owner what became of its answer.
 
-Promise: every answer is decided exactly once. Either `Pending.wait` returns it and its owner
-hears ``taken=True``, or the owner hears ``taken=False`` and edits the original response. An
-answer of an owner that has been replaced (a lower epoch than one seen) is never taken.
+Promise: every answer is decided exactly once. Either `Pending.wait` returns it, the receiver gives
+it to Discord and its owner hears ``taken=True``, or the owner hears ``taken=False`` and edits the
+original response. Owners hear it when the receiver has spoken to Discord: their edit cannot
+overtake the deferral, and an answer whose receiver died with it was never called taken. An answer
+of an owner that has been replaced (a lower epoch than one seen) is never taken.
 
 Fails softly: an answer that nobody waits for, a malformed one and one beyond `MAX_PENDING` is
-refused, and the owner edits; when the owner's reply is lost it asks again and hears the same.
+refused, and the owner edits.
 
 The name of a replica must be its own: two processes of one name would refuse each other's answers.
 """
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 MAX_PENDING: Final = 10_000
 """Interactions that wait at a time, about 1 s each. Beyond it nobody waits: the interaction is
 deferred at once, which keeps Discord's 3 s."""
+MAX_OFFERS: Final = 8
+"""Answers to one interaction: an owner's, its repetitions, those of its successors."""
 
 
 class Pending:
@@ -44,66 +48,60 @@ class Pending:
         interaction: InteractionId,
         guild: GuildId | None,
         *,
-        open_: bool,
+        waits: bool,
     ) -> None:
         self.answer_to = subjects.answer(responder.component, responder.replica, interaction)
         """Goes into `InteractionReceived.answer_to`."""
         self._responder = responder
         self._guild = guild
-        self._open = open_
-        self._offer: tuple[InteractionAnswer, Msg] | None = None
-        self._offered = asyncio.Event()
+        self._undecided = waits
+        self._best: InteractionAnswer | None = None
+        self._arrived = asyncio.Event()
         self._taken: InteractionAnswer | None = None
-        self._late: list[Msg] = []
+        self._unanswered: list[tuple[InteractionAnswer, Msg]] = []
 
     async def wait(self, timeout_s: float) -> InteractionAnswer | None:
         """The owner's answer, which is thereby taken, or None: then nothing will be taken any
-        more, and the receiver defers. Call it once.
-
-        Owners whose answers come too late hear so only when the ``async with`` block ends: give
-        Discord the deferral inside it, or their edit may overtake it.
-        """
-        if self._open and self._offer is None and timeout_s > 0:
+        more, and the receiver defers. Call it once, and give Discord what it returned, or the
+        deferral, inside the ``async with`` block."""
+        if self._undecided and self._best is None and timeout_s > 0:
             try:
                 async with asyncio.timeout(timeout_s):
-                    await self._offered.wait()
+                    await self._arrived.wait()
             except TimeoutError:
                 log.debug("no answer from the owner in time on %s", self.answer_to)
-        # From here to the next await nothing else runs: this is the decision.
-        self._open = False
-        if self._offer is None:
-            return None
-        self._taken, message = self._offer
-        self._offer = None
-        await self._responder.reply(message, taken=True)
+        # Nothing else runs between these two lines: this is the decision.
+        self._undecided = False
+        self._taken = self._best
         return self._taken
 
+    def withdraw(self) -> None:
+        """The answer could not be given to Discord: its owner will hear ``taken=False``."""
+        self._taken = None
+
     async def offer(self, answer: InteractionAnswer, message: Msg) -> None:
-        """An owner's answer arrived; it is taken, refused, or kept until one of that is decided."""
+        """An owner's answer arrived. Its owner hears at the end of the block what became of it,
+        or at once that it was not taken, when it has been replaced or asks too often."""
         if self._guild is not None and not self._responder.epochs.is_current(
             self._guild, answer.epoch
         ):
             log.warning("answer of a replaced owner (epoch %d) on %s", answer.epoch, self.answer_to)
             await self._responder.reply(message, taken=False)
-        elif self._taken is not None:
-            # The same input has the same answer, whoever gives it: this one has been given.
-            await self._responder.reply(message, taken=self._taken.sequence == answer.sequence)
-        elif not self._open or (self._offer is not None and self._offer[0].epoch > answer.epoch):
-            self._late.append(message)
-        else:
-            if self._offer is not None:
-                self._late.append(self._offer[1])
-            self._offer = (answer, message)
-            self._offered.set()
+            return
+        if len(self._unanswered) >= MAX_OFFERS:
+            await self._responder.reply(message, taken=False)
+            return
+        self._unanswered.append((answer, message))
+        if self._undecided and (self._best is None or answer.epoch > self._best.epoch):
+            self._best = answer
+            self._arrived.set()
 
     async def close(self) -> None:
-        """Refuse whatever has not been taken."""
-        self._open = False
-        if self._offer is not None:
-            self._late.append(self._offer[1])
-            self._offer = None
-        while self._late:
-            await self._responder.reply(self._late.pop(), taken=False)
+        """Tell every owner that offered an answer whether it was given. The same input has the
+        same answer, so whoever offered the one that was given hears that it was."""
+        for answer, message in self._unanswered:
+            given = self._taken is not None and self._taken.sequence == answer.sequence
+            await self._responder.reply(message, taken=given)
 
 
 class Responder:
@@ -136,17 +134,20 @@ class Responder:
         """Wait for an interaction's answer from before it is appended until the block ends.
 
         With ``guild`` an answer is also measured by the epochs seen in the guild's other answers.
-        When too many wait, or this interaction is waited for already, `Pending.wait` returns None
-        at once.
+        A block that raises has given no answer. When too many wait, or this interaction is waited
+        for already, `Pending.wait` returns None at once.
         """
         room = len(self._pending) < self._limit and interaction not in self._pending
-        pending = Pending(self, interaction, guild, open_=room)
+        pending = Pending(self, interaction, guild, waits=room)
         if room:
             self._pending[interaction] = pending
         else:
             log.warning("no room to wait for an answer on %s", pending.answer_to)
         try:
             yield pending
+        except BaseException:
+            pending.withdraw()
+            raise
         finally:
             if room:
                 del self._pending[interaction]

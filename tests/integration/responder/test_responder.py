@@ -7,7 +7,7 @@ import pytest
 
 from components.bus.connection import Bus
 from components.bus.errors import BusError
-from components.responder.responder import Responder
+from components.responder.responder import MAX_OFFERS, Responder
 from contracts.ids import Epoch, GuildId, InteractionId, Sequence
 from contracts.interactions import CHANNEL_MESSAGE, AnswerTaken, InteractionAnswer
 from contracts.message import decode, encode
@@ -55,7 +55,7 @@ async def owner(nats_server: RunningNats, responder: Responder) -> Owner:
     return Owner(await nats_server.connect("gateway"), responder)
 
 
-async def test_an_answer_in_time_is_taken_and_its_owner_hears_so(
+async def test_an_answer_in_time_is_taken_and_its_owner_hears_so_once_it_is_given(
     responder: Responder, owner: Owner
 ) -> None:
     async with responder.expect(INTERACTION, GUILD) as pending:
@@ -63,7 +63,10 @@ async def test_an_answer_in_time_is_taken_and_its_owner_hears_so(
         answer = await pending.wait(5)
         assert answer is not None
         assert bytes(answer.data) == b'{"content":"hello"}'
-        assert await telling is True
+        # Anything answered after it, over the same connection, comes before its reply.
+        assert await owner.answers(an_answer(interaction="1"), "1") is False
+        assert not telling.done()
+    assert await telling is True
 
 
 async def test_an_answer_that_came_before_the_wait_is_taken(
@@ -71,10 +74,33 @@ async def test_an_answer_that_came_before_the_wait_is_taken(
 ) -> None:
     async with responder.expect(INTERACTION) as pending:
         telling = asyncio.create_task(owner.answers(an_answer()))
-        # An answer to something else, sent after it over the same connection, marks its arrival.
         assert await owner.answers(an_answer(interaction="1"), "1") is False
         assert await pending.wait(0) is not None
-        assert await telling is True
+    assert await telling is True
+
+
+async def test_an_answer_that_could_not_be_given_was_not_taken(
+    responder: Responder, owner: Owner
+) -> None:
+    async with responder.expect(INTERACTION) as pending:
+        telling = asyncio.create_task(owner.answers(an_answer()))
+        assert await pending.wait(5) is not None
+        pending.withdraw()
+    assert await telling is False
+
+
+async def test_an_answer_whose_block_fails_was_not_taken(
+    responder: Responder, owner: Owner
+) -> None:
+    async def discord_is_not_reachable() -> None:
+        async with responder.expect(INTERACTION) as pending:
+            assert await pending.wait(5) is not None
+            raise ConnectionError
+
+    telling = asyncio.create_task(owner.answers(an_answer()))
+    with pytest.raises(ConnectionError):
+        await discord_is_not_reachable()
+    assert await telling is False
 
 
 async def test_a_late_answer_is_refused_once_the_deferral_is_out(
@@ -118,7 +144,7 @@ async def test_a_replaced_owner_is_refused_while_the_new_one_is_taken(
     async with responder.expect(INTERACTION, GUILD) as pending:
         new = asyncio.create_task(owner.answers(an_answer(epoch=2)))
         assert (await pending.wait(5)) is not None
-        assert await new is True
+    assert await new is True
     other = InteractionId("1002")
     async with responder.expect(other, GUILD) as pending:
         assert await owner.answers(an_answer(epoch=1, interaction=other), other) is False
@@ -126,7 +152,7 @@ async def test_a_replaced_owner_is_refused_while_the_new_one_is_taken(
         answer = await pending.wait(5)
         assert answer is not None
         assert answer.epoch == 2
-        assert await new is True
+    assert await new is True
 
 
 async def test_of_two_answers_to_one_interaction_the_higher_epoch_wins(
@@ -135,21 +161,32 @@ async def test_of_two_answers_to_one_interaction_the_higher_epoch_wins(
     async with responder.expect(INTERACTION) as pending:
         old = asyncio.create_task(owner.answers(an_answer(epoch=1)))
         new = asyncio.create_task(owner.answers(an_answer(epoch=2)))
-        older = asyncio.create_task(owner.answers(an_answer(epoch=1)))
+        other = asyncio.create_task(owner.answers(an_answer(epoch=1, sequence=4)))
         assert await owner.answers(an_answer(interaction="1"), "1") is False
         answer = await pending.wait(0)
         assert answer is not None
         assert answer.epoch == 2
-    assert [await old, await new, await older] == [False, True, False]
+    # The old owner's answer to the same input is the same answer.
+    assert [await old, await new, await other] == [True, True, False]
 
 
 async def test_an_owner_that_asks_again_hears_the_same(responder: Responder, owner: Owner) -> None:
     async with responder.expect(INTERACTION, GUILD) as pending:
         first = asyncio.create_task(owner.answers(an_answer()))
         assert await pending.wait(5) is not None
-        assert await first is True
-        assert await owner.answers(an_answer()) is True
-        assert await owner.answers(an_answer(sequence=6)) is False
+        again = asyncio.create_task(owner.answers(an_answer()))
+        other = asyncio.create_task(owner.answers(an_answer(sequence=6)))
+        assert await owner.answers(an_answer(interaction="1"), "1") is False
+    assert [await first, await again, await other] == [True, True, False]
+
+
+async def test_an_owner_that_asks_too_often_is_refused(responder: Responder, owner: Owner) -> None:
+    async with responder.expect(INTERACTION) as pending:
+        asking = [asyncio.create_task(owner.answers(an_answer())) for _ in range(MAX_OFFERS)]
+        assert await owner.answers(an_answer(interaction="1"), "1") is False
+        assert await owner.answers(an_answer()) is False
+        assert await pending.wait(0) is not None
+    assert await asyncio.gather(*asking) == [True] * MAX_OFFERS
 
 
 async def test_malformed_and_mismatched_answers_are_refused(
@@ -175,7 +212,7 @@ async def test_with_too_many_waiting_the_next_is_deferred_at_once(
     async with responder.expect(INTERACTION) as pending:
         telling = asyncio.create_task(owner.answers(an_answer()))
         assert await pending.wait(5) is not None
-        assert await telling is True
+    assert await telling is True
 
 
 async def test_an_interaction_waited_for_twice_is_answered_once(
@@ -185,7 +222,7 @@ async def test_an_interaction_waited_for_twice_is_answered_once(
         telling = asyncio.create_task(owner.answers(an_answer()))
         assert await second.wait(60) is None
         assert await first.wait(5) is not None
-        assert await telling is True
+    assert await telling is True
 
 
 async def test_answers_arrive_again_after_the_server_was_away(
@@ -204,4 +241,4 @@ async def test_answers_arrive_again_after_the_server_was_away(
         telling = asyncio.create_task(answers_when_the_bus_is_back())
         assert await pending.wait(20) is not None
         assert responder.ready
-        assert await telling is True
+    assert await telling is True
