@@ -322,6 +322,8 @@ def _note_break(
 
 
 def _move_mark(context: Context, published: FactsPublished, outcome: Outcome) -> None:
+    if published.sequence >= context.sequence:
+        raise InvalidInput("facts of inputs that are not applied cannot be published")
     mark = (published.sequence, published.index)
     context.execute(
         "UPDATE guilds SET facts_sequence = ?2, facts_index = ?3"

@@ -45,13 +45,10 @@ def pending_effects(database: sqlite3.Connection, guild: GuildId) -> list[Effect
 
 
 def pending_facts(database: sqlite3.Connection, guild: GuildId) -> list[PendingFact]:
-    """Facts beyond the mark, in order: those up to it are deleted when the mark moves, and a
-    mark may be ahead of what this database has computed."""
+    """Facts beyond the mark, in order; those up to it were deleted when it moved."""
     rows = database.execute(
-        "SELECT f.sequence, f.idx, f.type, f.data, f.time_ms, f.subject, f.traceparent"
-        " FROM facts f JOIN guilds g ON g.guild_id = f.guild_id WHERE f.guild_id = ?"
-        " AND (f.sequence, f.idx) > (g.facts_sequence, g.facts_index)"
-        " ORDER BY f.sequence, f.idx",
+        "SELECT sequence, idx, type, data, time_ms, subject, traceparent FROM facts"
+        " WHERE guild_id = ? ORDER BY sequence, idx",
         (guild,),
     )
     return [

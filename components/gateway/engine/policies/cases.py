@@ -34,6 +34,12 @@ _AUDITED: Final[dict[int, CaseAction]] = {20: "kick", 22: "ban", 23: "unban"}
 _MEMBER_UPDATE: Final = 24
 _MEMBER_ROLE_UPDATE: Final = 25
 MAX_ERROR: Final = 500
+_LIFTS: Final[dict[CaseAction, str]] = {
+    "remove_timeout": "timeout",
+    "unban": "ban",
+    "ban": "unban",
+}
+"""What an action undoes, as `queries.undone` asks for it."""
 
 
 class NewCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +155,10 @@ def _on_audit_entry(context: Context, entry: AuditLogEntryCreated) -> None:
     target = entry.target_id
     if target is None or not is_snowflake(target):
         return
+    if entry.user_id == context.bot_user_id:
+        # Recorded when it was decided. It lifts nothing either: a softban's own ban may be seen
+        # after its unban was asked for, and must not call that unban off.
+        return
     user = UserId(target)
     action: CaseAction | None = _AUDITED.get(entry.action_type)
     until_ms = None
@@ -162,14 +172,8 @@ def _on_audit_entry(context: Context, entry: AuditLogEntryCreated) -> None:
         _note_role_removed(context, user, entry)
     if action is None:
         return
-    if action == "remove_timeout":
-        _note_lifted(context, user, "timeout")
-    elif action == "unban":
-        _note_lifted(context, user, "ban")
-    elif action == "ban":
-        _note_lifted(context, user, "unban")
-    if entry.user_id == context.bot_user_id:
-        return  # recorded when it was decided
+    if action in _LIFTS:
+        _note_lifted(context, user, _LIFTS[action])
     open_case(
         context,
         NewCase(

@@ -122,6 +122,16 @@ def test_a_removed_ban_counts_without_the_audit_log_and_another_role_does_not() 
     assert undone(log, "member.ban", since)
 
 
+def test_the_bots_own_ban_seen_late_does_not_call_off_the_unban_of_a_softban() -> None:
+    log = Log({"spam": {"honeypot_channels": ["66"]}})
+    banned = log.settle(log.post("hello", channel="66").effects[0])
+    (unban,) = banned.effects
+    audit(log, 22, by=BOT)
+    assert not undone(log, "member.unban", unban.sequence)
+    audit(log, 22)
+    assert undone(log, "member.unban", unban.sequence)
+
+
 def test_a_lift_of_one_member_or_kind_undoes_no_other() -> None:
     log = Log()
     since = log.sequence

@@ -258,8 +258,12 @@ def test_a_snapshot_in_parts_replaces_and_then_adds() -> None:
     role = {"id": "71", "name": "new", "permissions": "0", "position": 1}
     first = snapshot(roles=[role], channels=[], name="Renamed")
     second = snapshot(roles=[{**role, "id": "72"}], channels=[], name="Renamed")
-    log.dispatch("GUILD_CREATE", first, session="s2", sequence=1, part=1, parts=2)
-    log.dispatch("GUILD_CREATE", second, session="s2", sequence=1, part=2, parts=2)
+    log.dispatch("MESSAGE_CREATE", message(), session="s2", sequence=0)
+    for part, data in ((1, first), (2, second)):
+        applied = log.dispatch(
+            "GUILD_CREATE", data, session="s2", sequence=1, previous=0, part=part, parts=2
+        )
+        assert (applied.status, applied.alarm) == ("applied", "")
     repeated = log.dispatch("GUILD_CREATE", second, session="s2", sequence=1, part=2, parts=2)
     assert repeated.status == "ignored"
     assert log.rows("SELECT role_id FROM roles ORDER BY role_id") == [("71",), ("72",)]
@@ -359,6 +363,7 @@ def test_a_parked_effect_stays_visible_and_is_not_sent() -> None:
     log.post(SPAM)
     (effect,) = log.pending()
     log.settle(effect, "parked", words="in doubt")
+    assert log.settle(effect, "parked", under="again").status == "ignored"
     assert log.pending() == []
     assert (log.status().outbox_pending, log.status().outbox_parked) == (0, 1)
     assert log.case(1).status == "pending"
@@ -388,6 +393,12 @@ def test_facts_stay_until_the_mark_passes_them_and_the_mark_never_goes_back() ->
     log.publish(applied.sequence, 1)
     assert log.engine.facts_mark(GUILD) == (applied.sequence, 9)
     assert log.engine.pending_facts(GUILD) == []
+
+
+def test_a_mark_ahead_of_the_log_is_quarantined() -> None:
+    log = Log()
+    assert log.publish(log.sequence + 1, 0).status == "quarantined"
+    assert log.publish(log.sequence, 0).status == "applied"
 
 
 def test_facts_and_effects_carry_the_inputs_trace() -> None:

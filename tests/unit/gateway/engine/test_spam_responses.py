@@ -289,6 +289,23 @@ def test_a_preview_on_a_judged_message_counts_only_if_it_makes_it_worse() -> Non
     assert tier(log.edit(data, embeds=worse)) == "medium"
 
 
+def test_another_spam_text_in_the_same_message_is_judged_again_at_any_tier() -> None:
+    log = Log()
+    data = message(LOW)
+    log.dispatch("MESSAGE_CREATE", data)
+    assert tier(log.edit(data, content="@here claim")) == "low"
+
+
+def test_a_preview_that_arrives_leaves_what_makes_a_copy_as_it_was() -> None:
+    log = Log({"spam": {"thresholds": {"low": 1}}})
+    data = message("see https://x.example", number=1)
+    log.dispatch("MESSAGE_CREATE", data)
+    partial = {"id": data["id"], "channel_id": "500", "guild_id": GUILD, "embeds": [{"title": "A"}]}
+    log.dispatch("MESSAGE_UPDATE", partial)
+    copy = log.dispatch("MESSAGE_CREATE", message("see https://x.example", number=2))
+    assert signals(copy) == {"duplicates": 5}
+
+
 def test_a_partial_update_is_judged_with_what_is_remembered_of_its_author() -> None:
     log = Log()
     data = message("see https://x.example", joined="2027-01-15T07:59:00+00:00")

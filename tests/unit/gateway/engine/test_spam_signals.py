@@ -302,6 +302,12 @@ def test_only_the_members_own_last_twenty_messages_count() -> None:
     assert signals(log.post("text 1", author=snowflake(T0 - 900 * DAY_MS), at=T0 + 500)) == {}
 
 
+def test_what_was_posted_later_does_not_count() -> None:
+    log = log_of()
+    log.post("same", at=T0 + 5000)
+    assert signals(log.post("same", at=T0)) == {}
+
+
 def test_a_honeypot_is_all_that_matters() -> None:
     log = log_of(honeypot_channels=["66"])
     assert signals(log.post("free nitro @everyone", channel="66")) == {"honeypot_channel": 100}
