@@ -48,11 +48,12 @@ LastEventId = Annotated[
 class Listeners:
     """Those who listen to feeds; they are let go when the edge stops."""
 
-    def __init__(self, bus: Bus, link: Link, stop: asyncio.Event, limit: int = MAX_LISTENERS):
+    limit = MAX_LISTENERS
+
+    def __init__(self, bus: Bus, link: Link, stop: asyncio.Event) -> None:
         self._bus = bus
         self._link = link
         self._stop = stop
-        self._limit = limit
         self._count = 0
 
     async def serve(
@@ -60,7 +61,7 @@ class Listeners:
     ) -> None:
         """Send the feed until the listener leaves or stalls or the edge stops. Raises
         `ServiceError` before anything was sent."""
-        if self._count >= self._limit:
+        if self._count >= self.limit:
             raise ServiceError(ErrorCode.UNAVAILABLE, "too many feeds are open on this edge")
         self._count += 1
         try:

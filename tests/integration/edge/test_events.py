@@ -2,25 +2,29 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from components.bus.connection import Bus
 from components.bus.provisioning import provision
+from components.edge import events
 from components.edge import feed as feeds
+from components.edge.events import Listeners
 from contracts import facts, storage, subjects
 from contracts.ids import CaseNumber, Epoch, GuildId, Sequence, UserId
 from contracts.message import encode
-from tests.integration.edge.running import GUILD, Edge
+from tests.integration.edge.running import GUILD, TOKEN, Edge
 from tests.support.nats import RunningNats
 
 EVENTS = f"/api/guilds/{GUILD}/events"
 
 
-async def publish(owner: Bus, number: int, guild: GuildId = GUILD) -> int:
+async def publish(owner: Bus, number: int, guild: GuildId = GUILD, *, reason: str = "") -> int:
     """Publish a fact as a guild's owner does; its sequence in EVENTS."""
     fact = facts.CaseOpened(
         number=CaseNumber(number),
@@ -28,6 +32,7 @@ async def publish(owner: Bus, number: int, guild: GuildId = GUILD) -> int:
         action="timeout",
         status="pending",
         moderator_kind="bot",
+        reason=reason,
     )
     fields = facts.headers_of(
         facts.CaseOpened,
@@ -201,6 +206,38 @@ async def test_a_listener_that_leaves_leaves_nothing_on_the_server(
     async with asyncio.timeout(5):
         while await consumers(nats_server):
             await asyncio.sleep(0.02)
+
+
+async def test_a_listener_that_does_not_read_is_cut_off_while_others_go_on(
+    edge: Edge, owner: Bus, nats_server: RunningNats, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(events, "STALLED_S", 0.3)
+    address = urlsplit(edge.url)
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.connect((address.hostname, address.port))
+    head = f"GET {EVENTS} HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    lazy.sendall(head.encode())
+    async with listening(edge) as listener, asyncio.timeout(30):
+        while await consumers(nats_server) < 2:
+            await asyncio.sleep(0.02)
+        number = 0
+        while await consumers(nats_server) == 2:
+            number += 1
+            await publish(owner, number, reason="x" * 100_000)
+            assert await listener.numbers(1) == [number]
+        assert await consumers(nats_server) == 1
+    lazy.close()
+
+
+async def test_more_listeners_than_an_edge_takes_are_told_to_come_back(
+    edge: Edge, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(Listeners, "limit", 1)
+    async with listening(edge):
+        status, body, fields = await edge.get(EVENTS)
+        assert (status, fields["retry-after"]) == (503, "2")
+        assert "too many" in body["detail"]
 
 
 async def test_a_stopping_edge_ends_its_feeds(edge: Edge, owner: Bus) -> None:
