@@ -66,11 +66,12 @@ class Intake:
         self._subscription: Subscription | None = None
         self._kept: list[StoredMessage] = []
         self._look: Look | None = None
+        self._caught_up = asyncio.Event()
         self.seen = start
         """The last sequence handed on."""
 
     async def subscribe(self) -> None:
-        """Listen to live messages; they wait while `catch_up` runs."""
+        """Listen to live messages; they wait for the first `catch_up`."""
         if self._subscription is None:
             self._subscription = await self._bus.listen(subjects.live(self._guild), self._live)
 
@@ -96,12 +97,15 @@ class Intake:
                 await self._fill(up_to)
             finally:
                 self._look = None
+            self._caught_up.set()
 
     def rewind(self, sequence: Sequence) -> None:
         """Hand on again what lies behind ``sequence``; called by ``hand`` alone."""
         self.seen = sequence
 
     async def _live(self, message: Msg) -> None:
+        # What came before the first of them must be looked at before any of it is handed on.
+        await self._caught_up.wait()
         try:
             stored = stored_message(message)
             before = int(message.headers[headers.LAST_SEQUENCE]) if message.headers else 0

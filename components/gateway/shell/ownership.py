@@ -51,6 +51,7 @@ class Ownership:
         async with self._reading:
             if self._services.bus.link != link or self._services.gate.confirmed(link):
                 return
+            known = {guild: self._revisions[guild] for guild in self._wanted}
             try:
                 entries = await self._bucket.snapshot()
             except BusError as error:
@@ -58,8 +59,10 @@ class Ownership:
                 return
             for entry in entries.values():
                 self._apply(entry)
-            for guild in [guild for guild in self._wanted if guild not in entries]:
-                self._unwant(guild, "its assignment is gone")
+            for guild, revision in known.items():
+                # A later one than the snapshot may have come over the watch meanwhile.
+                if guild not in entries and self._revisions[guild] == revision:
+                    self._unwant(guild, "its assignment is gone")
             if self._services.bus.link == link:
                 self._services.gate.confirm(link)
 

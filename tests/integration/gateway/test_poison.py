@@ -1,0 +1,110 @@
+"""An input that kills the pod: known by its second death, parked, skipped by an operator."""
+
+import pytest
+
+from components.bus.buckets import Bucket
+from components.gateway.shell.attempts import DEATHS
+from components.simulator.bootstrap import Simulator
+from components.simulator.client import SimulatorControl
+from contracts import storage
+from contracts.errors import ErrorCode, ServiceError
+from contracts.requests import GuildStatus
+from tests.integration.gateway.conftest import make_towns
+from tests.integration.gateway.town import OPERATOR, SPAM, PodProcess, Pods, Town, until
+from tests.support.nats import RunningNats
+
+POISONED = {"TEST_MODULE": "tests.integration.gateway.poisoned"}
+
+
+async def die(pod: PodProcess) -> None:
+    """Wait until the pod has ended by itself."""
+    assert pod.process is not None
+    assert await pod.process.wait() == 1
+
+
+async def parked(town: Town, pod: PodProcess) -> GuildStatus:
+    """Let the pod die of its poison until it parks the guild."""
+    await town.assign(pod.name, pod.incarnation)
+    await town.served()
+    await town.say("poison")
+    await die(pod)
+    for _ in range(DEATHS):
+        await pod.start()
+        await town.assign(pod.name, pod.incarnation)
+        await die(pod)
+    await pod.start()
+    await town.assign(pod.name, pod.incarnation)
+    return await town.served()
+
+
+async def test_an_input_that_kills_the_pod_parks_its_guild_and_no_other(
+    discord: Simulator, control: SimulatorControl, nats_server: RunningNats, pods: Pods
+) -> None:
+    sick, well = await make_towns(2, discord, control, nats_server)
+    pod = await pods.start(**POISONED)
+    await well.assign(pod.name, pod.incarnation)
+    status = await parked(sick, pod)
+    assert status.parked_at is not None
+    assert "died" in status.parked_reason
+    await well.assign(pod.name, pod.incarnation)
+    assert (await well.served()).parked_at is None
+    await well.say(SPAM)
+    await until(lambda: well.rest("DELETE", f"/channels/{well.channel}/messages"))
+
+
+async def test_a_parked_guild_answers_reads_refuses_writes_and_goes_on_by_a_skip(
+    town: Town, pods: Pods
+) -> None:
+    pod = await pods.start(**POISONED)
+    status = await parked(town, pod)
+    at = status.parked_at
+    spam = await town.say(SPAM)
+    assert (await town.ask("settings.get"))["version"] == 0
+    with pytest.raises(ServiceError) as refused:
+        await town.put_settings("one", spam={"timeout_s": 60})
+    assert refused.value.code == ErrorCode.PARKED
+    with pytest.raises(ServiceError) as wrong:
+        await town.ask("input.skip", {"actor": OPERATOR, "sequence": 1, "reason": "guess"})
+    assert wrong.value.code == ErrorCode.CONFLICT
+    assert await town.rest("DELETE", f"/messages/{spam}") == []
+    await town.ask("input.skip", {"actor": OPERATOR, "sequence": at, "reason": "seen"})
+    await until(lambda: town.rest("DELETE", f"/messages/{spam}"))
+    status = await town.status()
+    assert status.parked_at is None
+    listed = (await town.ask("quarantine.list"))["inputs"]
+    assert [item["sequence"] for item in listed] == [at]
+    assert "seen" in listed[0]["reason"]
+    assert await Bucket(town.operator, storage.ATTEMPTS).get(town.guild) is not None
+
+
+async def test_a_rebuild_by_replay_never_tries_what_the_log_says_to_skip(
+    town: Town, pods: Pods
+) -> None:
+    pod = await pods.start(**POISONED)
+    status = await parked(town, pod)
+    await town.ask(
+        "input.skip", {"actor": OPERATOR, "sequence": status.parked_at, "reason": "seen"}
+    )
+    await until(lambda: _applied_past(town, status.parked_at or 0))
+    await pod.kill()
+    other = await pods.start("gateway-1", **POISONED)
+    await town.assign(other.name, other.incarnation)
+    rebuilt = await town.served()
+    assert rebuilt.parked_at is None
+    assert rebuilt.quarantined == 1
+    assert await other.stop() == 0
+
+
+async def _applied_past(town: Town, sequence: int) -> bool:
+    return (await town.status()).applied > sequence
+
+
+async def test_a_killed_pod_does_not_park_what_it_was_just_applying(town: Town, pods: Pods) -> None:
+    pod = await pods.start()
+    for _ in range(4):
+        await town.assign(pod.name, pod.incarnation)
+        await town.say("hello")
+        await pod.kill()
+        await pod.start()
+    await town.assign(pod.name, pod.incarnation)
+    assert (await town.served()).parked_at is None
