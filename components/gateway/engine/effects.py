@@ -3,7 +3,8 @@
 The shell decodes a row of the outbox with `payload_of`. ``reason`` is an audit-log reason of 1
 to 512 characters. An effect is of use for a limited time (`USEFUL_MS`); past it the shell appends
 the result ``expired``, visibly. Results carry data: ``message_id`` (message.create, member.dm),
-``thread_id`` (thread.create), ``reached`` and ``dm_claimed`` as ``"true"`` (signal.raise).
+``thread_id`` (thread.create), ``reached`` and ``dm_claimed`` as ``"true"`` (signal.raise), and
+``settled`` as `UNDONE_SINCE` for one in doubt that somebody had undone and that was not repeated.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from contracts.message import decode
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+UNDONE_SINCE: Final = "undone since"
 MAX_REASON: Final = 512
 """Characters of an audit-log reason (docs: resources/audit-log)."""
 

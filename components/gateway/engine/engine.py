@@ -17,6 +17,7 @@ import sqlite3
 from typing import Final
 
 from components.gateway.engine import pod_tables, queries, reads
+from components.gateway.engine.decoding import decode_input, kind_of
 from components.gateway.engine.errors import (
     GuildParked,
     InvalidInput,
@@ -25,7 +26,7 @@ from components.gateway.engine.errors import (
     UnknownGuild,
 )
 from components.gateway.engine.guild_row import GuildRow, find_guild
-from components.gateway.engine.inputs import InputApplier, decode_input, kind_of
+from components.gateway.engine.inputs import InputApplier
 from components.gateway.engine.model import (
     Applied,
     ArmedTimer,
@@ -189,7 +190,6 @@ class Engine:
             guild_name=row.name,
             owner_id=row.owner_id,
             bot_user_id=row.bot_user_id,
-            application_id=row.application_id,
         )
 
     def _set_aside(

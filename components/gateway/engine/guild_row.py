@@ -24,7 +24,6 @@ class GuildRow(msgspec.Struct, frozen=True, gc=False):
     name: str
     owner_id: str
     bot_user_id: str
-    application_id: str
     parked_at: Sequence | None
     parked_reason: str
 
@@ -34,7 +33,7 @@ def find_guild(database: sqlite3.Connection, guild: GuildId) -> GuildRow | None:
     row = database.execute(
         "SELECT g.guild_id, g.generation, g.sequence, g.time_ms, g.epoch, g.engine_version,"
         " g.chain_breaks, g.cases, g.quarantined, g.facts_sequence, g.facts_index, g.name,"
-        " g.owner_id, g.bot_user_id, g.application_id, p.sequence, coalesce(p.reason, '')"
+        " g.owner_id, g.bot_user_id, p.sequence, coalesce(p.reason, '')"
         " FROM guilds g LEFT JOIN parked p ON p.guild_id = g.guild_id WHERE g.guild_id = ?",
         (guild,),
     ).fetchone()

@@ -12,12 +12,12 @@ from components.gateway.engine import applied_ids, sessions
 from components.gateway.engine.effects import payload_of
 from components.gateway.engine.errors import InvalidInput, UnsupportedVersion
 from components.gateway.engine.events import decode_event, guild_of
-from components.gateway.engine.model import Applied, CommandReply, LoggedInput
+from components.gateway.engine.model import CommandReply, LoggedInput
+from components.gateway.engine.outcome import Outcome
 from components.gateway.engine.policy import Context, SettledEffect
 from components.gateway.engine.registry import PolicyRegistry
 from components.gateway.engine.replies import find_reply, keep_reply
 from contracts.errors import ErrorCode, ServiceError
-from contracts.ids import Epoch, Sequence
 from contracts.inputs import (
     AnyInput,
     CommandReceived,
@@ -32,69 +32,6 @@ from contracts.inputs import (
 
 ENGINE_VERSION: Final = 1
 """The newest behaviour this code knows; it takes effect where an `OwnerOpened` names it."""
-_MAX_INTEGER: Final = 2**63
-_DECODER: Final = msgspec.json.Decoder(AnyInput)
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """What `Applied` says beyond effects, facts and timers."""
-
-    status: str = "applied"
-    reason: str = ""
-    reply: CommandReply | None = None
-    opened_epoch: Epoch | None = None
-    settled: tuple[Sequence, int] | None = None
-    facts_published: tuple[Sequence, int] | None = None
-    alarm: str = ""
-
-    def ignore(self, reason: str) -> None:
-        """The input changes nothing, for the stated reason."""
-        self.status = "ignored"
-        self.reason = reason
-
-    def applied(self, context: Context) -> Applied:
-        """The outcome with what the policies asked for."""
-        return Applied(
-            guild=context.guild,
-            sequence=context.sequence,
-            status=self.status,  # type: ignore[arg-type]
-            reason=self.reason,
-            effects=tuple(context.effects),
-            facts=tuple(context.facts),
-            timers=tuple(context.timers),
-            reply=self.reply,
-            opened_epoch=self.opened_epoch,
-            settled=self.settled,
-            facts_published=self.facts_published,
-            alarm=self.alarm,
-        )
-
-
-def decode_input(data: bytes) -> AnyInput:
-    """The input with integers that SQLite can hold; else `InvalidInput`."""
-    try:
-        decoded: AnyInput = _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"malformed input: {error}") from error
-    for name in ("sequence", "part", "index", "armed_by", "epoch", "engine_version"):
-        value = getattr(decoded, name, None)
-        if value is not None and not 0 <= value < _MAX_INTEGER:
-            raise InvalidInput(f"malformed input: {name} out of range")
-    return decoded
-
-
-class _Tag(msgspec.Struct, frozen=True):
-    kind: str = "unknown"
-
-
-def kind_of(data: bytes, decoded: AnyInput | None) -> str:
-    """What an operator is told the input was: its kind, and a dispatch's event."""
-    if isinstance(decoded, DiscordDispatch):
-        return f"dispatch {decoded.event[:64]}"
-    try:
-        return msgspec.json.decode(data, type=_Tag).kind[:64]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "unknown"
 
 
 class InputApplier:

@@ -41,6 +41,11 @@ class SettledEffect(msgspec.Struct, frozen=True, kw_only=True):
         return self.result.outcome == "done"
 
     @property
+    def undone(self) -> bool:
+        """Whether it was in doubt and somebody had undone it since: it was not repeated."""
+        return self.done and self.result.data.get("settled") == effects.UNDONE_SINCE
+
+    @property
     def words(self) -> str:
         """Why it did not happen, for people."""
         error = self.result.error
@@ -54,11 +59,9 @@ class Context:
     """One input being applied: where a policy reads, writes and asks."""
 
     __slots__ = (
-        "application_id",
         "bot_user_id",
         "database",
         "effects",
-        "epoch",
         "facts",
         "guild",
         "guild_name",
@@ -82,7 +85,6 @@ class Context:
         guild_name: str,
         owner_id: str,
         bot_user_id: str,
-        application_id: str,
     ) -> None:
         self.database = database
         self.guild: Final = guild
@@ -93,7 +95,6 @@ class Context:
         self.guild_name = guild_name
         self.owner_id = owner_id
         self.bot_user_id = bot_user_id
-        self.application_id = application_id
         self.effects: list[Effect] = []
         self.facts: list[PendingFact] = []
         self.timers: list[ArmedTimer] = []

@@ -102,6 +102,7 @@ ENGLISH: Final[dict[str, str]] = {
     "case.message": "Message",
     "case.thread": "Open the member's thread",
     "case.bot": "modbot",
+    "case.undone": "somebody undid it before it could be seen to have happened",
     "case.moderator_unknown": "unknown",
     "case.member_value": "<@{user}>\n{username} `{user}`",
     "case.when_value": "<t:{when}:f> (<t:{when}:R>)",

@@ -139,6 +139,8 @@ def _on_result(context: Context, effect: SettledEffect) -> None:
         error = f"{error}; {words}"[:MAX_ERROR] if error else words[:MAX_ERROR]
     if effect.note["decides"] and effect.result.outcome != "parked":
         status = "done" if effect.done else "failed"
+        if effect.undone:
+            error = text("case.undone")
     elif effect.done:
         return
     context.execute(

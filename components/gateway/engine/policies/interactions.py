@@ -79,7 +79,7 @@ def _answer(context: Context, interaction: _Interaction) -> dict[str, Any]:
         return words_message(text("case.not_allowed", locale))
     number = arguments.get("number")
     if type(number) is not int or not 0 < number <= _MAX_NUMBER:
-        return words_message(text("case.none", locale, number=number))
+        return words_message(text("case.none", locale, number=str(number)[:20]))
     case = find_case(context.database, context.guild, CaseNumber(number))
     if case is None:
         return words_message(text("case.none", locale, number=number))

@@ -40,7 +40,7 @@ def _on_signal(context: Context, signal: GuildSignal) -> None:
 
 
 def _on_result(context: Context, effect: SettledEffect) -> None:
-    if not effect.done:
+    if not effect.done or effect.undone:
         return
     if isinstance(effect.payload, TimeOutMember):
         _on_timed_out(context, effect)

@@ -149,6 +149,13 @@ def test_the_result_of_an_action_is_a_fact() -> None:
     assert (updated.number, updated.status) == (1, "done")
 
 
+def test_an_action_that_somebody_undid_meanwhile_is_done_and_says_so() -> None:
+    log = Log()
+    applied = log.post("@here @everyone free nitro gift claim steam")
+    log.settle(applied.effects[1], settled="undone since")
+    assert (log.case(1).status, "undid" in log.case(1).error) == ("done", True)
+
+
 def test_cases_are_listed_newest_first_in_pages() -> None:
     log = Log()
     for user in ("71", "72", "71", "71"):

@@ -51,6 +51,7 @@ def test_a_user_who_is_no_member_leaves_no_trace() -> None:
     log = Log(SHARING)
     applied = log.signal(MEMBER)
     log.settle(applied.effects[0], "failed", code=10007, words="Unknown Member")
+    log.settle(log.signal(MEMBER).effects[0], settled="undone since")
     assert log.cases() == []
     assert log.pending("member.timeout") == []
 
