@@ -24,6 +24,7 @@ from components.process import exits
 from components.process.clock import steady_s
 from components.process.settings import InvalidSettings, load
 from components.stack import running
+from components.stack.running import RunningStack
 from components.telemetry.traces import carry
 from contracts import headers, subjects
 from contracts.ids import GuildId, is_snowflake
@@ -51,12 +52,21 @@ def bus_settings(options: argparse.Namespace) -> BusSettings:
             f"no stack is running with its data in {home}: start one with `modbot up`, or set "
             "MODBOT_NATS_URL and MODBOT_NATS_SEED_FILE (the seed of the bus user `operator`)"
         )
-    seed = Path(stack.credentials["seeds"]) / "operator.nk"
+    return operator_of(stack)
+
+
+def operator_of(stack: RunningStack) -> BusSettings:
+    """The stack's bus, as the operator."""
+    seed = seed_in(Path(stack.credentials["seeds"]) / "operator.nk")
+    return BusSettings(url=stack.urls["nats"], seed=seed)
+
+
+def seed_in(file: Path) -> str:
+    """The seed in a file."""
     try:
-        text = seed.read_text(encoding="ascii").strip()
+        return file.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise CommandError(f"{seed} cannot be read: {error.strerror}") from error
-    return BusSettings(url=stack.urls["nats"], seed=text)
+        raise CommandError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def answered(work: Awaitable[T]) -> T:

@@ -72,30 +72,42 @@ def _parser() -> argparse.ArgumentParser:
         prog="modbot guild",
         description="Look into one guild through its owner on the bus.",
     )
-    add_home(parser)
+    _add_common(parser)
     parser.add_argument("guild", type=guild_id, metavar="ID", help="the guild's Discord id")
-    parser.add_argument("--json", action="store_true", help="the answer, for a program to read")
+    # Understood before and after the action; what is not given there must not reset it.
+    common = argparse.ArgumentParser(add_help=False)
+    _add_common(common)
+    for option in common._actions:
+        option.default = argparse.SUPPRESS
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    actions.add_parser("show", help="owner, epoch and state of the guild (the default)")
-    settings = actions.add_parser("settings", help="the guild's settings")
+
+    def action(name: str, purpose: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=purpose, description=purpose, parents=[common])
+
+    action("show", "owner, epoch and state of the guild (the default)")
+    settings = action("settings", "the guild's settings")
     what = settings.add_subparsers(dest="what", metavar="get|put", required=True)
-    what.add_parser("get", help="print the settings in force")
-    put = what.add_parser("put", help="replace the settings")
+    what.add_parser("get", help="print the settings in force", parents=[common])
+    put = what.add_parser("put", help="replace the settings", parents=[common])
     put.add_argument("file", type=Path, help="a JSON document; - reads it from stdin")
     put.add_argument(
         "--expected-version", type=int, metavar="N", help="refuse if another version is in force"
     )
-    cases = actions.add_parser("cases", help="list cases, newest first")
+    cases = action("cases", "list cases, newest first")
     cases.add_argument("--user", metavar="ID", help="only of this member")
     cases.add_argument("--before", type=int, metavar="NUMBER", help="older than this case")
     cases.add_argument("--limit", type=int, default=50, metavar="N", help="1 to 200 (default 50)")
-    case = actions.add_parser("case", help="show one case")
-    case.add_argument("number", type=int)
-    actions.add_parser("quarantine", help="list inputs that were set aside, and why")
-    skip = actions.add_parser("skip", help="let a parked guild go on without one input")
+    action("case", "show one case").add_argument("number", type=int)
+    action("quarantine", "list inputs that were set aside, and why")
+    skip = action("skip", "let a parked guild go on without one input")
     skip.add_argument("sequence", type=int, help="the input that parked the guild")
     skip.add_argument("--reason", required=True, help="kept with the decision")
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="the answer, for a program to read")
 
 
 def _question(options: argparse.Namespace) -> Question:

@@ -13,7 +13,7 @@ from components.process.settings import InvalidSettings
 from components.stack import plan
 from components.stack.binaries import MissingBinary
 from components.stack.errors import StackError
-from components.stack.installation import prepare
+from components.stack.installation import Installation, prepare
 from components.stack.postgres import CannotPrepare
 
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         raise CommandError(words_of(error)) from error
     found = plan.processes(settings, installation)
     if options.json:
-        print(msgspec.json.format(msgspec.json.encode(_described(found))).decode())
+        print(msgspec.json.format(msgspec.json.encode(described(found, installation))).decode())
         return 0
     for process in found:
         needs = f"  after {', '.join(process.needs)}" if process.needs else ""
@@ -45,9 +45,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _described(found: list[plan.Process]) -> dict[str, Any]:
+def described(found: list[plan.Process], installation: Installation) -> dict[str, Any]:
+    """The plan for a program: the processes, and how to ask those that are seen on the bus."""
+    bus = ["--nats", installation.nats_url]
+    bus += ["--seed-file", str(installation.files.seeds / "operator.nk")]
     ready = {
-        process.name: plan.modbot("ready", process.probe.component, process.probe.replica)
+        process.name: plan.modbot("ready", *bus, process.probe.component, process.probe.replica)
         for process in found
         if isinstance(process.probe, plan.BusProbe)
     }

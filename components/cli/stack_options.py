@@ -16,7 +16,6 @@ def add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home",
         metavar="FOLDER",
-        default=None,
         help="folder of the stack's data (MODBOT_HOME; default .modbot)",
     )
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import aiohttp
 
 from components.bus.errors import BusError
-from components.bus.settings import BusSettings
-from components.cli.asking import operator
+from components.cli.asking import operator, operator_of
 from components.cli.errors import CommandError
 from components.process import exits
 from components.simulator.client import ControlError, SimulatorControl
@@ -71,10 +70,9 @@ async def post(traffic: TrafficOptions, stack: RunningStack, screen: Screen) -> 
         total = f" of {done.total}" if done.total is not None else ""
         screen.note(f"members posted {done.posted}{total} messages, {done.refused} were refused")
 
-    seed = (Path(stack.credentials["seeds"]) / "operator.nk").read_text(encoding="ascii").strip()
     try:
         async with (
-            operator(BusSettings(url=stack.urls["nats"], seed=seed)) as bus,
+            operator(operator_of(stack)) as bus,
             SimulatorControl(stack.urls["simulator"]) as control,
         ):
             done = await drive(control, bus, traffic, journal, progress=progress)

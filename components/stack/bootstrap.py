@@ -19,6 +19,7 @@ import msgspec
 from components.bus.settings import BusSettings
 from components.stack import overview, plan, running
 from components.stack.installation import Discord, Installation, prepare
+from components.stack.ports import Claims
 from components.stack.readiness import NOT_YET, Readiness
 from components.stack.running import RunningStack
 from components.stack.screen import Screen
@@ -50,12 +51,13 @@ async def up(
             for name in running.reset(home):
                 screen.line(f"removed {home / name}", "yellow")
         running.remove(home)
-        installation = await asyncio.to_thread(prepare, settings, account)
-        stack = _Stack(settings, installation, screen)
+        claims = Claims()
         try:
-            await stack.run(as_json=as_json, work=work)
+            installation = await asyncio.to_thread(prepare, settings, account, claims=claims)
+            await _Stack(settings, installation, screen).run(as_json=as_json, work=work)
         finally:
             running.remove(home)
+            claims.release()
 
 
 class _Stack:

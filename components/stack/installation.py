@@ -72,13 +72,18 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(
-    settings: StackSettings, account: Discord | None = None, *, keep_ports: bool = False
+    settings: StackSettings,
+    account: Discord | None = None,
+    *,
+    keep_ports: bool = False,
+    claims: ports.Claims | None = None,
 ) -> Installation:
-    """Make what is missing. ``account`` is the real Discord's; without it there is a simulator."""
+    """Make what is missing. ``account`` is the real Discord's; without it there is a simulator.
+    ``keep_ports`` and ``claims`` are as in `ports.choose`."""
     home = Path(settings.home).resolve()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     _bind(home, account)
-    chosen = ports.choose(home, _names(settings, account), keep=keep_ports)
+    chosen = ports.choose(home, _names(settings, account), keep=keep_ports, claims=claims)
     own_nats = None if settings.nats_url else nats.prepare(home / "nats", chosen["nats"])
     database = None
     if not settings.database_url:

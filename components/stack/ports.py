@@ -4,9 +4,13 @@ The choice is kept in ``<home>/ports.json``, so that a restart finds everything 
 """
 
 import errno
+import fcntl
+import os
 import socket
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -14,9 +18,43 @@ DEFAULTS = {"nats": 4222, "postgres": 54329, "s3": 9000, "simulator": 8600, "edg
 """PostgreSQL's own 5432 is left to whoever has one."""
 
 
-def choose(home: Path, names: Iterable[str], *, keep: bool = False) -> dict[str, int]:
+class Claims:
+    """Ports that this process will use. A port stays free from its choice until its server
+    listens, which takes a second: another stack that starts meanwhile must not choose it too."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.gettempdir()) / f"modbot-ports-{os.getuid()}"
+        self._held: list[IO[str]] = []
+
+    def take(self, port: int) -> bool:
+        """Claim the port; False when another stack has it."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        file = (self._folder / str(port)).open("w", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self._held.append(file)
+        return True
+
+    def release(self) -> None:
+        """Give all ports back."""
+        while self._held:
+            self._held.pop().close()
+
+
+def choose(
+    home: Path, names: Iterable[str], *, keep: bool = False, claims: Claims | None = None
+) -> dict[str, int]:
     """A port for every name. A remembered one is taken if it is free (with ``keep`` in any case:
-    the stack may be running), then the usual one, then any."""
+    the stack may be running), then the usual one, then any. ``claims`` holds what was chosen."""
+
+    def usable(port: int) -> bool:
+        if port in chosen.values() or not is_free(port):
+            return False
+        return claims is None or claims.take(port)
+
     path = home / "ports.json"
     remembered = read(path)
     chosen: dict[str, int] = {}
@@ -25,8 +63,11 @@ def choose(home: Path, names: Iterable[str], *, keep: bool = False) -> dict[str,
         if keep and name in remembered:
             chosen[name] = remembered[name]
             continue
-        free = (port for port in wanted if port not in chosen.values() and is_free(port))
-        chosen[name] = next(free, None) or _any_free(set(chosen.values()))
+        found = next((port for port in wanted if usable(port)), None)
+        while found is None:
+            port = _any_free()
+            found = port if usable(port) else None
+        chosen[name] = found
     path.write_bytes(msgspec.json.format(msgspec.json.encode({**remembered, **chosen})))
     return chosen
 
@@ -58,10 +99,8 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def _any_free(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
+def _any_free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

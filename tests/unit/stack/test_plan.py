@@ -1,0 +1,133 @@
+"""The plan of processes: what is started, after what, with what environment."""
+
+import importlib.util
+
+import msgspec
+import pytest
+
+from components.cli.run import SERVICES
+from components.process.settings import variable_of
+from components.stack import plan
+from components.stack.settings import StackSettings
+from contracts import accounts
+from tests.support.stack import REAL_DISCORD, installation
+
+SETTINGS = StackSettings()
+
+
+def names(found: list[plan.Process]) -> list[str]:
+    return [process.name for process in found]
+
+
+def test_the_default_plan_holds_every_server_and_component() -> None:
+    assert names(plan.processes(SETTINGS, installation())) == [
+        "nats",
+        "postgres",
+        "s3",
+        "streams",
+        "simulator",
+        "config-0",
+        "config-1",
+        "gateway-0",
+        "gateway-1",
+        "shard-0",
+        "edge-0",
+    ]
+
+
+def test_planning_twice_gives_the_same_plan() -> None:
+    assert plan.processes(SETTINGS, installation()) == plan.processes(SETTINGS, installation())
+
+
+def test_every_process_comes_after_what_it_needs() -> None:
+    seen: set[str] = set()
+    for process in plan.processes(SETTINGS, installation()):
+        assert set(process.needs) <= seen, process.name
+        seen.add(process.name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "missing"),
+    [
+        ({"nats": None}, "nats"),
+        ({"postgres": None}, "postgres"),
+        ({"s3": None}, "s3"),
+        ({"discord": REAL_DISCORD}, "simulator"),
+    ],
+)
+def test_what_runs_elsewhere_is_neither_started_nor_waited_for(
+    changed: dict[str, object], missing: str
+) -> None:
+    found = plan.processes(SETTINGS, installation(**changed))
+    assert missing not in names(found)
+    assert all(missing not in process.needs for process in found)
+
+
+def test_counts_are_those_of_the_settings() -> None:
+    settings = StackSettings(gateways=3, shards=2, configs=1, edges=2)
+    found = names(plan.processes(settings, installation()))
+    assert [name for name in found if name.startswith("gateway")] == [
+        "gateway-0",
+        "gateway-1",
+        "gateway-2",
+    ]
+    assert {"shard-0", "shard-1", "config-0", "edge-0", "edge-1"} <= set(found)
+    assert "config-1" not in found
+
+
+def test_every_component_is_started_by_modbot_run() -> None:
+    found = plan.processes(SETTINGS, installation())
+    started = {process.command[-1] for process in found if process.command[-2] == "run"}
+    assert started == set(SERVICES)
+
+
+def test_each_component_connects_as_its_own_bus_user() -> None:
+    for process in plan.processes(SETTINGS, installation()):
+        if seed := process.environment.get("MODBOT_NATS_SEED_FILE"):
+            user = seed.rpartition("/")[2].removesuffix(".nk")
+            assert user in accounts.USER_OF_NAME
+            assert user == ("provisioner" if process.name == "streams" else process.command[-1])
+
+
+def test_no_secret_is_in_the_plan_but_the_local_s3_key() -> None:
+    """S3's server takes its key only in the environment."""
+    made = installation(discord=REAL_DISCORD)
+    text = msgspec.json.encode(plan.processes(SETTINGS, made)).decode()
+    for secret in ("real-token", "SUSECRETSEED", "secret-password"):
+        assert secret not in text
+
+
+def test_variables_are_fields_of_the_components_settings() -> None:
+    """A renamed setting would otherwise be ignored in silence."""
+    from components.bus.settings import BusSettings
+    from components.config.settings import ConfigSettings
+    from components.discord_api import DiscordSettings
+    from components.edge.settings import EdgeSettings
+    from components.gateway.settings import BackupSettings, GatewaySettings
+    from components.process.service import ServiceSettings
+
+    known = {
+        variable_of(prefix, field)
+        for prefix, settings in (
+            ("", ServiceSettings),
+            ("NATS", BusSettings),
+            ("CONFIG", ConfigSettings),
+            ("DISCORD", DiscordSettings),
+            ("EDGE", EdgeSettings),
+            ("GATEWAY", GatewaySettings),
+            ("BACKUP", BackupSettings),
+        )
+        for field in settings.__struct_fields__
+    }
+    found = plan.processes(StackSettings(traces=True), installation())
+    for process in found:
+        for variable in process.environment:
+            if variable.startswith("MODBOT_") and not variable.startswith(
+                ("MODBOT_SIM_", "MODBOT_NKEY_")
+            ):
+                assert variable.removesuffix("_FILE") in known, (process.name, variable)
+
+
+def test_every_bootstrap_that_the_plan_starts_exists() -> None:
+    for component in SERVICES:
+        assert importlib.util.find_spec(f"components.{component}.bootstrap") is not None
