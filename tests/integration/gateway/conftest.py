@@ -33,7 +33,12 @@ async def town(discord: Simulator, control: SimulatorControl, nats_server: Runni
 
 
 async def make_towns(
-    count: int, discord: Simulator, control: SimulatorControl, nats_server: RunningNats
+    count: int,
+    discord: Simulator,
+    control: SimulatorControl,
+    nats_server: RunningNats,
+    *,
+    members: int = 3,
 ) -> list[Town]:
     """Guilds with a moderation log; each one's first input is on its log."""
     made = await control.create_guilds(
@@ -47,7 +52,7 @@ async def make_towns(
                 "created_at": "2015-06-01T00:00:00+00:00",
                 "joined_at": "2020-01-01T00:00:00+00:00",
             }
-            for n in range(3)
+            for n in range(members)
         ],
     )
     users = [await nats_server.connect(user) for user in ("shard", "operator", "config")]
