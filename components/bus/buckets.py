@@ -16,7 +16,7 @@ from nats.js.kv import KeyValue
 from components.bus import stream
 from components.bus.cancellation import never_lost
 from components.bus.connection import Bus
-from components.bus.errors import BusError, NotConnected, WrongLastSequence
+from components.bus.errors import BusError, NotConnected, Unanswered, WrongLastSequence
 from contracts import headers
 
 log = logging.getLogger(__name__)
@@ -87,16 +87,36 @@ class Bucket:
             fields[headers.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
         await self._bus.append(self._subject(key), b"", fields)
 
-    async def snapshot(self, keys: str = ">") -> dict[str, Entry]:
-        """All present entries that match; one that is overwritten at this very moment may be
-        missing (a watch shows it next). Raises `NotConnected` when the connection breaks before
-        they are complete."""
+    async def snapshot(self, keys: str = ">", *, timeout_s: float = 10.0) -> dict[str, Entry]:
+        """All present entries that match, as new as the bucket's leader knew them when asked.
+
+        Raises `NotConnected` when the connection breaks before they are complete, `Unanswered`
+        when they are not complete inside the deadline.
+        """
         entries: dict[str, Entry] = {}
-        async for entry in self._once(keys):
-            if entry is None:
-                return entries
-            if entry.value is not None:
-                entries[entry.key] = entry
+        seen, last = 0, None
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for entry in self._once(keys):
+                    if entry is None:
+                        # A key that was just being overwritten was not sent with the others, and
+                        # a replica may be behind: go on up to the last write the leader knows.
+                        newest = await stream.last_of_subject(
+                            self._bus, self._stream, self._subject(keys)
+                        )
+                        last = newest.sequence if newest is not None else 0
+                    else:
+                        seen = entry.revision
+                        if entry.value is not None:
+                            entries[entry.key] = entry
+                        else:
+                            entries.pop(entry.key, None)
+                    if last is not None and seen >= last:
+                        return entries
+        except TimeoutError as error:
+            raise Unanswered(f"bucket {self.name}", timeout_s) from error
+        except (NatsError, JetStreamError) as error:
+            raise NotConnected(f"bucket {self.name} cannot be read: {error}") from error
         raise NotConnected(f"the connection broke while bucket {self.name} was read")
 
     async def watch(self, keys: str = ">") -> AsyncIterator[Entry | None]:

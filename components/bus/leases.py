@@ -44,6 +44,8 @@ class Lease:
         self._margin_s = margin_s
         self._clock = clock
         self.revision = 0
+        self._sent = b""
+        """The last value of ours that may have landed, heard of or not."""
         self._until = float("-inf")
 
     @property
@@ -59,6 +61,7 @@ class Lease:
     async def acquire(self, value: bytes) -> bool:
         """Take the lease if the key holds no value; False when somebody has it."""
         started = self._clock()
+        self._sent = value
         revision = await self._bucket.create(self.key, value, ttl_s=self.ttl_s)
         if revision is None:
             return False
@@ -70,31 +73,38 @@ class Lease:
 
         Raises `WrongLastSequence` when the key was written meanwhile.
         """
-        started = self._clock()
-        new = await self._bucket.replace(self.key, value, revision, ttl_s=self.ttl_s)
-        self._held(new, started)
+        self._sent = value
+        self.revision = revision
+        await self._replace(value)
 
     async def renew(self, value: bytes) -> None:
         """Renew, with a new value. Raises `LeaseLost` when the key is no longer ours or the lease
         had already ended; other `BusError`s may be tried again while the lease is valid."""
         if not self.valid:
             raise LeaseLost(f"lease {self.key} had ended")
-        started = self._clock()
+        unheard, self._sent = self._sent, value
         try:
-            revision = await self._bucket.replace(self.key, value, self.revision, ttl_s=self.ttl_s)
+            await self._replace(value)
         except WrongLastSequence as error:
-            if await self._landed(value):
-                self._held(self.revision, started)
+            # An earlier renewal may have landed unheard. It began to count when it was sent, so
+            # it only gives the revision; the lease is extended by the one that follows it.
+            if await self._landed(value) or await self._landed(unheard):
+                await self._replace(value)
                 return
             self._until = float("-inf")
             raise LeaseLost(f"lease {self.key} was taken or fenced") from error
-        self._held(revision, started)
 
     async def release(self) -> None:
         """Give the lease back at once; harmless when it is lost."""
         self._until = float("-inf")
         try:
-            await self._bucket.delete(self.key, self.revision)
+            try:
+                await self._bucket.delete(self.key, self.revision)
+            except WrongLastSequence:
+                # A renewal that was cut short may have landed.
+                if not await self._landed(self._sent):
+                    raise
+                await self._bucket.delete(self.key, self.revision)
         except BusError as error:
             log.info("lease %s was not released, it will expire: %s", self.key, error)
 
@@ -114,13 +124,19 @@ class Lease:
             if on_renewed is not None:
                 on_renewed()
 
+    async def _replace(self, value: bytes) -> None:
+        started = self._clock()
+        self._held(
+            await self._bucket.replace(self.key, value, self.revision, ttl_s=self.ttl_s), started
+        )
+
     def _held(self, revision: int, started: float) -> None:
         self.revision = revision
         self._until = started + self.ttl_s - self._margin_s
 
     async def _landed(self, value: bytes) -> bool:
-        """Whether a renewal whose answer was lost is the key's last write: our own value, which
-        nobody else writes, at a revision after the one we knew."""
+        """Whether a write of ours whose answer was lost is the key's last one: our own value,
+        which nobody else writes, at a revision after the one we knew."""
         entry = await self._bucket.get(self.key)
         if entry is None or entry.value != value or entry.revision <= self.revision:
             return False

@@ -59,10 +59,28 @@ async def test_a_renewal_whose_answer_was_lost_counts_when_it_landed(
     bucket = Bucket(bus, storage.PODS)
     lease = Lease(bucket, "pod-1")
     assert await lease.acquire(b"a")
-    await bucket.replace("pod-1", b"b", lease.revision, ttl_s=5)  # landed; nobody heard
+    landed = await bucket.replace("pod-1", b"b", lease.revision, ttl_s=5)  # nobody heard
     await lease.renew(b"b")
     assert lease.valid
+    assert lease.revision > landed, "extended by a write whose sending time is known"
     await lease.renew(b"c")
+
+
+async def test_a_lease_is_released_although_its_last_renewal_was_cut_short(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    bucket = Bucket(bus, storage.PODS)
+    lease = Lease(bucket, "pod-1")
+    assert await lease.acquire(b"a")
+    renewing = asyncio.create_task(lease.renew(b"b"))
+    await asyncio.sleep(0)  # it is sent
+    renewing.cancel()
+    await asyncio.wait([renewing])
+    await lease.release()
+    entry = await bucket.get("pod-1")
+    assert entry is not None
+    assert entry.value is None
 
 
 async def test_a_holder_stops_believing_before_the_server_lets_go(
