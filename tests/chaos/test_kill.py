@@ -26,7 +26,8 @@ from tests.support.replay import dump_of_pod, replay
 VICTIMS = ("nats", "shard-0", "gateway-0", "gateway-1", "config-0", "config-1", "edge-0")
 ROUNDS = int(os.environ.get("MODBOT_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("MODBOT_CHAOS_SEED", "1"))
-GUILDS = 8
+GUILDS = 20
+"""So many that no channel's own limit (5 messages in 5 s) holds its reports up for long."""
 RATE = 8.0
 RESTART_S = 30.0
 SETTLE_S = 90.0
