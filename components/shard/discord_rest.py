@@ -63,15 +63,6 @@ class DiscordRest:
                 commands,
             )
 
-    async def messages(self, channel: str, *, after: int, limit: int = 100) -> list[dict[str, Any]]:
-        """Messages of a channel after a snowflake, oldest first; none where we may not read."""
-        with _translated():
-            try:
-                found: list[Any] = await self.http.logs_from(int(channel), limit, after=after)
-            except (discord.Forbidden, discord.NotFound):
-                return []
-        return sorted(found, key=lambda message: int(message["id"]))
-
 
 @asynccontextmanager
 async def logged_in(token: str) -> AsyncIterator[DiscordRest]:

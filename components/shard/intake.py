@@ -49,6 +49,7 @@ class Intake:
         self._resume_url = ""
         self._received = 0
         self.guilds: set[GuildId] = set()
+        """Guilds that this process has heard of in the session."""
         self.dispatches = 0
         self.started = asyncio.Event()
         """Set by READY and RESUMED, cleared by `connecting`."""
@@ -119,8 +120,9 @@ class Intake:
             self._appender.put(dispatch)
             self._received = sequence
             self.dispatches += 1
-            if guild is not None and change is not None:
-                (self.guilds.add if change.present else self.guilds.discard)(guild)
+            if guild is not None:
+                gone = change is not None and not change.present
+                (self.guilds.discard if gone else self.guilds.add)(guild)
             if event == INTERACTION:
                 self._first_responder.received(data, guild, received_s)
         if event in ("READY", "RESUMED"):

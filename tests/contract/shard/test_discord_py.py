@@ -75,7 +75,6 @@ def test_the_http_client_has_the_calls_that_the_shard_makes() -> None:
         "get_bot_gateway",
         "get_global_commands",
         "bulk_upsert_global_commands",
-        "logs_from",
         "close",
     ):
         assert inspect.iscoroutinefunction(getattr(HTTPClient, name)) or callable(

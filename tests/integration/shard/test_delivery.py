@@ -6,7 +6,7 @@ import msgspec
 
 from components.simulator.client import SimulatorControl
 from contracts.ids import GuildId
-from tests.integration.shard.replicas import Replicas, dispatches_of
+from tests.integration.shard.replicas import Replicas, dispatches_of, log_of, until
 from tests.integration.shard.traffic import guilds_known, landed, post, sessions_of
 from tests.support.nats import RunningNats
 
@@ -95,3 +95,52 @@ async def test_killing_nats_in_a_stream_of_messages_loses_and_doubles_nothing(
     assert await sessions_of(control) == before
     resumes = await control.record_all(["gateway"])
     assert [entry for entry in resumes if entry.data["what"] == "resume"] == []
+
+
+async def test_nothing_is_confirmed_to_discord_while_nats_is_away(
+    control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("gateway")
+    config = await nats_server.connect("config")
+    guilds = await control.create_guilds(count=2, member_count=2)
+    await replicas.start()
+    await guilds_known(config, guilds)
+    first = await post(control, guilds, 10, 0)
+    await landed(bus, first)
+
+    nats_server.kill()
+    [before] = await control.sessions()
+    second = await post(control, guilds, 10, 0)
+    since = (await control.record_all(["gateway"]))[-1].n
+    beats: list[int] = []
+
+    async def five_heartbeats() -> bool:
+        found = await control.record_all(["gateway"], since)
+        beats[:] = [entry.data["seq"] for entry in found if entry.data["what"] == "heartbeat"]
+        return len(beats) >= 5
+
+    await until(five_heartbeats)
+    assert max(beats) <= before["seq"]
+    await nats_server.start()
+    await landed(bus, {guild: first[guild] + second[guild] for guild in first})
+
+    async def all_confirmed() -> bool:
+        [session] = await control.sessions()
+        return bool(session["confirmed"] == session["seq"])
+
+    await until(all_confirmed)
+
+
+async def test_every_input_carries_a_trace_of_its_own(
+    control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("gateway")
+    config = await nats_server.connect("config")
+    guilds = await control.create_guilds(count=1, member_count=1)
+    await replicas.start()
+    await guilds_known(config, guilds)
+    await landed(bus, await post(control, guilds, 3, 0))
+
+    stored = await log_of(bus, GuildId(str(guilds[0].id)))
+    traces = {message.headers["traceparent"].split("-")[1] for message in stored}
+    assert len(traces) == len(stored)

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from components.bus.connection import Bus
+from components.simulator.bootstrap import Simulator
 from components.simulator.client import GuildInfo, SimulatorControl
 from contracts import subjects
 from contracts.ids import Epoch, GuildId, InteractionId, Sequence
@@ -90,6 +91,36 @@ async def test_an_owner_that_is_silent_is_deferred_for(
     state = await control.interaction(interaction, wait_s=3)
     assert (state["answer"], state["failure"]) == (DEFERRED_CHANNEL_MESSAGE, None)
     assert on_log.session is not None
+
+
+@pytest.mark.usefixtures("replica")
+async def test_an_interaction_outside_a_server_is_answered_in_words(
+    discord: Simulator, control: SimulatorControl
+) -> None:
+    [session] = discord.gateway.sessions.values()
+    outside = {"id": "77", "type": 2, "token": "secret", "data": {"name": "case"}}
+    session.dispatch("INTERACTION_CREATE", msgspec.json.encode(outside))
+
+    async def called_back() -> bool:
+        calls = await control.record_all(["rest"])
+        return any(call.data["path"].startswith("/interactions/77/") for call in calls)
+
+    await until(called_back)
+
+
+@pytest.mark.usefixtures("replica")
+async def test_an_interaction_that_discord_does_not_know_any_more_harms_nothing(
+    bus: Bus, guild: GuildInfo, discord: Simulator, control: SimulatorControl, replica: Replica
+) -> None:
+    [session] = discord.gateway.sessions.values()
+    gone = {"id": "78", "type": 2, "token": "t", "guild_id": str(guild.id), "data": {}}
+    session.dispatch("INTERACTION_CREATE", msgspec.json.encode(gone))
+    await replica.said("interaction 78 has no first response")
+
+    channel = next(iter(guild.channels.values()))
+    interaction = await control.command(channel, guild.owner_id, "case view", {"number": 1})
+    state = await control.interaction(interaction, wait_s=3)
+    assert (state["answer"], state["failure"]) == (DEFERRED_CHANNEL_MESSAGE, None)
 
 
 async def test_commands_are_deployed_once(replica: Replica, replicas: Replicas) -> None:
