@@ -8,9 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from nats.errors import Error as NatsError
-from nats.js.errors import Error as JetStreamError
-
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
 from components.bus.errors import BusError
@@ -59,11 +56,11 @@ async def _whole(bus: Bus, bucket: Bucket) -> dict[str, Entry] | None:
     while True:
         try:
             entries = await bucket.snapshot()
-        except (NatsError, JetStreamError, BusError, TimeoutError) as error:
+        except BusError as error:
             log.info("cannot read bucket %s, trying again: %s", bucket.name, error)
             await asyncio.sleep(AGAIN_S)
         else:
-            if bus.link == link and bus.connected:
+            if bus.link == link:
                 return entries
         if bus.link != link:
             return None
