@@ -9,11 +9,10 @@ earlier check: a process that was stopped and wakes finds its lease gone.
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar
+from typing import Protocol
 
 import msgspec
 
-from components.bus.connection import Bus
 from components.gateway.shell.errors import GateClosed
 from contracts.ids import Epoch, GuildId
 
@@ -25,14 +24,22 @@ class Permit(msgspec.Struct, frozen=True):
     epoch: Epoch
 
 
-current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default=None)
-"""The permit of the request that this task is making; read where the bytes leave."""
+class Link(Protocol):
+    """The connection to the bus, as the gate sees it (`components.bus.connection.Bus`)."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it stands at this moment."""
+        ...
+
+    link: int
+    """Counts connections."""
 
 
 class Gate:
     """The gate of one pod; ``lease_valid`` is asked at every check."""
 
-    def __init__(self, bus: Bus, lease_valid: Callable[[], bool]) -> None:
+    def __init__(self, bus: Link, lease_valid: Callable[[], bool]) -> None:
         self._bus = bus
         self._lease_valid = lease_valid
         self._confirmed_link = 0

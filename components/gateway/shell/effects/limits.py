@@ -31,7 +31,7 @@ class RateShare:
         """This many pods share the rate from now on."""
         self._fill()
         self._per_s = self._all_per_s / max(1, pods)
-        self._tokens = min(self._tokens, self._per_s)
+        self._tokens = min(self._tokens, max(1.0, self._per_s))
 
     def pause(self, seconds: float) -> None:
         """Discord said that the global limit is hit."""
