@@ -87,13 +87,16 @@ async def test_a_holder_stops_believing_before_the_server_lets_go(
     nats_server: RunningNats,
 ) -> None:
     bus = await nats_server.connect("gateway")
-    now = 100.0
-    lease = Lease(Bucket(bus, storage.PODS), "pod-1", ttl_s=5, margin_s=0.5, clock=lambda: now)
+    now = [100.0]
+    lease = Lease(Bucket(bus, storage.PODS), "pod-1", ttl_s=5, margin_s=0.5, clock=lambda: now[0])
     assert await lease.acquire(b"a")
-    now = 104.49
-    assert lease.valid
-    now = 104.5
-    assert not lease.valid
+
+    def believes(at_s: float) -> bool:
+        now[0] = at_s
+        return lease.valid
+
+    assert believes(104.49)
+    assert not believes(104.5)
     with pytest.raises(LeaseLost):
         await lease.renew(b"b")
 

@@ -1,0 +1,86 @@
+"""`/case view`, answered end to end by the owner: over the gateway and over HTTP."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from components.bench.stack import LiveStack
+from components.simulator.client import GuildInfo
+from contracts import subjects
+from contracts.ids import CaseNumber, GuildId
+from contracts.interactions import CHANNEL_MESSAGE, EPHEMERAL
+from contracts.message import decode, encode
+from contracts.requests import CaseList, CaseView, GetCase, ListCases
+from tests.integration.live.guild import SPAM, new_guild
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def guild(stack: LiveStack) -> GuildInfo:
+    """A guild with one case."""
+    made = await new_guild(stack, "cases")
+    await stack.control.post(made.channels["general"], made.members[0].id, SPAM)
+    subject = subjects.request(GuildId(str(made.id)), ListCases.verb)
+    async with asyncio.timeout(30):
+        while True:
+            reply = await stack.bus.ask(subject, encode(ListCases()))
+            if decode(reply.data, CaseList).cases:
+                return made
+            await asyncio.sleep(0.05)
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["gateway", "http"])
+async def way(request: pytest.FixtureRequest, stack: LiveStack) -> AsyncIterator[str]:
+    """How interactions reach modbot: over the shard's gateway, or the edge's endpoint."""
+    (application,) = (a for a in await stack.control.applications() if a["name"] == "modbot")
+    endpoint = f"{stack.record.urls['edge-0']}/interactions/discord"
+    if request.param == "http":
+        await stack.control.update_application(
+            int(application["id"]), interactions_endpoint_url=endpoint
+        )
+    yield request.param
+    await stack.control.update_application(int(application["id"]), interactions_endpoint_url=None)
+
+
+async def ask(stack: LiveStack, guild: GuildInfo, member: int, number: int) -> dict[str, Any]:
+    """Run the command as a member; what Discord shows for it."""
+    interaction = await stack.control.command(
+        guild.channels["general"], guild.members[member].id, "case view", {"number": number}
+    )
+    return await stack.control.interaction(interaction, wait_s=4)
+
+
+async def test_a_moderator_sees_the_case_and_nobody_else_does(
+    stack: LiveStack, guild: GuildInfo, way: str
+) -> None:
+    shown = await ask(stack, guild, 1, 1)
+    assert shown["answer"] == CHANNEL_MESSAGE, (way, shown)
+    (message,) = shown["messages"]
+    text = json.dumps(message, ensure_ascii=False)
+    view = await case(stack, guild)
+    assert message["flags"] & EPHEMERAL
+    assert str(view.user) in text
+    assert "#1" in text
+    assert str(view.score) in text
+    assert "<t:" in text
+
+
+async def test_a_case_that_does_not_exist_is_answered_in_words(
+    stack: LiveStack, guild: GuildInfo, way: str
+) -> None:
+    shown = await ask(stack, guild, 1, 999)
+    (message,) = shown["messages"]
+    assert message["flags"] & EPHEMERAL
+    assert "999" in json.dumps(message)
+
+
+async def case(stack: LiveStack, guild: GuildInfo) -> CaseView:
+    """The case as its owner tells it."""
+    subject = subjects.request(GuildId(str(guild.id)), GetCase.verb)
+    reply = await stack.bus.ask(subject, encode(GetCase(number=CaseNumber(1))))
+    return decode(reply.data, CaseView)
