@@ -72,8 +72,7 @@ async def check_discord(town: Town, control: SimulatorControl, spam: list[int]) 
     assert (await town.status()).outbox_parked == 0
     guild = await control.guild(town.info.id)
     deleted = Counter(
-        int(entry.data["id"])
-        for entry in await control.record_all(kinds=["message_delete"])
+        int(entry.data["id"]) for entry in await control.record_all(kinds=["message_delete"])
     )
     assert deleted == Counter(spam)
     timed_out = Counter(

@@ -152,6 +152,8 @@ class Rest:
                 self.user_id = str(user["id"])
                 self._ready.set()
                 return
+            finally:
+                _attempt.set(None)
 
     def extend(self) -> None:
         """The lease was renewed: what is in flight may wait on, up to the request's own limit."""

@@ -1,0 +1,157 @@
+"""The gate stands where bytes leave: nothing is written to Discord past it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from discord.http import HTTPClient
+
+from components.discord_api import DiscordSettings, point_at
+from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.outcomes import Again, Refused
+from components.gateway.shell.effects.rest import Rest
+from components.gateway.shell.errors import GateClosed
+from components.gateway.shell.gate import Gate, Permit
+from components.process.exits import CannotStart
+from components.simulator.bootstrap import Simulator
+from components.simulator.client import SimulatorControl
+from contracts.ids import Epoch, GuildId
+
+GUILD = GuildId("42")
+PERMIT = Permit(GUILD, Epoch(1))
+
+
+class Pod:
+    """What the gate asks, set by the test."""
+
+    def __init__(self) -> None:
+        self.leased = True
+        self.left_s = 5.0
+        self.connected = True
+        self.link = 1
+        self.gate = Gate(self, lambda: self.leased)
+        self.gate.assign(GUILD, Epoch(1))
+        self.gate.confirm(1)
+        self.invalid = InvalidRequests(3)
+        self.rest = Rest(self.gate, lambda: self.left_s, RateShare(1000), self.invalid)
+
+
+@pytest.fixture
+async def pod(discord: Simulator) -> AsyncIterator[Pod]:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    made = Pod()
+    await made.rest.login(discord.world.settings.token)
+    yield made
+    await made.rest.close()
+
+
+async def ban_list(http: HTTPClient) -> object:
+    return await http.get_bans(42, 1)
+
+
+async def calls(control: SimulatorControl) -> int:
+    entries = await control.record_all(kinds=["rest"])
+    return sum(1 for entry in entries if "bans" in entry.data["path"])
+
+
+async def test_no_byte_leaves_once_the_lease_has_ended(pod: Pod, control: SimulatorControl) -> None:
+    pod.leased = False
+    with pytest.raises(GateClosed):
+        await pod.rest.call(PERMIT, ban_list)
+    assert await calls(control) == 0
+
+
+async def test_no_byte_leaves_at_another_epoch(pod: Pod, control: SimulatorControl) -> None:
+    with pytest.raises(GateClosed):
+        await pod.rest.call(Permit(GUILD, Epoch(2)), ban_list)
+    assert await calls(control) == 0
+
+
+async def test_a_request_without_a_permit_does_not_leave(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    with pytest.raises(GateClosed):
+        await ban_list(pod.rest._http)
+    assert await calls(control) == 0
+
+
+async def test_the_librarys_own_retries_are_not_used(pod: Pod, control: SimulatorControl) -> None:
+    for status in (429, 500, 502, 503, 504):
+        await control.add_fault(path="*/bans*", status=status, retry_after_s=0.3, count=1)
+        with pytest.raises(Again) as again:
+            await pod.rest.call(PERMIT, ban_list)
+        assert again.value.in_doubt is (status != 429)
+        assert again.value.after_s == (0.3 if status == 429 else None)
+    assert await calls(control) == 5
+
+
+async def test_a_cut_connection_is_in_doubt_and_not_repeated(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    await control.add_fault(path="*/bans*", drop=True, moment="after", count=1)
+    with pytest.raises(Again) as again:
+        await pod.rest.call(PERMIT, ban_list)
+    assert again.value.in_doubt
+    assert await calls(control) == 1
+
+
+async def test_a_request_is_given_up_before_the_lease_ends(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    await control.add_fault(path="*/bans*", latency_ms=5000)
+    pod.left_s = 0.2
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(Again) as again:
+        await pod.rest.call(PERMIT, ban_list)
+    assert again.value.in_doubt
+    assert asyncio.get_running_loop().time() - started < 1.0
+
+
+async def test_a_renewed_lease_lets_a_slow_request_go_on(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    await control.add_fault(path="*/bans*", latency_ms=500)
+    pod.left_s = 0.3
+    request = asyncio.create_task(pod.rest.call(PERMIT, ban_list))
+    await asyncio.sleep(0.15)
+    pod.left_s = 5.0
+    pod.rest.extend()
+    with pytest.raises(Refused):  # there is no such guild, says Discord after all
+        await request
+
+
+async def test_posts_wait_after_too_many_invalid_requests(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    await control.add_fault(path="*/bans*", status=403, count=3)
+    for _ in range(3):
+        with pytest.raises(Refused):
+            await pod.rest.call(PERMIT, ban_list)
+    with pytest.raises(Again) as again:
+        await pod.rest.call(PERMIT, ban_list, urgent=False)
+    assert not again.value.in_doubt
+    assert await calls(control) == 3
+
+
+async def test_a_refused_token_is_said_in_words(discord: Simulator) -> None:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    pod = Pod()
+    try:
+        with pytest.raises(CannotStart, match="token"):
+            await pod.rest.login("wrong")
+    finally:
+        await pod.rest.close()
+
+
+async def test_a_discord_that_is_away_at_the_start_is_waited_for(
+    discord: Simulator, control: SimulatorControl
+) -> None:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    await control.add_fault(path="*/users/@me", status=503, count=1)
+    pod = Pod()
+    try:
+        async with asyncio.timeout(5):
+            await pod.rest.login(discord.world.settings.token)
+        assert pod.rest.user_id
+    finally:
+        await pod.rest.close()
