@@ -4,12 +4,16 @@ import argparse
 import asyncio
 
 from components.bus.connection import connect
-from components.bus.errors import BusError
+from components.bus.errors import BusError, Refused
 from components.bus.provisioning import provision
 from components.bus.settings import BusSettings
 from components.cli.errors import CommandError
 from components.process import exits
 from components.process.settings import InvalidSettings, load
+from contracts import storage
+
+INSUFFICIENT_STORAGE = 10047
+"""err_code of nats-server: the stream's reservation does not fit."""
 
 
 def main(arguments: list[str]) -> int:
@@ -26,10 +30,22 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         names = asyncio.run(_provision(load(BusSettings, "NATS"), options.replicas))
+    except Refused as error:
+        raise CommandError(_words_of(error), exits.CONFIG) from error
     except (InvalidSettings, BusError) as error:
         raise CommandError(str(error), exits.CONFIG) from error
     print(f"streams and buckets are in place: {', '.join(names)}")
     return 0
+
+
+def _words_of(error: Refused) -> str:
+    if error.err_code != INSUFFICIENT_STORAGE:
+        return str(error)
+    reserved = sum(stream["max_bytes"] for stream in storage.streams()) / 1024**3
+    return (
+        f"the disk of NATS is too small: the streams may grow to {reserved:.1f} GiB, NATS gives "
+        "them three quarters of what is free; make room, or put its folder on another disk"
+    )
 
 
 async def _provision(settings: BusSettings, replicas: int) -> list[str]:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ import msgspec
 
 from components.bus.settings import BusSettings
 from components.stack import overview, plan, running
+from components.stack.child import LOG_BYTES_MAX
 from components.stack.installation import Discord, Installation, prepare
 from components.stack.ports import Claims
 from components.stack.readiness import NOT_YET, Readiness
@@ -102,6 +104,7 @@ class _Stack:
     async def _live(self, work: Work | None) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._show())]
+            tasks.append(group.create_task(self._supervisor.trim_logs()))
             if work is not None:
                 tasks.append(group.create_task(self._work(work)))
             try:
@@ -182,7 +185,9 @@ class _Stack:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not under nohup
+            numbers.append(signal.SIGHUP)
         for number in numbers:
             loop.add_signal_handler(number, self._signalled)
         try:
@@ -206,7 +211,9 @@ def folder_of(settings: StackSettings) -> Path:
 def _logged(path: Path) -> Iterator[None]:
     """What this process logs goes to a file: the terminal shows the table."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler = RotatingFileHandler(
+        path, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8", delay=True
+    )
     handler.setFormatter(JsonLines("stack", "up"))
     root = logging.getLogger()
     root.addHandler(handler)

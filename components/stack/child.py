@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from components.stack.plan import Process
 
 PR_SET_PDEATHSIG = 1
 LOG_BYTES_MAX = 20 * 1024 * 1024
-"""A log that is larger when its process starts is set aside as ``<name>.log.1``."""
+"""A log that is larger is set aside as ``<name>.log.1``, in place of the one before."""
 TAIL_BYTES = 16 * 1024
 
 
@@ -88,10 +89,17 @@ def size_of(log: Path) -> int:
         return 0
 
 
+def trim(log: Path) -> None:
+    """Set a log aside that has grown too large. Its process goes on writing to the same file,
+    which it has open for appending; lines written during the copy may be lost."""
+    if size_of(log) > LOG_BYTES_MAX:
+        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)
+
+
 def _opened(log: Path) -> IO[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    if size_of(log) > LOG_BYTES_MAX:
-        log.replace(log.with_name(f"{log.name}.1"))
+    trim(log)
     return log.open("ab")
 
 

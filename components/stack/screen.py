@@ -56,7 +56,8 @@ class Screen:
         elif child.state == "refused":
             self.line(f"  {child.name:<12} refused: {child.words}", "bold red")
         elif child.state == "stopped":
-            self.line(f"  {child.name:<12} stopped", "dim")
+            how = "killed: it did not stop when asked to" if child.killed else "stopped"
+            self.line(f"  {child.name:<12} {how}", "yellow" if child.killed else "dim")
 
     def show(self, rows: Sequence[Row]) -> None:
         """The state of everything, in place of the last."""

@@ -26,6 +26,7 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 STEADY_AFTER_S = 10.0
 PROBE_EVERY_S = 0.1
+TRIM_EVERY_S = 30.0
 ATTEMPTS = 5
 """A process that ends this often before it was ever ready will not become ready."""
 
@@ -47,6 +48,8 @@ class Supervised:
         self.restarts = 0
         self.words = ""
         """Why it ended the last time."""
+        self.killed = False
+        """It did not stop when it was asked to."""
         self.was_ready = asyncio.Event()
         self.stopping = asyncio.Event()
 
@@ -109,12 +112,20 @@ class Supervisor:
         for level in reversed(levels([child.process for child in self.children.values()])):
             await asyncio.gather(*(self._stop(self.children[name]) for name in level))
 
+    async def trim_logs(self) -> None:
+        """Keep every log bounded, for ever."""
+        while True:
+            await asyncio.sleep(TRIM_EVERY_S)
+            for child in self.children.values():
+                await asyncio.to_thread(children.trim, child.log_path)
+
     def kill(self) -> None:
         """End everything at once; a `stop` under way then returns soon."""
         self._killed.set()
         for child in self.children.values():
             child.stopping.set()
             if child.pid is not None:
+                child.killed = True
                 children.end_group(child.pid)
 
     async def _each_was_ready(self) -> None:
@@ -139,6 +150,7 @@ class Supervisor:
             )
             killed.cancel()
             if child.pid is not None:
+                child.killed = True
                 children.end_group(child.pid)
         with contextlib.suppress(asyncio.CancelledError):
             await task

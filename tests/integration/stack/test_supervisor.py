@@ -33,6 +33,10 @@ async def ready_at_once(_: Supervised) -> bool:
     return True
 
 
+async def never_ready(_: Supervised) -> bool:
+    return False
+
+
 class Watched:
     """A supervisor, and every state that its processes went through."""
 
@@ -127,7 +131,8 @@ async def test_exit_code_78_is_never_started_again_and_its_words_are_told(tmp_pa
         print('{{"level": "error", "message": "the token is refused"}}', flush=True)
         raise SystemExit({exits.CONFIG})
     """
-    async with watched(tmp_path, process("shard", code), process("edge")) as running:
+    plan = (process("shard", code), process("edge"))
+    async with watched(tmp_path, *plan, ready=never_ready) as running:
         with pytest.raises(Refused, match="shard: the token is refused"):
             await running.supervisor.until_ready(10)
         assert running.seen.count(("shard", "starting")) == 1
@@ -175,20 +180,14 @@ async def test_a_step_that_fails_stops_the_start_with_its_words(tmp_path: Path) 
 
 
 async def test_a_process_that_never_gets_ready_is_given_up_soon(tmp_path: Path) -> None:
-    async def never(_: Supervised) -> bool:
-        return False
-
     broken = process("edge", "raise SystemExit('no such module')")
-    async with watched(tmp_path, broken, ready=never) as running:
+    async with watched(tmp_path, broken, ready=never_ready) as running:
         with pytest.raises(StartFailed, match=f"edge ended {ATTEMPTS} times.*no such module"):
             await running.supervisor.until_ready(30)
 
 
 async def test_a_process_that_stays_silent_is_named_with_its_log(tmp_path: Path) -> None:
-    async def never(_: Supervised) -> bool:
-        return False
-
-    async with watched(tmp_path, process("edge"), ready=never) as running:
+    async with watched(tmp_path, process("edge"), ready=never_ready) as running:
         with pytest.raises(StartFailed, match=r"edge \(starting; log: .*edge\.log\)"):
             await running.supervisor.until_ready(0.5)
 
@@ -208,7 +207,7 @@ async def test_a_process_that_ignores_its_signal_is_killed_after_its_grace(tmp_p
             await asyncio.sleep(0.02)
         pid = running.pid("deaf")
     assert not psutil.pid_exists(pid)
-    assert "SIGKILL" in running.supervisor.children["deaf"].words
+    assert running.supervisor.children["deaf"].killed
 
 
 async def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:

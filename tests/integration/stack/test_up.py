@@ -186,6 +186,19 @@ async def test_nothing_survives_a_killed_up(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
 
 
+async def test_a_start_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with up(home, "--guilds", "0") as started:
+        async with asyncio.timeout(30):
+            while running.read(home) is None:
+                await asyncio.sleep(0.01)
+        stack = started.record()
+        started.process.send_signal(signal.SIGINT)
+        assert await started.ended() == 0, started.progress()
+        assert left_of(stack) == []
+    assert "modbot is ready" not in started.progress()
+
+
 @pytest.mark.timeout(120)
 async def test_a_real_token_uses_that_discord_and_no_simulator(tmp_path: Path) -> None:
     home = tmp_path / "home"
