@@ -1,5 +1,7 @@
 """The first response to interactions over the gateway."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -121,6 +123,23 @@ async def test_an_interaction_that_discord_does_not_know_any_more_harms_nothing(
     interaction = await control.command(channel, guild.owner_id, "case view", {"number": 1})
     state = await control.interaction(interaction, wait_s=3)
     assert (state["answer"], state["failure"]) == (DEFERRED_CHANNEL_MESSAGE, None)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"drop": True}, {"drop": True, "moment": "after"}]
+)
+async def test_a_first_response_that_fails_is_given_again_and_40060_counts_as_answered(
+    fault: dict[str, Any], guild: GuildInfo, control: SimulatorControl, replica: Replica
+) -> None:
+    await control.add_fault(method="POST", path="/interactions/*", **fault)
+    channel = next(iter(guild.channels.values()))
+    interaction = await control.command(channel, guild.owner_id, "case view", {"number": 1})
+    state = await control.interaction(interaction, wait_s=3)
+    assert (state["answer"], state["failure"]) == (DEFERRED_CHANNEL_MESSAGE, None)
+    assert await replica.stop() == 0  # its tasks have ended
+    assert "no first response" not in replica.words()
+    calls = await control.record_all(["rest"])
+    assert sum("/interactions/" in call.data["path"] for call in calls) == 2
 
 
 async def test_commands_are_deployed_once(replica: Replica, replicas: Replicas) -> None:
