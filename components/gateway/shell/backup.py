@@ -7,6 +7,7 @@ socket is never used. When it ends it is started again with growing pauses; serv
 
 import asyncio
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -39,6 +40,12 @@ class Backup:
         self._process: asyncio.subprocess.Process | None = None
         self.metrics_port = 0
         """Where the child's metrics are, on 127.0.0.1."""
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's, while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
 
     async def run(self) -> None:
         """Replicate until cancelled; then let the child write what is left and end."""
@@ -86,7 +93,7 @@ class Backup:
         return (
             f'addr: "127.0.0.1:{self.metrics_port}"\n'
             "dbs:\n"
-            f"  - path: {self._database}\n"
+            f"  - path: {json.dumps(str(self._database))}\n"
             "    monitor-interval: 250ms\n"  # both must be set (facts.md)
             "    replica:\n"
             "      type: s3\n"

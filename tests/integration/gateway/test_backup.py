@@ -1,0 +1,139 @@
+"""The pod's database is copied to S3 under its incarnation, and can be restored."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from components.gateway.engine.schema import open_database
+from components.gateway.settings import BackupSettings
+from components.gateway.shell.backup import Backup
+from components.stack import binaries
+from tests.integration.gateway.town import Pods, Town, until
+from tests.support.nats import free_port
+
+ACCESS, SECRET = "0123456789abcdefghij", "0123456789abcdefghijklmnopqrstuvwxyzABCD"
+
+
+class Store:
+    """An S3 server over a folder."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.settings = BackupSettings(
+            bucket="modbot",
+            endpoint=f"http://127.0.0.1:{port}",
+            access_key=ACCESS,
+            secret_key=SECRET,
+        )
+
+    def files(self, prefix: str) -> list[Path]:
+        return [path for path in (self.folder / "modbot" / prefix).rglob("*") if path.is_file()]
+
+    async def restored(self, prefix: str, to: Path) -> bool:
+        """Restore with the full check; whether that worked."""
+        config = to.with_suffix(".yml")
+        config.write_text(
+            "dbs:\n"
+            f"  - path: {to}\n"
+            "    replica:\n"
+            "      type: s3\n"
+            "      bucket: modbot\n"
+            f"      path: {prefix}\n"
+            f"      endpoint: {self.settings.endpoint}\n"
+            "      region: us-east-1\n"
+            "      force-path-style: true\n"
+        )
+        process = await asyncio.create_subprocess_exec(
+            str(binaries.find("litestream")),
+            *("restore", "-config", str(config), "-integrity-check", "full", str(to)),
+            env={
+                **{name: os.environ[name] for name in os.environ if name != "AWS_CA_BUNDLE"},
+                "LITESTREAM_ACCESS_KEY_ID": ACCESS,
+                "LITESTREAM_SECRET_ACCESS_KEY": SECRET,
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return await process.wait() == 0
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    folder = tmp_path / "s3"
+    (folder / "modbot").mkdir(parents=True)
+    made = Store(folder, free_port())
+    process = await asyncio.create_subprocess_exec(
+        str(binaries.find("rclone")),
+        *("serve", "s3", str(folder), "--addr", f"127.0.0.1:{made.port}"),
+        *("--auth-key", f"{ACCESS},{SECRET}", "--config", "/dev/null"),
+        *("--vfs-cache-mode", "off"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    async def listens() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    await until(listens)
+    yield made
+    process.terminate()
+    await process.wait()
+
+
+async def test_a_pods_rows_are_in_its_replica_after_an_orderly_stop(
+    store: Store, town: Town, pods: Pods, tmp_path: Path
+) -> None:
+    pod = await pods.start(
+        MODBOT_BACKUP_BUCKET="modbot",
+        MODBOT_BACKUP_ENDPOINT=store.settings.endpoint,
+        MODBOT_BACKUP_ACCESS_KEY=ACCESS,
+        MODBOT_BACKUP_SECRET_KEY=SECRET,
+        AWS_CA_BUNDLE="/nowhere",
+    )
+    await town.assign(pod.name, pod.incarnation)
+    await town.served()
+    await town.put_settings("one", spam={"timeout_s": 61})
+    prefix = f"pods/{pod.name}/{pod.incarnation}"
+
+    async def uploaded() -> bool:
+        return bool(store.files(prefix))
+
+    await until(uploaded)
+    assert await pod.stop() == 0
+    restored = tmp_path / "restored.db"
+    assert await store.restored(prefix, restored)
+    database = open_database(restored)
+    assert b"61" in database.execute("SELECT document FROM settings").fetchone()[0]
+    database.close()
+
+
+async def test_litestream_is_started_again_when_it_dies(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    database = open_database(path)
+    backup = Backup(store.settings, path, "pods/p/1")
+    running = asyncio.create_task(backup.run())
+
+    async def another(than: int | None) -> int | None:
+        process = backup.process_id
+        return process if process is not None and process != than else None
+
+    first = await until(lambda: another(None))
+    os.kill(first, signal.SIGKILL)
+    second = await until(lambda: another(first))
+    assert second != first
+    running.cancel()
+    await asyncio.wait([running])
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
+    database.close()
