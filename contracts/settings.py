@@ -4,6 +4,9 @@
 checked, and the error names each field that is wrong.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 
 from contracts.errors import ErrorCode, FieldError, ServiceError
@@ -15,8 +18,9 @@ MAX_TIMEOUT_S = 28 * DAY_S
 """Discord refuses longer timeouts (docs: resources/guild#modify-guild-member)."""
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Part of the document; a field nobody knows is an error, not a silent nothing."""
+class _Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of the document. In a reply a field that a newer owner added is ignored; in a document
+    from outside `parse_settings` refuses it: it would be a silent nothing."""
 
 
 class SpamThresholds(_Section, frozen=True, kw_only=True):
@@ -110,10 +114,13 @@ class GuildSettings(_Section, frozen=True, kw_only=True):
 def parse_settings(data: bytes) -> GuildSettings:
     """The document, or `ServiceError` 422 naming the fields that are wrong."""
     try:
-        settings = msgspec.json.decode(data, type=GuildSettings)
+        document = msgspec.json.decode(data)
+        settings = msgspec.convert(document, GuildSettings)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         path, reason = _where(str(error))
         raise _invalid([FieldError(path=path, reason=reason)]) from error
+    if errors := list(_unknown(document, settings, "")):
+        raise _invalid(errors)
     if errors := list(_problems(settings)):
         raise _invalid(errors)
     return settings
@@ -127,6 +134,16 @@ def _invalid(errors: list[FieldError]) -> ServiceError:
 def _where(message: str) -> tuple[str, str]:
     reason, _, path = message.partition(" - at `$")
     return path.rstrip("`").lstrip(".") or "settings", reason
+
+
+def _unknown(document: dict[str, Any], section: _Section, path: str) -> Iterator[FieldError]:
+    """Every field of the document that the section does not have."""
+    for name, value in document.items():
+        here = f"{path}{name}"
+        if name not in section.__struct_fields__:
+            yield FieldError(path=here, reason="there is no such setting")
+        elif isinstance(inner := getattr(section, name), _Section):
+            yield from _unknown(value, inner, f"{here}.")
 
 
 def _problems(settings: GuildSettings) -> list[FieldError]:

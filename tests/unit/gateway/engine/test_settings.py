@@ -78,7 +78,7 @@ def test_an_expected_version_that_is_not_in_force_is_a_conflict() -> None:
         ({"spam": {"timeout_s": 1}}, "spam.timeout_s"),
         ({"spam": {"thresholds": {"low": 50}}}, "spam.thresholds"),
         ({"mod_log_channel": "general"}, "mod_log_channel"),
-        ({"nonsense": 1}, "settings"),
+        ({"nonsense": 1}, "nonsense"),
         ([], "settings"),
     ],
 )
