@@ -168,10 +168,11 @@ class FactPublisher:
         mark = FactsPublished(sequence=place[0], index=place[1])
         name = facts_published_id(self._permit.guild, *place)
         try:
-            self._gate.check(self._permit)
-            await self._bus.append(
-                subjects.inputs(self._permit.guild), encode(mark), carry({headers.MSG_ID: name})
-            )
+            with span("mark facts", parent=""):
+                self._gate.check(self._permit)
+                await self._bus.append(
+                    subjects.inputs(self._permit.guild), encode(mark), carry({headers.MSG_ID: name})
+                )
         except (BusError, GateClosed) as error:
             log.info("mark of facts is moved later: %s", error)
             await self._later()
