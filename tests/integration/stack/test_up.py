@@ -214,6 +214,13 @@ async def test_a_real_token_uses_that_discord_and_no_simulator(tmp_path: Path) -
             assert "simulator" not in {process.name for process in stack.processes}
             assert "discord.com/oauth2/authorize?client_id=" in started.progress()
             await guilds_served(started, 1)
+
+            # Discord takes an intent away: words and an end, never a loop of IDENTIFYs.
+            async with SimulatorControl(discord.url) as control:
+                await control.gateway_fault("close", code=4014)
+            assert await started.ended() == exits.CONFIG
+        assert "MESSAGE CONTENT INTENT" in started.progress()
+        assert left_of(stack) == []
         assert "their-token" not in started.progress()
         logs = "".join(path.read_text() for path in (home / "logs").iterdir())
         assert "their-token" not in logs

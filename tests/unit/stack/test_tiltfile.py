@@ -39,7 +39,10 @@ class Tilt:
 
     @staticmethod
     def _prelude() -> str:
-        return "config = struct(define_string = _define_string, parse = _parse)\n"
+        return (
+            "config = struct("
+            "define_string = _define_string, parse = _parse, main_dir = '/repository')\n"
+        )
 
     def _with_builtins(self) -> starlark.Module:
         module = starlark.Module()
@@ -55,7 +58,8 @@ class Tilt:
         module.add_callable("http_get_action", lambda port, path: {"http": [port, path]})
         return module
 
-    def _local(self, command: list[str], quiet: bool = False, echo_off: bool = False) -> str:
+    def _local(self, command: list[str], dir: str, quiet: bool, echo_off: bool) -> str:  # noqa: A002
+        assert dir == "/repository"
         self.commands.append(command)
         return self._plan
 
