@@ -58,6 +58,8 @@ def _file(path: Path) -> Iterator[LabelledText]:
             label, tab, text = line.partition("\t")
             if not tab or not text.strip():
                 raise BadCorpus(f"{path}:{number}: expected label<TAB>text")
+            if number == 1 and label.strip().lower() == "label":
+                continue  # the columns' names
             yield LabelledText(text[:MAX_TEXT], label.strip())
         else:
             yield LabelledText(line[:MAX_TEXT], "")
@@ -72,8 +74,8 @@ def _json_row(path: Path, number: int, line: str) -> LabelledText:
 
 
 def _label(labels: list[str]) -> str:
-    """One label of many: the most harmful, else ``clean``, else the first."""
+    """One label of many: the most harmful, else ``clean``, else ``other`` for a mere topic."""
     for label in (*HARMFUL, "clean"):
         if label in labels:
             return label
-    return labels[0] if labels else ""
+    return "other" if labels else ""

@@ -40,6 +40,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     tiers: dict[str, int]
 
 
+class Confusion(msgspec.Struct, frozen=True, kw_only=True):
+    """The matrix in four numbers: messages with a label, by whether they got any verdict."""
+
+    harmful_caught: int
+    harmful_missed: int
+    harmless_hit: int
+    harmless_left: int
+
+
 class TrafficReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report; ``ok`` means that nothing was lost or doubled."""
 
@@ -49,6 +58,7 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True):
     by_tier: dict[str, int]
     by_signal: dict[str, int]
     latency: Latency | None
+    confusion: Confusion
     matrix: list[Row]
     checked: Checked
     violations: dict[str, int]
@@ -79,6 +89,7 @@ def build(journal: list[Posted], evidence: Evidence) -> TrafficReport:
     }
     signals = Counter(signal.name for verdict in verdicts.values() for signal in verdict.signals)
     checked, violations = check(evidence)
+    matrix = _matrix(journal, {message: v.tier for message, v in verdicts.items()})
     violations.inputs_lost += [f"message {m} is not on the log" for m in posted.keys() - on_log]
     return TrafficReport(
         sent=len(posted),
@@ -87,7 +98,8 @@ def build(journal: list[Posted], evidence: Evidence) -> TrafficReport:
         by_tier=dict(Counter(verdict.tier for verdict in verdicts.values())),
         by_signal=dict(signals.most_common()),
         latency=_latency(evidence, set(verdicts)),
-        matrix=_matrix(journal, {message: v.tier for message, v in verdicts.items()}),
+        confusion=_confusion(matrix),
+        matrix=matrix,
         checked=checked,
         violations=violations.counts(),
         examples={
@@ -150,6 +162,20 @@ def _matrix(journal: list[Posted], tiers: dict[str, str]) -> list[Row]:
     ]
 
 
+def _confusion(matrix: list[Row]) -> Confusion:
+    def count(*, harmful: bool, caught: bool) -> int:
+        rows = [row for row in matrix if row.harmful is harmful]
+        missed = sum(row.tiers[NOT_CAUGHT] for row in rows)
+        return sum(row.total for row in rows) - missed if caught else missed
+
+    return Confusion(
+        harmful_caught=count(harmful=True, caught=True),
+        harmful_missed=count(harmful=True, caught=False),
+        harmless_hit=count(harmful=False, caught=True),
+        harmless_left=count(harmful=False, caught=False),
+    )
+
+
 def render(report: TrafficReport, console: Console) -> None:
     """Draw the report."""
     console.print(
@@ -162,13 +188,20 @@ def render(report: TrafficReport, console: Console) -> None:
             f"from socket to action: p50 {took.p50_ms} ms, p99 {took.p99_ms} ms, "
             f"max {took.max_ms} ms over {took.count} removals"
         )
+    told = report.confusion
+    harmful = told.harmful_caught + told.harmful_missed
+    harmless = told.harmless_hit + told.harmless_left
+    console.print(
+        f"caught {told.harmful_caught} of {harmful} harmful messages, "
+        f"hit {told.harmless_hit} of {harmless} harmless ones"
+    )
     matrix = Table(title="What was caught, by label and kind of member")
     for column in ("label", "member", "harmful", "messages", *TIERS):
         matrix.add_column(column, justify="left" if column in ("label", "member") else "right")
     for row in report.matrix:
-        harmful = {True: "yes", False: "no", None: "?"}[row.harmful]
+        known = {True: "yes", False: "no", None: "?"}[row.harmful]
         matrix.add_row(
-            row.label, row.role, harmful, str(row.total), *(str(row.tiers[t]) for t in TIERS)
+            row.label, row.role, known, str(row.total), *(str(row.tiers[t]) for t in TIERS)
         )
     console.print(matrix)
     signals = Table(title="Signals")

@@ -45,6 +45,6 @@ async def test_a_part_of_the_real_text_is_posted_judged_and_accounted_for(
     assert report.latency.count == sum(report.by_tier.get(t, 0) for t in ("medium", "high"))
     caught = {row.role: row.total - row.tiers["none"] for row in report.matrix if row.harmful}
     assert caught["campaign"] > 0
-    hit = sum(row.total - row.tiers["none"] for row in report.matrix if row.harmful is False)
-    harmless = sum(row.total for row in report.matrix if row.harmful is False)
-    assert hit <= harmless * 0.02, "the pipeline hits the harmless"
+    told = report.confusion
+    assert told.harmful_caught > 0
+    assert told.harmless_hit <= 0.02 * told.harmless_left, "the pipeline hits the harmless"

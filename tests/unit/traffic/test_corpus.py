@@ -16,7 +16,7 @@ def test_the_own_corpus_has_harmful_and_harmless_texts() -> None:
 
 def test_tab_separated_labels_and_plain_lines_are_read(tmp_path: Path) -> None:
     labelled = tmp_path / "a.tsv"
-    labelled.write_text("ham\thello\n\nspam\tbuy now\n")
+    labelled.write_text("Label\tText\nham\thello\n\nspam\tbuy now\n")
     plain = tmp_path / "b.txt"
     plain.write_text("just a line\n")
     texts = corpus.read([labelled, plain])
@@ -37,7 +37,7 @@ def test_json_lines_take_the_most_harmful_label(tmp_path: Path) -> None:
     assert [(t.label, t.harmful) for t in corpus.read([file])] == [
         ("phishing", True),
         ("clean", False),
-        ("topic_news", False),
+        ("other", False),
     ]
 
 
