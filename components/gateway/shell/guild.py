@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
+from nats.errors import Error as NatsError
 
 from components.bus.connection import Bus
 from components.bus.errors import BusError
@@ -188,7 +189,7 @@ class Guild:
                     await self._try_open()
             except HoleFound as hole:
                 self._on_hole(hole)
-            except (BusError, GateClosed) as error:
+            except (BusError, NatsError, GateClosed) as error:
                 log.info("guild %s is opened later: %s", self.id, error)
                 await self._wait(OPEN_AGAIN_S)
                 continue
@@ -275,7 +276,8 @@ class Guild:
             self._lanes.add(effect, in_doubt=True)
         self._facts.add(pending.facts)
         self._services.timers.open(self.permit, pending.timers)
-        self._lanes.release()
+        if self._services.gate.may_act(self.permit):  # else after the next comparison
+            self._lanes.release()
         log.info("guild %s is open at epoch %s", self.id, self.permit.epoch)
 
     def _deliver(self, applied: Applied) -> None:

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_DEADLINE_S: Final = 5.0
 LONGEST_DEADLINE_S: Final = 30.0
+MAX_WRITE: Final = 512 * 1024
+"""Bytes of a request that writes; its input must fit into a message of 1 MiB."""
 MAX_AT_ONCE: Final = 64
 """Requests of one guild under way; one more is told to come back."""
 
@@ -141,6 +143,11 @@ class RequestServer:
                 log.info("request is left to the next owner: %s", closed.reason)
             except BusError as error:
                 log.info("request is not answered: %s", error)
+            except Exception:
+                # Whatever a request from outside sets off, the pod must not die of it.
+                log.exception("request on %s failed", message.subject)
+                broken = ServiceError(ErrorCode.UNAVAILABLE, "the owner could not answer this")
+                await self._reply_error(message, broken)
             else:
                 await self._reply(message, body, {})
 
@@ -151,7 +158,7 @@ class RequestServer:
             raise ServiceError(ErrorCode.UNAVAILABLE, self._progress.refusal)
         minimum = fields.get(headers.MIN_APPLIED)
         if minimum is not None:
-            if not minimum.isascii() or not minimum.isdigit():
+            if not _is_number(minimum):
                 raise ServiceError(
                     ErrorCode.MALFORMED, f"{headers.MIN_APPLIED} must be a sequence number"
                 )
@@ -179,6 +186,8 @@ class RequestServer:
                 f"a request that writes needs the header {headers.REQUEST_ID}: 1 to 100 "
                 "characters that name it",
             )
+        if len(data) > MAX_WRITE:
+            raise ServiceError(ErrorCode.TOO_LARGE, f"at most {MAX_WRITE} bytes a request")
         if self._progress.parked_at is not None:
             raise ServiceError(
                 ErrorCode.PARKED,
@@ -232,7 +241,7 @@ class RequestServer:
 
     async def _reply_error(self, message: Msg, error: ServiceError) -> None:
         fields = {
-            headers.SERVICE_ERROR: error.description.replace("\n", " "),
+            headers.SERVICE_ERROR: " ".join(error.description.split()),
             headers.SERVICE_ERROR_CODE: str(error.code),
         }
         await self._reply(message, encode(error.body()), fields)
@@ -245,6 +254,8 @@ class RequestServer:
             await self._bus.say(message.reply, body, carry(fields))
         except (GateClosed, NotConnected) as error:
             log.info("reply is not sent: %s", error)
+        except NatsError as error:  # e.g. larger than a message may be
+            log.warning("reply on %s cannot be sent: %s", message.subject, error)
 
 
 def _parse(verb: str, data: bytes) -> Request:
@@ -258,6 +269,10 @@ def _parse(verb: str, data: bytes) -> Request:
         raise ServiceError(ErrorCode.MALFORMED, f"{verb}: {error.reason}") from error
 
 
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 19
+
+
 def _body(reply: CommandReply) -> bytes:
     if reply.error is not None:
         raise reply.error
@@ -266,6 +281,6 @@ def _body(reply: CommandReply) -> bytes:
 
 def _deadline_s(fields: dict[str, str]) -> float:
     value = fields.get(headers.DEADLINE_MS, "")
-    if not value.isascii() or not value.isdigit():
+    if not _is_number(value):
         return DEFAULT_DEADLINE_S
     return max(0.001, min(LONGEST_DEADLINE_S, int(value) / 1000))

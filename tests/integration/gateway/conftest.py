@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from components.discord_api import DiscordSettings, point_at
+from components.gateway.shell.applier import Applier
+from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.rest import Rest
+from components.gateway.shell.gate import Gate
 from components.simulator.bootstrap import Simulator, running_simulator
 from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings
+from contracts.ids import Epoch
+from tests.integration.gateway.desk import Desk
 from tests.integration.gateway.town import Pods, Town
 from tests.support.nats import RunningNats
 
@@ -72,3 +79,22 @@ async def pods(
         yield started
     finally:
         await started.close()
+
+
+@pytest.fixture
+async def desk(
+    town: Town, discord: Simulator, nats_server: RunningNats, tmp_path: Path
+) -> AsyncIterator[Desk]:
+    """The town's way out, without a pod around it."""
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    bus = await nats_server.connect("gateway")
+    gate = Gate(bus, lambda: True)
+    gate.confirm(bus.link)
+    gate.assign(town.guild, Epoch(1))
+    applier = Applier(tmp_path / "desk.db")
+    await applier.start()
+    rest = Rest(gate, lambda: 5.0, RateShare(1000), InvalidRequests(1000))
+    await rest.login(discord.world.settings.token)
+    yield Desk(bus, rest, gate, applier, town)
+    await rest.close()
+    await applier.stop()

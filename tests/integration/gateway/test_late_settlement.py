@@ -1,86 +1,24 @@
 """Effects in doubt for longer than Discord remembers a nonce, and signals raised twice."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from components.bus.buckets import Bucket
-from components.bus.connection import Bus
-from components.discord_api import DiscordSettings, point_at
 from components.gateway.engine.effects import (
-    AnyPayload,
     CreateMessage,
     KickMember,
     RaiseSignal,
     TimeOutMember,
 )
-from components.gateway.engine.model import Effect
-from components.gateway.shell.applier import Applier
 from components.gateway.shell.effects.executors import EXECUTE
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
 from components.gateway.shell.effects.outcomes import Expired
-from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.effects.settlement import NONCE_WINDOW_MS, settle
-from components.gateway.shell.effects.work import Work
-from components.gateway.shell.gate import Gate, Permit
 from components.process.clock import wall_ms
-from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from contracts import storage
-from contracts.ids import ChannelId, Epoch, GuildId, Sequence, UserId
+from contracts.ids import ChannelId, GuildId, UserId
 from contracts.inputs import GuildSignal
-from contracts.message import encode
+from tests.integration.gateway.desk import Desk
 from tests.integration.gateway.town import Town
-from tests.support.nats import RunningNats
-
-
-class Desk:
-    """Executors and settlement over a real bus, a real Discord and a real database."""
-
-    def __init__(self, bus: Bus, rest: Rest, gate: Gate, applier: Applier, town: Town) -> None:
-        self.bus, self.rest, self.gate, self.applier, self.town = bus, rest, gate, applier, town
-
-    def work(self, payload: AnyPayload, *, later_ms: int = 0) -> Work:
-        now_ms = wall_ms()
-        effect = Effect(
-            guild=self.town.guild,
-            sequence=Sequence(7),
-            index=0,
-            kind=payload.kind,
-            lane=payload.lane,
-            payload=encode(payload),
-            asked_ms=now_ms,
-            expires_ms=now_ms + 86_400_000,
-            traceparent="",
-        )
-        return Work(
-            effect=effect,
-            permit=Permit(self.town.guild, Epoch(1)),
-            rest=self.rest,
-            bus=self.bus,
-            gate=self.gate,
-            applier=self.applier,
-            now_ms=now_ms + later_ms,
-        )
-
-
-@pytest.fixture
-async def desk(
-    town: Town, discord: Simulator, nats_server: RunningNats, tmp_path: Path
-) -> AsyncIterator[Desk]:
-    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
-    bus = await nats_server.connect("gateway")
-    gate = Gate(bus, lambda: True)
-    gate.confirm(bus.link)
-    gate.assign(town.guild, Epoch(1))
-    applier = Applier(tmp_path / "desk.db")
-    await applier.start()
-    rest = Rest(gate, lambda: 5.0, RateShare(1000), InvalidRequests(1000))
-    await rest.login(discord.world.settings.token)
-    yield Desk(bus, rest, gate, applier, town)
-    await rest.close()
-    await applier.stop()
 
 
 def report(town: Town, text: str = "a report") -> CreateMessage:

@@ -1,6 +1,7 @@
 """Requests to the owner of a guild."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -113,3 +114,17 @@ async def test_a_malformed_input_is_quarantined_visibly_and_the_guild_goes_on(
     assert len(listed) == 2
     assert all(item["reason"] for item in listed)
     assert (await served.status()).name == "goes on"
+
+
+async def test_an_oversized_write_is_refused_and_the_pod_goes_on(served: Town) -> None:
+    with pytest.raises(ServiceError) as caught:
+        await served.put_settings("request-1", spam={"keywords": {"scam": ["x" * 600_000]}})
+    assert caught.value.code == ErrorCode.TOO_LARGE
+    assert (await served.ask("settings.get"))["version"] == 0
+
+
+@pytest.mark.parametrize("name", ["Modbot_Min_Applied", "Modbot_Deadline_Ms"])
+async def test_a_header_with_too_many_digits_harms_nobody(served: Town, name: str) -> None:
+    with contextlib.suppress(ServiceError):
+        await served.ask("status", **{name: "9" * 5000})
+    assert (await served.status()).epoch == 1

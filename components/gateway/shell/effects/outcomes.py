@@ -7,7 +7,12 @@ AttemptError
 └── Parked      cannot be settled by rule: a person decides
 """
 
+from typing import Final
+
 from contracts.inputs import EffectError
+
+MAX_WORDS: Final = 500
+"""Of what Discord said; the errors of a long form can be many."""
 
 
 class AttemptError(Exception):
@@ -21,7 +26,7 @@ class Refused(AttemptError):
         super().__init__(f"{status}/{code}: {message}")
         self.status = status
         self.code = code
-        self.error = EffectError(status=status, code=code, message=message)
+        self.error = EffectError(status=status, code=code, message=message[:MAX_WORDS])
 
 
 class Again(AttemptError):

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REQUEST_TIMEOUT_S: Final = 15.0
+TURN_WITHIN_S: Final = 2.0
+"""An effect that must wait longer looks again whether it is still wanted."""
 INVALID: Final = frozenset({401, 403, 429})
 
 
@@ -175,11 +177,15 @@ class Rest:
         Posts (not ``urgent``) leave room to others and wait while too many requests were invalid;
         ``limited`` False: an endpoint outside of the global rate.
         """
-        await self._ready.wait()
         if not urgent and (wait_s := self._invalid.wait_s) > 0:
             raise Again("too many invalid requests", after_s=min(wait_s, 60.0), in_doubt=False)
-        if limited:
-            await self._share.take(urgent=urgent)
+        try:
+            async with asyncio.timeout(TURN_WITHIN_S):
+                await self._ready.wait()
+                if limited:
+                    await self._share.take(urgent=urgent)
+        except TimeoutError:
+            raise Again("not its turn yet", after_s=0.0, in_doubt=False) from None
         attempt = Attempt(permit)
         async with self._in_flight:
             _attempt.set(attempt)
