@@ -6,6 +6,7 @@ Fails loudly: an unexpected error is logged with its traceback and ends the proc
 """
 
 import asyncio
+import io
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,8 @@ from components.process import exits
 from components.process.settings import InvalidSettings
 
 log = logging.getLogger(__name__)
+
+SLOW_STOP_S = 5.0
 
 Main: TypeAlias = Callable[[asyncio.Event], Awaitable[None]]
 """A component: runs until the event is set, then stops in order and returns."""
@@ -37,9 +40,25 @@ def run(main: Main) -> int:
 async def _until_signal(main: Main) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop_now(number: signal.Signals) -> None:
+        if not stop.is_set():
+            log.info("%s: stopping", number.name)
+            loop.call_later(SLOW_STOP_S, _tell_what_runs)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop_now, number)
     await main(stop)
+
+
+def _tell_what_runs() -> None:
+    """A stop that takes long is a defect; say where everything stands before a supervisor kills
+    the process."""
+    for task in asyncio.all_tasks():
+        where = io.StringIO()
+        task.print_stack(file=where)
+        log.warning("still running %.0f s after the signal: %s", SLOW_STOP_S, where.getvalue())
 
 
 def _code(error: BaseException) -> int:
