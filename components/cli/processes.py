@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
+from components.binaries import MissingBinary
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_counts, add_home, settings_of
 from components.cli.up import words_of
 from components.process import exits
 from components.process.settings import InvalidSettings
 from components.stack import plan
-from components.stack.binaries import MissingBinary
 from components.stack.errors import StackError
 from components.stack.installation import Installation, prepare
 from components.stack.postgres import CannotPrepare

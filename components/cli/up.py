@@ -6,13 +6,13 @@ import errno
 import os
 import sys
 
+from components.binaries import MissingBinary
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_counts, add_home, settings_of
 from components.cli.up_traffic import add_traffic, post, traffic_of
 from components.process import exits
 from components.process.settings import InvalidSettings
 from components.stack.account import check
-from components.stack.binaries import MissingBinary
 from components.stack.bootstrap import up
 from components.stack.errors import AccountRefused, Refused, StackError
 from components.stack.permissions import invite_link, needed

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 from nacl.signing import SigningKey
 
+from components import binaries
 from components.process.settings import InvalidSettings, variable_of
 from components.simulator.world.store import signing_seed
-from components.stack import binaries, nats, ports, postgres
+from components.stack import nats, ports, postgres
 from components.stack.errors import OtherApplication
 from components.stack.nats import NatsServer
 from components.stack.postgres import PostgresServer

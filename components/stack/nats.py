@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from components.stack import binaries, keys
+from components import binaries
+from components.stack import keys
 from contracts import accounts
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from components.stack import binaries
+from components import binaries
 
 SERVER_USER = "nobody"
 ADMIN = "modbot"

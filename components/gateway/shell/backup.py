@@ -15,8 +15,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from components import binaries
 from components.gateway.settings import BackupSettings
-from components.stack import binaries
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from components import binaries
 from components.gateway.engine.schema import open_database
 from components.gateway.settings import BackupSettings
 from components.gateway.shell.backup import Backup
-from components.stack import binaries
 from tests.integration.gateway.town import Pods, Town, until
 from tests.support.nats import free_port
 

@@ -107,7 +107,7 @@ def test_external_nats_without_seeds_is_refused_in_words(
 def test_a_missing_server_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("components.stack.binaries.sysconfig.get_path", lambda _: "/nowhere")
+    monkeypatch.setattr("components.binaries.sysconfig.get_path", lambda _: "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
     assert cli.run(["processes", "--home", str(tmp_path)]) == exits.CONFIG
     words = capsys.readouterr().err

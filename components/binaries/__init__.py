@@ -1,4 +1,4 @@
-"""Finds the servers that the stack starts: from their wheels, or a fitting one on PATH."""
+"""Finds the servers that modbot starts: from their wheels, or a fitting one on PATH."""
 
 import importlib.util
 import shutil
