@@ -39,6 +39,11 @@ def snowflake_time_ms(snowflake: str) -> int:
     return (int(snowflake) >> 22) + DISCORD_EPOCH_MS
 
 
+def snowflake_at(time_ms: int) -> str:
+    """The lowest snowflake of a moment: Discord's lists take it for ``after``."""
+    return str(max(time_ms - DISCORD_EPOCH_MS, 0) << 22)
+
+
 def is_snowflake(value: str) -> bool:
     """Whether the text is a positive 64-bit decimal number, and so safe as a subject token."""
     return value.isascii() and value.isdigit() and 0 < len(value) <= 20 and 0 < int(value) < 2**63

@@ -41,7 +41,9 @@ class DiscordDispatch(Input, frozen=True, kw_only=True, tag="dispatch"):
     parts: int = 1
     """A GUILD_CREATE above the payload limit comes in parts 1..parts of the same sequence."""
     catch_up: bool = False
-    """Read afterwards over REST because a session could not be resumed."""
+    """Read afterwards over REST because a session could not be resumed. ``session`` is the new
+    one and ``sequence`` that of its GUILD_CREATE; the input is no link of the session's chain and
+    has no ``previous``. What it tells may be on the log already: its Discord id says so."""
     data: msgspec.Raw
 
 
@@ -151,6 +153,11 @@ AnyInput: TypeAlias = (
 def dispatch_id(session: SessionId, sequence: int, part: int = 1) -> str:
     """A RESUME repeats session and sequence unchanged, so a repeated dispatch is stored once."""
     return f"dsp:{session}:{sequence}" if part == 1 else f"dsp:{session}:{sequence}:{part}"
+
+
+def catch_up_id(kind: Literal["msg", "audit"], snowflake: str) -> str:
+    """A message or audit-log entry that was read afterwards is stored once, whoever read it."""
+    return f"cat:{kind}:{snowflake}"
 
 
 def interaction_id(interaction: str) -> str:

@@ -1,6 +1,7 @@
 """Values in the key-value buckets. JSON that an operator can read with ``nats kv get``.
 
-Times are milliseconds since 1970 and for people: nothing is decided by them.
+Times are milliseconds since 1970 and for people: nothing is decided by them, but how far back
+`SessionResume.received_ms` lets the shard read.
 """
 
 from typing import Literal
@@ -107,6 +108,9 @@ class SessionResume(Message, frozen=True, kw_only=True):
     shard: int
     shard_count: int
     saved_ms: int
+    received_ms: int = 0
+    """When the dispatch ``sequence`` arrived: where the gap starts if the RESUME is refused.
+    0: unknown."""
 
 
 class ReplayAttempt(Message, frozen=True, kw_only=True):
