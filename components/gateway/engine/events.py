@@ -236,6 +236,7 @@ class AuditChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class AuditLogEntryCreated(Event, frozen=True, kw_only=True, gc=False):
     """GUILD_AUDIT_LOG_ENTRY_CREATE: who did what."""
 
+    id: Snowflake | None = None
     action_type: int
     target_id: str | None = None
     user_id: Snowflake | None = None

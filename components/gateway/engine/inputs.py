@@ -1,10 +1,12 @@
 """What each kind of input does to a guild, inside the savepoint that `Engine.apply` holds.
 
 Raises `InvalidInput` for an input to be quarantined. A repeated input is ignored: a dispatch by
-its session's position, everything else by its id.
+its session's position, everything else by its id. A dispatch that was read afterwards
+(``catch_up``) has no position: it counts while its session is current, by its own id here and by
+Discord's id where a policy would act on it twice.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +34,8 @@ from contracts.inputs import (
 
 ENGINE_VERSION: Final = 1
 """The newest behaviour this code knows; it takes effect where an `OwnerOpened` names it."""
+CAUGHT_UP: Final = frozenset({"MESSAGE_CREATE", "GUILD_AUDIT_LOG_ENTRY_CREATE"})
+"""Dispatches that can be read afterwards."""
 
 
 class InputApplier:
@@ -43,7 +47,7 @@ class InputApplier:
     def apply(self, context: Context, item: LoggedInput, decoded: AnyInput) -> Outcome:
         """Apply one input that has not been seen at this sequence."""
         outcome = Outcome()
-        if isinstance(decoded, DiscordDispatch):
+        if isinstance(decoded, DiscordDispatch) and not decoded.catch_up:
             self._dispatch(context, decoded, outcome)
             return outcome
         if item.message_id and applied_ids.is_applied(
@@ -53,7 +57,10 @@ class InputApplier:
             if isinstance(decoded, CommandReceived):
                 outcome.reply = find_reply(context.database, context.guild, decoded.request_id)
             return outcome
-        self._other(context, decoded, outcome)
+        if isinstance(decoded, DiscordDispatch):
+            self._catch_up(context, decoded, outcome)
+        else:
+            self._other(context, decoded, outcome)
         if item.message_id:
             applied_ids.note_applied(
                 context.database, context.guild, item.message_id, context.sequence
@@ -65,7 +72,7 @@ class InputApplier:
     ) -> Outcome:
         """Keep the chain and the ids whole for an input whose changes were undone."""
         outcome = Outcome(status="quarantined")
-        if isinstance(decoded, DiscordDispatch):
+        if isinstance(decoded, DiscordDispatch) and not decoded.catch_up:
             _advance(context, decoded, outcome, opens=False)
         elif item.message_id and not applied_ids.is_applied(
             context.database, context.guild, item.message_id
@@ -81,14 +88,7 @@ class InputApplier:
         return outcome
 
     def _dispatch(self, context: Context, dispatch: DiscordDispatch, outcome: Outcome) -> None:
-        event = decode_event(dispatch.event, dispatch.data)
-        named = (
-            guild_of(dispatch.event, dispatch.data)
-            if event is None
-            else getattr(event, "guild_id", None) or event.id
-        )
-        if named is not None and named != context.guild:
-            raise InvalidInput("foreign guild: the dispatch names another guild than its log")
+        event = _decode(context, dispatch)
         opens = dispatch.event == "GUILD_CREATE" and not event.unavailable
         position = _advance(context, dispatch, outcome, opens=opens)
         if position.repeated:
@@ -100,6 +100,17 @@ class InputApplier:
         else:
             for handler in self._registry.dispatches.get(dispatch.event, ()):
                 handler(context, _with_part(event, dispatch))
+
+    def _catch_up(self, context: Context, dispatch: DiscordDispatch, outcome: Outcome) -> None:
+        event = _decode(context, dispatch)
+        if not sessions.is_current(context.database, context.guild, dispatch.session):
+            outcome.ignore("its session is not the guild's current one")
+        elif dispatch.event not in CAUGHT_UP:
+            outcome.ignore(f"event {dispatch.event[:64]} is not read afterwards")
+        else:
+            context.catch_up = True
+            for handler in self._registry.dispatches.get(dispatch.event, ()):
+                handler(context, event)
 
     def _other(self, context: Context, decoded: AnyInput, outcome: Outcome) -> None:
         match decoded:
@@ -211,6 +222,19 @@ class InputApplier:
         owner = self._registry.by_name.get(policy)
         if owner is not None and owner.on_result is not None:
             owner.on_result(context, effect)
+
+
+def _decode(context: Context, dispatch: DiscordDispatch) -> Any:
+    """The dispatch as its type, None for an event that is not used; it names no other guild."""
+    event = decode_event(dispatch.event, dispatch.data)
+    named = (
+        guild_of(dispatch.event, dispatch.data)
+        if event is None
+        else getattr(event, "guild_id", None) or event.id
+    )
+    if named is not None and named != context.guild:
+        raise InvalidInput("foreign guild: the dispatch names another guild than its log")
+    return event
 
 
 def _refuse(_context: Context, command: CommandReceived) -> bytes:

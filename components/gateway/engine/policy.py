@@ -60,6 +60,7 @@ class Context:
 
     __slots__ = (
         "bot_user_id",
+        "catch_up",
         "database",
         "effects",
         "facts",
@@ -95,6 +96,9 @@ class Context:
         self.guild_name = guild_name
         self.owner_id = owner_id
         self.bot_user_id = bot_user_id
+        self.catch_up = False
+        """Whether the input was read afterwards: the log may have it already, and ``time_ms`` is
+        when it was read, not when it happened."""
         self.effects: list[Effect] = []
         self.facts: list[PendingFact] = []
         self.timers: list[ArmedTimer] = []

@@ -69,6 +69,10 @@ GUILD_TABLES: Final[dict[str, str]] = {
     "channels": """
         guild_id TEXT NOT NULL, channel_id TEXT NOT NULL, name TEXT NOT NULL,
         type INTEGER NOT NULL, parent_id TEXT NOT NULL, PRIMARY KEY (guild_id, channel_id)""",
+    # the newest 1,000 (policies/cases.py)
+    "audit_entries": """
+        guild_id TEXT NOT NULL, entry_id TEXT NOT NULL, sequence INTEGER NOT NULL,
+        PRIMARY KEY (guild_id, entry_id)""",
     # a day: effects in doubt are settled within minutes
     "own_messages": """
         guild_id TEXT NOT NULL, nonce TEXT NOT NULL, message_id TEXT NOT NULL,
@@ -128,6 +132,18 @@ def m001_first_tables(database: Database) -> None:
         database.execute(f"CREATE TABLE {name} ({columns}) STRICT, WITHOUT ROWID")
     for index in INDEXES:
         database.execute(index)
+
+
+@migrations()
+def m002_audit_entries(database: Database) -> None:
+    """Entries of the audit log by their id. A new database has the table from the first step."""
+    database.execute(
+        f"CREATE TABLE IF NOT EXISTS audit_entries ({GUILD_TABLES['audit_entries']})"
+        " STRICT, WITHOUT ROWID"
+    )
+    database.execute(
+        "CREATE INDEX IF NOT EXISTS audit_entries_age ON audit_entries (guild_id, sequence)"
+    )
 
 
 def open_database(path: Path | str) -> sqlite3.Connection:

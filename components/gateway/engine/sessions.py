@@ -15,6 +15,16 @@ from contracts.ids import GuildId, Sequence, SessionId
 KEPT_SESSIONS: Final = 16
 
 
+def is_current(database: sqlite3.Connection, guild: GuildId, session: SessionId) -> bool:
+    """Whether the session speaks for the guild now. Asked for what was read afterwards, which
+    is no link of its chain."""
+    row = database.execute(
+        "SELECT 1 FROM sessions WHERE guild_id = ? AND session = ? AND state = 'current'",
+        (guild, session),
+    ).fetchone()
+    return row is not None
+
+
 class SessionPosition(msgspec.Struct, frozen=True, kw_only=True):
     """What the session's dispatch is to this guild."""
 

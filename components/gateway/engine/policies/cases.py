@@ -3,7 +3,8 @@
 The bot's case is pending until the results of its effects say done or failed; the deciding effect
 is that of the case's own action, the others leave words if they fail. Moderators' actions are
 seen in the audit log; the bot's own entries are not recorded twice. What anybody lifts is noted
-as well, so that an effect in doubt is not repeated against them.
+as well, so that an effect in doubt is not repeated against them. An entry counts once, whether it
+was dispatched or read afterwards.
 """
 
 from datetime import datetime
@@ -34,6 +35,9 @@ _AUDITED: Final[dict[int, CaseAction]] = {20: "kick", 22: "ban", 23: "unban"}
 _MEMBER_UPDATE: Final = 24
 _MEMBER_ROLE_UPDATE: Final = 25
 MAX_ERROR: Final = 500
+KEPT_ENTRIES: Final = 1_000
+"""Audit entries known by their id: more than the shard reads after a gap, with what was dispatched
+around it."""
 _LIFTS: Final[dict[CaseAction, str]] = {
     "remove_timeout": "timeout",
     "unban": "ban",
@@ -161,6 +165,8 @@ def _on_audit_entry(context: Context, entry: AuditLogEntryCreated) -> None:
         # Recorded when it was decided. It lifts nothing either: a softban's own ban may be seen
         # after its unban was asked for, and must not call that unban off.
         return
+    if entry.id is not None and not _is_new_entry(context, entry.id):
+        return
     user = UserId(target)
     action: CaseAction | None = _AUDITED.get(entry.action_type)
     until_ms = None
@@ -189,6 +195,23 @@ def _on_audit_entry(context: Context, entry: AuditLogEntryCreated) -> None:
             until_ms=until_ms,
         ),
     )
+
+
+def _is_new_entry(context: Context, entry: str) -> bool:
+    """Note the entry and forget the oldest; False if it was noted before."""
+    added = context.execute(
+        "INSERT OR IGNORE INTO audit_entries VALUES (?, ?, ?)",
+        (context.guild, entry, context.sequence),
+    )
+    if not added.rowcount:
+        return False
+    context.execute(
+        "DELETE FROM audit_entries WHERE guild_id = ?1 AND sequence <= ("
+        " SELECT sequence FROM audit_entries WHERE guild_id = ?1"
+        " ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
+        (context.guild, KEPT_ENTRIES),
+    )
+    return True
 
 
 def _on_ban_removed(context: Context, event: BanRemoved) -> None:

@@ -1,6 +1,7 @@
 """The spam pipeline: whom it skips, what it scores, how it answers a verdict.
 
-New messages and edits are scored, a verdict is given once for a message and its content. Every
+New messages and edits are scored, a verdict is given once for a message and its content, whether
+it was dispatched or read afterwards; its windows lie at the message's own time. Every
 action is a case, every verdict a report in the member's thread, and a signal to the guilds that
 share signals if this one does.
 """
@@ -52,6 +53,8 @@ _TYPED: Final = frozenset({0, 19})
 def _on_create(context: Context, event: MessageCreated) -> None:
     if event.member is None or _is_skipped(context, event, event.author, event.member):
         return
+    if context.catch_up and _is_known(context, event):
+        return
     posted = posted_of(
         event,
         author=event.author,
@@ -63,8 +66,17 @@ def _on_create(context: Context, event: MessageCreated) -> None:
         context, posted, key=key, at_ms=posted.at_ms, content=content, embeds=embeds
     )
     scored = score(posted, recent, key, context.rules, trap=_is_trap(context, posted))
-    if scored.tier is not None:
+    if scored.tier is not None and reports.find_report(context, posted.id) is None:
         _respond(context, posted, scored, digest([content, embeds]))
+
+
+def _is_known(context: Context, event: MessageCreated) -> bool:
+    """Whether a message that was read afterwards was on the log before."""
+    message = MessageId(event.id)
+    return (
+        tracker.find_message(context, message, event.author.id) is not None
+        or reports.find_report(context, message) is not None
+    )
 
 
 def _on_update(context: Context, event: MessageUpdated) -> None:

@@ -56,7 +56,8 @@ def remember(
     context: Context, posted: Posted, *, key: str, at_ms: int, content: str, embeds: str
 ) -> list[Tracked]:
     """Note the message (an edit replaces what was known of it) and return what its author
-    posted lately, newest first, this message included."""
+    posted lately, newest first, this message included. Newest by when it was posted: a message
+    that was read afterwards does not push out those that were posted since."""
     user = posted.author.id
     context.execute(
         "INSERT OR REPLACE INTO spam_tracker VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -77,7 +78,7 @@ def remember(
     )
     rows = context.execute(
         "SELECT message_id, at_ms, channel_id, key FROM spam_tracker"
-        " WHERE guild_id = ? AND user_id = ? ORDER BY sequence DESC",
+        " WHERE guild_id = ? AND user_id = ? ORDER BY at_ms DESC, sequence DESC",
         (context.guild, user),
     ).fetchall()
     for message, *_ in rows[KEPT_MESSAGES:]:
@@ -87,7 +88,11 @@ def remember(
         )
     if not context.is_armed(SWEEP):
         context.arm_timer(SWEEP, context.time_ms + context.rules.spam.tracker_retention_s * 1000)
-    return [Tracked(*row) for row in rows[:KEPT_MESSAGES]]
+    return [
+        Tracked(*row)
+        for place, row in enumerate(rows)
+        if place < KEPT_MESSAGES or row[0] == posted.id
+    ]
 
 
 def sweep(context: Context) -> None:

@@ -25,6 +25,7 @@ from contracts.inputs import (
     OwnerOpened,
     SkipInput,
     TimerFired,
+    catch_up_id,
     effect_result_id,
     timer_id,
 )
@@ -176,6 +177,29 @@ class Log:
                 parts=parts,
                 data=msgspec.Raw(msgspec.json.encode(data)),
             )
+        )
+
+    def catch_up(
+        self,
+        event: str,
+        data: Any,
+        *,
+        session: str = "s1",
+        sequence: int = 1,
+        message_id: str | None = None,
+    ) -> Applied:
+        """What the shard read after a gap, by default for the first session."""
+        kind: Any = "msg" if event == "MESSAGE_CREATE" else "audit"
+        return self.add(
+            DiscordDispatch(
+                session=session,  # type: ignore[arg-type]
+                shard=0,
+                sequence=sequence,
+                event=event,
+                catch_up=True,
+                data=msgspec.Raw(msgspec.json.encode(data)),
+            ),
+            catch_up_id(kind, str(data.get("id"))) if message_id is None else message_id,
         )
 
     def post(self, content: str = "hello", **more: Any) -> Applied:

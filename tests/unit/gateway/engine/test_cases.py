@@ -27,7 +27,7 @@ TIMEOUT_KEY = "communication_disabled_until"
 def audit(log: Log, action: int, *, by: str | None = "42", **more: Any) -> Applied:
     """A moderator's entry in the audit log about the usual member."""
     entry = {
-        "id": "1",
+        "id": str(log.sequence + 1),
         "guild_id": GUILD,
         "action_type": action,
         "target_id": MEMBER,

@@ -59,6 +59,8 @@ posts = st.fixed_dictionaries(
 operations = st.one_of(
     st.tuples(st.just("post"), posts),
     st.tuples(st.just("edit"), posts),
+    st.tuples(st.just("caught up"), st.tuples(posts, st.integers(0, 5))),
+    st.tuples(st.just("caught up audit"), st.integers(1, 3)),
     st.tuples(st.just("settings"), st.sampled_from(SETTINGS)),
     st.tuples(st.just("result"), st.tuples(small, st.sampled_from(("done", "failed", "parked")))),
     st.tuples(st.just("timer"), small),
@@ -97,6 +99,29 @@ def write(log: Log, operation: str, value: Any) -> None:
             number=value["number"],
         )
         log.dispatch("MESSAGE_CREATE" if operation == "post" else "MESSAGE_UPDATE", data)
+    elif operation == "caught up":
+        posted, which = value
+        data = message(
+            posted["text"],
+            guild=log.guild,
+            at=T0 + posted["number"] * 1000,
+            channel=posted["channel"],
+            author=posted["author"],
+            roles=posted["roles"],
+            number=posted["number"],
+        )
+        session = "s1" if which == 0 else f"s{which}"
+        log.catch_up("MESSAGE_CREATE", data, session=session, sequence=which + 1)
+    elif operation == "caught up audit":
+        entry = {
+            "id": str(value),
+            "guild_id": log.guild,
+            "action_type": 22,
+            "target_id": MEMBER,
+            "user_id": "42",
+        }
+        log.catch_up("GUILD_AUDIT_LOG_ENTRY_CREATE", entry)
+        log.dispatch("GUILD_AUDIT_LOG_ENTRY_CREATE", entry)
     elif operation == "settings":
         log.put_settings(value)
     elif operation == "result":
