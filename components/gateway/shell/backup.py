@@ -81,7 +81,8 @@ class Backup:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await process.wait()
         except TimeoutError:
             log.warning("litestream did not end in time; killing it")
             process.kill()

@@ -181,13 +181,15 @@ class FactPublisher:
 
     async def _more_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._added.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._added.wait()
         except TimeoutError:
             return False
         return not self._closed.is_set()
 
     async def _later(self) -> None:
         try:
-            await asyncio.wait_for(self._closed.wait(), AGAIN_S)
+            async with asyncio.timeout(AGAIN_S):
+                await self._closed.wait()
         except TimeoutError:
             return

@@ -109,7 +109,8 @@ class Pod:
             # A failed renewal is tried again sooner the less time is left.
             pause_s = max(0.05, min(self.lease.renew_every_s, self.lease.remaining_s / 3))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._renew_now.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._renew_now.wait()
             self._renew_now.clear()
             link = self._bus.link
             try:

@@ -75,7 +75,9 @@ class Timers:
             else:
                 wait_s = LONGEST_SLEEP_S
             try:
-                await asyncio.wait_for(self._changed.wait(), wait_s)
+                # Not `wait_for`, which up to Python 3.11 may forget a cancellation.
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -149,3 +149,19 @@ async def test_a_timer_whose_guild_is_not_ours_any_more_is_kept_back(desk: Desk)
     await asyncio.sleep(0.2)
     assert [item for item in await desk.town.inputs() if isinstance(item, TimerFired)] == []
     running.cancel()
+
+
+async def test_a_timer_armed_in_the_moment_of_a_stop_does_not_keep_the_pod_alive(
+    desk: Desk,
+) -> None:
+    timers = Timers(desk.bus, desk.gate)
+    timers.open(desk.permit, [])
+    running = asyncio.create_task(timers.run())
+    await asyncio.sleep(0)
+    due = ArmedTimer(
+        guild=desk.town.guild, timer="t", armed_by=Sequence(1), due_ms=wall_ms() + 60_000
+    )
+    timers.arm(due)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=1)
+    assert done
