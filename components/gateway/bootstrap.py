@@ -7,7 +7,9 @@ end at once (`LeaseLost`, `EngineFailed`), and a supervisor starts it again.
 
 import asyncio
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Final
 import msgspec
 
 from components.bus.connection import Bus, connect
+from components.bus.leases import LeaseLost
 from components.bus.settings import BusSettings
 from components.discord_api import DiscordSettings, point_at
 from components.gateway.engine.inputs import ENGINE_VERSION
@@ -33,6 +36,7 @@ from components.gateway.shell.ownership import Ownership
 from components.gateway.shell.pod import Pod, PodLoad
 from components.gateway.shell.sweep import Sweep
 from components.gateway.shell.timers import Timers
+from components.process import exits
 from components.process.clock import steady_s, wall_ms
 from components.process.service import start_service
 from components.process.settings import load
@@ -54,6 +58,8 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
     bus: BusSettings
     discord: DiscordSettings
     backup: BackupSettings
+    on_lease_lost: Callable[[], None] = lambda: None
+    """Called when the lease is lost, before anything is taken down."""
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -65,6 +71,7 @@ async def main(stop: asyncio.Event) -> None:
         bus=load(BusSettings, "NATS"),
         discord=load(DiscordSettings, "DISCORD"),
         backup=load(BackupSettings, "BACKUP"),
+        on_lease_lost=_end_soon,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     await serve(stop, settings)
@@ -133,6 +140,13 @@ class _Running:
                 await self._pod.leave()
             await self._rest.close()
 
+    async def _keep_lease(self, renewed: Callable[[int], None]) -> None:
+        try:
+            await self._pod.keep(renewed, state="serving")
+        except LeaseLost:
+            self._settings.on_lease_lost()
+            raise
+
     async def _run_in(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         timers = Timers(self._bus, self._gate)
         logbook = Logbook(self._bus, self._applier)
@@ -186,7 +200,7 @@ class _Running:
         self._bus.on_connected(connected)
         self._bus.on_slow(lambda subject: sweep.soon())
         loops = [
-            tasks.create_task(self._pod.keep(renewed, state="serving")),
+            tasks.create_task(self._keep_lease(renewed)),
             tasks.create_task(ownership.follow()),
             tasks.create_task(sweep.run()),
             tasks.create_task(timers.run()),
@@ -208,6 +222,13 @@ class _Running:
         await self._applier.stop()
         for loop in loops:
             loop.cancel()
+
+
+def _end_soon() -> None:
+    """A pod without a lease is of no use to anyone: end even if taking it down gets stuck."""
+    last_resort = threading.Timer(STOP_WITHIN_S, os._exit, (exits.CRASHED,))
+    last_resort.daemon = True
+    last_resort.start()
 
 
 async def _watch(applier: Applier) -> None:
