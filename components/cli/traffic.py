@@ -16,10 +16,9 @@ from components.cli.stack_options import add_home, home_of
 from components.process.clock import steady_s
 from components.simulator.client import SimulatorControl
 from components.stack import running
-from components.traffic.driver import JOURNAL, Posted
+from components.traffic import journal
 from components.traffic.evidence import cut, gather
-from components.traffic.report import TrafficReport, build, read_journal, render
-from contracts.ids import GuildId
+from components.traffic.report import TrafficReport, build, render
 
 
 def main(arguments: list[str]) -> int:
@@ -32,9 +31,8 @@ def main(arguments: list[str]) -> int:
             f"no stack with a simulated Discord is running with its data in {home}: start one "
             "with `modbot up`"
         )
-    journal = home / JOURNAL
-    posted = read_journal(journal) if journal.exists() else []
-    if not posted:
+    posted = journal.read(home / journal.NAME)
+    if posted is None or not posted.posts:
         raise CommandError(
             "nothing was posted yet: `modbot up` posts by itself, `modbot up --traffic FILE` "
             "posts the texts of a file"
@@ -47,21 +45,22 @@ def main(arguments: list[str]) -> int:
     return 0 if report.ok else 1
 
 
-async def _report(settings: BusSettings, simulator: str, posted: list[Posted]) -> TrafficReport:
+async def _report(settings: BusSettings, simulator: str, posted: journal.Journal) -> TrafficReport:
     async with operator(settings) as bus, SimulatorControl(simulator) as control:
         return await report_on(control, bus, posted)
 
 
 async def report_on(
-    control: SimulatorControl, bus: Bus, posted: list[Posted], *, settle_s: float = 30.0
+    control: SimulatorControl, bus: Bus, posted: journal.Journal, *, settle_s: float = 30.0
 ) -> TrafficReport:
     """The report on what happened up to now. What is still under way after ``settle_s`` is
     reported as lost."""
-    guilds = [GuildId(guild) for guild in sorted({line.guild for line in posted})]
+    guilds = sorted(posted.begun.inputs)
     moment = await cut(control, bus, guilds)
     until = steady_s() + settle_s
     while True:
-        report = build(posted, await gather(control, bus, guilds, moment))
+        evidence = await gather(control, bus, guilds, moment, begun=posted.begun.inputs)
+        report = build(posted.posts, evidence)
         if report.ok or steady_s() > until:
             return report
         await asyncio.sleep(1.0)  # effects take as long as Discord's limits let them

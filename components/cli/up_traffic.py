@@ -12,8 +12,8 @@ from components.process import exits
 from components.simulator.client import ControlError, SimulatorControl
 from components.stack.running import RunningStack
 from components.stack.screen import Screen
-from components.traffic import corpus
-from components.traffic.driver import JOURNAL, Progress, TrafficOptions, drive
+from components.traffic import corpus, journal
+from components.traffic.driver import Progress, TrafficOptions, drive
 from components.traffic.guilds import GuildsNotServed
 
 
@@ -63,8 +63,8 @@ def traffic_of(options: argparse.Namespace) -> TrafficOptions | None:
 
 async def post(traffic: TrafficOptions, stack: RunningStack, screen: Screen) -> None:
     """Post until the texts are used up, or for ever. What goes wrong is said; the stack goes on."""
-    journal = Path(stack.home) / JOURNAL
-    journal.unlink(missing_ok=True)  # the simulator forgot what an earlier one saw
+    path = Path(stack.home) / journal.NAME
+    path.unlink(missing_ok=True)  # the simulator forgot what an earlier one saw
 
     def progress(done: Progress) -> None:
         total = f" of {done.total}" if done.total is not None else ""
@@ -75,7 +75,7 @@ async def post(traffic: TrafficOptions, stack: RunningStack, screen: Screen) -> 
             operator(operator_of(stack)) as bus,
             SimulatorControl(stack.urls["simulator"]) as control,
         ):
-            done = await drive(control, bus, traffic, journal, progress=progress)
+            done = await drive(control, bus, traffic, path, progress=progress)
     except (GuildsNotServed, ControlError, BusError, aiohttp.ClientError, TimeoutError) as error:
         screen.line(f"nobody posts any more: {error or type(error).__name__}", "bold red")
         return

@@ -1,8 +1,6 @@
-"""Posts a plan's messages through the simulator as its members, at a rate, and keeps a journal.
+"""Posts a plan's messages through the simulator as its members, at a rate, and keeps a `journal`.
 
-The journal (`Posted`, one JSON object a line) is what was asked of Discord; the report holds it
-against what Discord, the log and the facts say. Falls behind rather than skips: every post of
-the plan is made, in order.
+Falls behind rather than skips: every post of the plan is made, in order.
 """
 
 import asyncio
@@ -11,16 +9,17 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from components.bus.connection import Bus
 from components.simulator.client import ControlError, GuildInfo, SimulatorControl
-from components.traffic import corpus, plan
+from components.traffic import corpus, journal, plan
+from components.traffic.evidence import cut
 from components.traffic.guilds import ensure_guilds, put_settings
+from contracts.ids import GuildId
 
-JOURNAL = "traffic.jsonl"
-"""The journal's name in the stack's folder."""
 BATCH_S = 0.05
 """Posts that fall into one such interval are handed to the simulator together."""
 REGULARS = 40
@@ -40,18 +39,6 @@ class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
     def endless(self) -> bool:
         """Whether the traffic goes on until it is stopped."""
         return not self.files
-
-
-class Posted(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the journal."""
-
-    message: str
-    guild: str
-    channel: str
-    author: str
-    label: str
-    role: plan.Role
-    posted_ms: int
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +83,7 @@ async def drive(
     control: SimulatorControl,
     bus: Bus,
     options: TrafficOptions,
-    journal: Path,
+    path: Path,
     *,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Progress:
@@ -121,19 +108,21 @@ async def drive(
     members = Members(control, guilds, options.seed)
     done = Progress(posted=0, refused=0, total=total)
     started = time.monotonic()
-    with journal.open("ab") as file:
+    begun = await cut(control, bus, [GuildId(str(guild.id)) for guild in guilds])
+    with path.open("wb") as file:
+        journal.write(file, journal.Begun(inputs=begun.inputs))
         batch: list[plan.Post] = []
         for number, post in enumerate(posts):
             due = started + number / options.rate
             batch.append(post)
             if due - time.monotonic() < BATCH_S:
                 continue
-            done = await _flush(control, guilds, members, batch, file.write, done)
+            done = await _flush(control, guilds, members, batch, file, done)
             file.flush()
             progress(done)
             batch = []
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-        done = await _flush(control, guilds, members, batch, file.write, done)
+        done = await _flush(control, guilds, members, batch, file, done)
     progress(done)
     return done
 
@@ -143,7 +132,7 @@ async def _flush(
     guilds: list[GuildInfo],
     members: Members,
     batch: list[plan.Post],
-    write: Callable[[bytes], object],
+    file: BinaryIO,
     done: Progress,
 ) -> Progress:
     """Post a batch. A member who was removed or timed out meanwhile cannot post: counted."""
@@ -160,7 +149,7 @@ async def _flush(
             refused += 1
             continue
         posted += 1
-        line = Posted(
+        line = journal.Posted(
             message=str(message),
             guild=str(guild.id),
             channel=str(channel),
@@ -169,5 +158,5 @@ async def _flush(
             role=post.role,
             posted_ms=time.time_ns() // 1_000_000,
         )
-        write(msgspec.json.encode(line) + b"\n")
+        journal.write(file, line)
     return Progress(posted=done.posted + posted, refused=done.refused + refused, total=done.total)

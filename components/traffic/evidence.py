@@ -5,7 +5,7 @@ Reads only; raises the bus's and the simulator's errors as they are.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -79,16 +79,27 @@ async def cut(control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId]) ->
 
 
 async def gather(
-    control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId], moment: Cut
+    control: SimulatorControl,
+    bus: Bus,
+    guilds: Sequence[GuildId],
+    moment: Cut,
+    *,
+    begun: Mapping[GuildId, int] | None = None,
 ) -> Evidence:
-    """Read everything about the guilds; what came after ``moment`` may be under way."""
+    """Read everything about the guilds; what came after ``moment`` may be under way.
+
+    ``begun``: the sequence on each log up to which inputs and their facts are left out, because
+    they are of a run that the simulator's record does not know.
+    """
     inputs: list[LoggedItem] = []
     facts: list[PublishedFact] = []
     for guild in guilds:
         logged = await _all(bus, storage.INPUTS, subjects.inputs(guild))
-        inputs += [_item(guild, message) for message in logged]
+        before = (begun or {}).get(guild, 0)
+        inputs += [_item(guild, message) for message in logged if message.sequence > before]
         published = await _all(bus, storage.EVENTS, subjects.events(guild))
-        facts += [_fact(guild, message) for message in published]
+        told = (_fact(guild, message) for message in published)
+        facts += [fact for fact in told if fact.input_sequence > before]
     record = await control.record_all(KINDS)
     return Evidence(
         guilds=tuple(guilds),

@@ -5,7 +5,6 @@ Pure: journal and evidence in, a report out; `render` draws it for a terminal.
 
 import statistics
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -13,8 +12,8 @@ from rich.table import Table
 
 from components.traffic.check import Checked, check, flagged, rest_calls, succeeded
 from components.traffic.corpus import HARMFUL
-from components.traffic.driver import Posted
 from components.traffic.evidence import Evidence
+from components.traffic.journal import Posted
 from contracts.inputs import DiscordDispatch
 
 NOT_CAUGHT = "none"
@@ -64,13 +63,6 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True):
     violations: dict[str, int]
     examples: dict[str, list[str]]
     ok: bool
-
-
-def read_journal(path: Path) -> list[Posted]:
-    """The journal's lines; an unfinished last line of a run that was cut off is left out."""
-    decode = msgspec.json.Decoder(Posted).decode
-    lines = path.read_bytes().split(b"\n")
-    return [decode(line) for line in lines[:-1] if line]
 
 
 def build(journal: list[Posted], evidence: Evidence) -> TrafficReport:

@@ -16,10 +16,10 @@ import pytest
 
 from components.bench.stack import LiveStack, live_stack
 from components.cli.traffic import report_on
+from components.traffic import journal
 from components.traffic.corpus import OWN
-from components.traffic.driver import JOURNAL, TrafficOptions, drive
+from components.traffic.driver import TrafficOptions, drive
 from components.traffic.evidence import cut, gather, settled
-from components.traffic.report import read_journal
 from contracts.ids import GuildId
 from tests.support.replay import dump_of_pod, replay
 
@@ -59,16 +59,17 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         options = TrafficOptions(
             guilds=GUILDS, rate=RATE, files=(str(OWN),) * (1 + 2 * ROUNDS), seed=SEED
         )
-        journal = stack.home / JOURNAL
-        traffic = asyncio.create_task(drive(stack.control, stack.bus, options, journal))
-        await _first_line(journal, traffic)
+        path = stack.home / journal.NAME
+        traffic = asyncio.create_task(drive(stack.control, stack.bus, options, path))
+        await _first_line(path, traffic)
         for victim in victims:
             await asyncio.sleep(dice.uniform(0.2, 3.0))  # the random moment is the test's input
             await _kill_and_wait(stack, victim)
         progress = await traffic
         assert progress.posted > 100
 
-        posted = read_journal(journal)
+        posted = journal.read(path)
+        assert posted is not None
         report = await report_on(stack.control, stack.bus, posted, settle_s=SETTLE_S)
         assert report.violations == dict.fromkeys(report.violations, 0), report.examples
         assert report.sent == report.seen == progress.posted
@@ -77,8 +78,8 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         await _state_equals_replay(stack, tmp_path)
 
 
-async def _first_line(journal: Path, traffic: asyncio.Task[object]) -> None:
-    while not (journal.exists() and journal.stat().st_size):
+async def _first_line(path: Path, traffic: asyncio.Task[object]) -> None:
+    while not path.exists():
         if traffic.done():
             traffic.result()
         await asyncio.sleep(0.05)

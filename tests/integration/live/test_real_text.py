@@ -7,8 +7,8 @@ import pytest
 
 from components.bench.stack import LiveStack
 from components.cli.traffic import report_on
+from components.traffic import journal
 from components.traffic.driver import TrafficOptions, drive
-from components.traffic.report import read_journal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -30,13 +30,14 @@ async def test_a_part_of_the_real_text_is_posted_judged_and_accounted_for(
         lines = (Path(TEXTS) / name).read_text(encoding="utf-8").splitlines()[:PART]
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
         files.append(str(part))
-    journal = tmp_path / "traffic.jsonl"
+    path = tmp_path / journal.NAME
     options = TrafficOptions(guilds=20, rate=30, files=tuple(files), seed=7)
-    progress = await drive(stack.control, stack.bus, options, journal)
+    progress = await drive(stack.control, stack.bus, options, path)
 
-    posted = read_journal(journal)
+    posted = journal.read(path)
+    assert posted is not None
     report = await report_on(stack.control, stack.bus, posted, settle_s=60)
-    assert progress.posted == len(posted) == report.sent
+    assert progress.posted == len(posted.posts) == report.sent
     assert progress.posted + progress.refused == progress.total
     assert report.seen == report.sent
     assert report.ok, report.examples

@@ -1,14 +1,13 @@
 """The report: who was caught and who was hit, and what was posted but never seen."""
 
 import io
-from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
-from components.traffic.driver import Posted
+from components.traffic.journal import Posted
 from components.traffic.plan import Role
-from components.traffic.report import build, read_journal, render
+from components.traffic.report import build, render
 from tests.unit.traffic.test_check import SOUND, entry
 
 
@@ -49,13 +48,6 @@ def test_latency_is_measured_on_removals_by_the_simulators_clock() -> None:
     report = build([posted("7", "spam")], msgspec.structs.replace(SOUND, record=record))
     assert report.latency is not None
     assert (report.latency.count, report.latency.p50_ms) == (1, 12.5)
-
-
-def test_an_unfinished_line_of_the_journal_is_left_out(tmp_path: Path) -> None:
-    journal = tmp_path / "journal"
-    line = msgspec.json.encode(posted("7", "spam"))
-    journal.write_bytes(line + b"\n" + line[:20])
-    assert [post.message for post in read_journal(journal)] == ["7"]
 
 
 def test_the_drawn_report_says_what_a_person_asks() -> None:
