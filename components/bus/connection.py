@@ -160,7 +160,10 @@ class Bus:
 
     async def close(self) -> None:
         """Close at once; what waits for an answer fails with `Unanswered`."""
-        await self.client.close()
+        try:
+            await self.client.close()
+        except (OSError, NatsError) as error:  # it was lost in the same moment
+            log.debug("closing: %s", error)
 
     async def _lost(self) -> None:
         # What was queued for the lost socket must not be flushed into the next one.

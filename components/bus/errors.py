@@ -16,6 +16,9 @@ class BusError(Exception):
 class NotConnected(BusError):
     """There is no connection; nothing was sent and nothing is queued."""
 
+    def __init__(self, words: str = "not connected to NATS") -> None:
+        super().__init__(words)
+
 
 class Unanswered(BusError):
     """The deadline passed. The request may have been carried out: send it again under the same
