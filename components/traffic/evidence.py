@@ -88,17 +88,17 @@ async def gather(
 ) -> Evidence:
     """Read everything about the guilds; what came after ``moment`` may be under way.
 
-    ``begun``: the sequence on each log up to which inputs and their facts are left out, because
-    they are of a run that the simulator's record does not know.
+    ``begun``: the sequence on each log up to which facts are left out, because the simulator's
+    record does not know what they led to: it was another simulator's run.
     """
     inputs: list[LoggedItem] = []
     facts: list[PublishedFact] = []
     for guild in guilds:
         logged = await _all(bus, storage.INPUTS, subjects.inputs(guild))
-        before = (begun or {}).get(guild, 0)
-        inputs += [_item(guild, message) for message in logged if message.sequence > before]
+        inputs += [_item(guild, message) for message in logged]
         published = await _all(bus, storage.EVENTS, subjects.events(guild))
         told = (_fact(guild, message) for message in published)
+        before = (begun or {}).get(guild, 0)
         facts += [fact for fact in told if fact.input_sequence > before]
     record = await control.record_all(KINDS)
     return Evidence(
