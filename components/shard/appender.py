@@ -41,6 +41,7 @@ class Dispatch(msgspec.Struct, kw_only=True, eq=False):
 
     session: SessionId
     sequence: int
+    received_ms: int = 0
     appends: list[Append] = []
     fields: dict[str, str] = {}
     """Headers of every append."""

@@ -14,6 +14,7 @@ from components.process.settings import load
 from components.responder.responder import Responder
 from components.shard.appender import Appender
 from components.shard.board import Board
+from components.shard.catch_up import CatchUp
 from components.shard.claims import Claims
 from components.shard.commands import deploy_commands
 from components.shard.connector import Connector
@@ -21,6 +22,7 @@ from components.shard.discord_rest import DiscordRest, logged_in
 from components.shard.dispatches import Translator
 from components.shard.errors import DiscordUnavailable
 from components.shard.gate import LeaseGate
+from components.shard.history import History, Pace
 from components.shard.hold import Hold
 from components.shard.identify import IdentifyTurns
 from components.shard.intake import Intake
@@ -90,6 +92,7 @@ async def _serve(
         count = settings.count or (await rest.gateway_advice()).shards
         turns = IdentifyTurns(rest, board, replica)
         first_responder = FirstResponder(responder, session, group)
+        pace = Pace()
 
         def new_hold(shard: int, shard_count: int, gate: LeaseGate, since_ms: int) -> Hold:
             resume_data = ResumeData(sessions, shard, may_save=gate)
@@ -111,6 +114,9 @@ async def _serve(
                     part_bytes=settings.part_kib * 1024,
                 )
 
+            catch_up = CatchUp(
+                shard=shard, bus=bus, gate=gate, history=History(rest, pace, gate.opened)
+            )
             intake = Intake(
                 shard=shard,
                 shard_count=shard_count,
@@ -119,6 +125,7 @@ async def _serve(
                 resume_data=resume_data,
                 registry=registry,
                 first_responder=first_responder,
+                catch_up=catch_up,
             )
             connector = Connector(
                 shard=shard,
@@ -139,6 +146,7 @@ async def _serve(
                 appender=appender,
                 intake=intake,
                 connector=connector,
+                catch_up=catch_up,
                 since_ms=since_ms,
             )
 

@@ -7,7 +7,7 @@ Raises `CannotStart` when the token is refused (starting again cannot help) and
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import discord
@@ -16,7 +16,10 @@ from discord.http import HTTPClient
 
 from components.shard.errors import DiscordUnavailable, token_refused
 from components.shard.guild_create import Identity
-from contracts.ids import UserId
+from contracts.ids import ChannelId, GuildId, UserId
+
+PAGE: Final = 100
+"""Most items of a page of messages or audit entries."""
 
 
 class GatewayAdvice(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,24 @@ class DiscordRest:
                 commands,
             )
 
+    async def audit_entries(self, guild: GuildId, after: int) -> list[dict[str, Any]]:
+        """At most `PAGE` entries of the audit log after an id, the oldest of them."""
+        with _translated():
+            page: Any = await self.http.get_audit_logs(int(guild), limit=PAGE, after=after)
+        return _objects(page["audit_log_entries"])
+
+    async def messages(self, channel: ChannelId, after: int) -> list[dict[str, Any]]:
+        """At most `PAGE` messages of a channel after an id, the oldest of them."""
+        with _translated():
+            page: Any = await self.http.logs_from(int(channel), PAGE, after=after)
+        return _objects(page)
+
+    async def member(self, guild: GuildId, user: UserId) -> dict[str, Any]:
+        """A member of a guild."""
+        with _translated():
+            member: Any = await self.http.get_member(int(guild), int(user))
+        return dict(member)
+
 
 @asynccontextmanager
 async def logged_in(token: str) -> AsyncIterator[DiscordRest]:
@@ -92,6 +113,10 @@ def _translated() -> Iterator[None]:
     except discord.HTTPException as error:
         if error.status == 401:
             raise token_refused() from error
-        raise DiscordUnavailable(str(error)) from error
+        raise DiscordUnavailable(str(error), status=error.status) from error
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise DiscordUnavailable(str(error) or type(error).__name__) from error
+
+
+def _objects(page: Any) -> list[dict[str, Any]]:
+    return [dict(item) for item in page]

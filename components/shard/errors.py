@@ -73,7 +73,12 @@ class IdentifyRefused(ShardError):
 
 
 class DiscordUnavailable(ShardError):
-    """A REST request failed in a way that may pass. Try again later, with a growing pause."""
+    """A REST request failed in a way that may pass. Try again later, with a growing pause.
+    ``status``: the HTTP status, 0 if there was none."""
+
+    def __init__(self, words: str, *, status: int = 0) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 def raise_if_fatal(code: int | None) -> None:

@@ -17,6 +17,7 @@ from components.bus.errors import BusError
 from components.bus.leases import LeaseLost
 from components.process.clock import steady_s, wall_ms
 from components.shard.appender import Appender
+from components.shard.catch_up import CatchUp
 from components.shard.connector import Connector
 from components.shard.errors import TakenOver
 from components.shard.gate import LeaseGate
@@ -45,6 +46,7 @@ class Hold:
         appender: Appender,
         intake: Intake,
         connector: Connector,
+        catch_up: CatchUp,
         since_ms: int,
     ) -> None:
         self.shard = shard
@@ -56,6 +58,7 @@ class Hold:
         self._appender = appender
         self._intake = intake
         self._connector = connector
+        self._catch_up = catch_up
         self._since_ms = since_ms
         self._leaving = asyncio.Event()
         self._grace_s = 0.0
@@ -82,6 +85,7 @@ class Hold:
                     group.create_task(self._appender.run()),
                     group.create_task(self._resume_data.run()),
                     group.create_task(self._connector.run()),
+                    group.create_task(self._catch_up.run()),
                 ]
                 await self._leaving.wait()
                 await self._hand_over()

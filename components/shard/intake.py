@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from components.process.clock import steady_s, wall_ms
 from components.shard.appender import Appender, Dispatch
+from components.shard.catch_up import CatchUp
 from components.shard.dispatches import INTERACTION, Translator
 from components.shard.interactions import FirstResponder
 from components.shard.registry import Registry, change_of
@@ -37,6 +38,7 @@ class Intake:
         resume_data: ResumeData,
         registry: Registry,
         first_responder: FirstResponder,
+        catch_up: CatchUp,
     ) -> None:
         self._shard = shard
         self._shard_count = shard_count
@@ -45,6 +47,7 @@ class Intake:
         self._resume_data = resume_data
         self._registry = registry
         self._first_responder = first_responder
+        self._catch_up = catch_up
         self._translator: Translator | None = None
         self._resume_url = ""
         self._received = 0
@@ -106,6 +109,7 @@ class Intake:
             dispatch = Dispatch(
                 session=self._translator.session,
                 sequence=sequence,
+                received_ms=wall_ms(),
                 appends=translated.appends,
                 fields=carry(),
             )
@@ -121,10 +125,13 @@ class Intake:
             self._received = sequence
             self.dispatches += 1
             if guild is not None:
+                self._catch_up.received(dispatch.session, sequence, guild, event, data)
                 gone = change is not None and not change.present
                 (self.guilds.discard if gone else self.guilds.add)(guild)
             if event == INTERACTION:
                 self._first_responder.received(data, guild, received_s)
+        if event == "READY":
+            self._catch_up.session_started(self._translator.session, data, self._resume_data.saved)
         if event in ("READY", "RESUMED"):
             log.info("shard %d is connected (%s)", self._shard, event)
             self.started.set()
@@ -141,8 +148,10 @@ class Intake:
                 shard=self._shard,
                 shard_count=self._shard_count,
                 saved_ms=wall_ms(),
+                received_ms=dispatch.received_ms,
             )
         )
+        self._catch_up.stored(dispatch.session, dispatch.sequence)
 
     def _begin(self, session: SessionId, resume_url: str) -> None:
         self._translator = self._new_translator(session)

@@ -147,6 +147,8 @@ def chain_breaks(dispatches: list[DiscordDispatch]) -> list[tuple[int | None, in
     seen: dict[str, int] = {}
     breaks: list[tuple[int | None, int | None]] = []
     for dispatch in dispatches:
+        if dispatch.catch_up:
+            continue
         last = seen.get(dispatch.session)
         if dispatch.part == 1 and dispatch.previous is not None and dispatch.previous != last:
             breaks.append((last, dispatch.previous))

@@ -4,13 +4,19 @@ import asyncio
 
 import aiohttp
 import pytest
+from discord.http import HTTPClient
 
 from components.bus.buckets import Bucket
+from components.bus.leases import Lease
 from components.responder.responder import Responder
 from components.shard.appender import Appender
+from components.shard.catch_up import CatchUp
+from components.shard.discord_rest import DiscordRest
 from components.shard.dispatches import Translator
 from components.shard.errors import QueueFull
+from components.shard.gate import LeaseGate
 from components.shard.guild_create import Identity
+from components.shard.history import History, Pace
 from components.shard.intake import Intake
 from components.shard.interactions import FirstResponder
 from components.shard.registry import Registry
@@ -19,6 +25,7 @@ from contracts import storage
 from contracts.ids import SessionId, UserId
 from tests.support.nats import RunningNats
 
+IDENTITY = Identity(user_id=UserId("7"), application_id="8")
 DATA = b'{"id":"5","guild_id":"123456789012345678"}'
 
 
@@ -38,11 +45,13 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
         return Translator(
             session=session,
             shard=0,
-            identity=Identity(user_id=UserId("7"), application_id="8"),
+            identity=IDENTITY,
             answer_to=lambda interaction: "",
             part_bytes=1000,
         )
 
+    gate = LeaseGate(Lease(Bucket(bus, storage.SHARDS), "0"))
+    http = HTTPClient(asyncio.get_running_loop())  # nothing is asked of it
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
         responder = Responder(bus, component="shard", replica="shard-0")
         intake = Intake(
@@ -53,6 +62,12 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
             resume_data=resume_data,
             registry=Registry(Bucket(bus, storage.REGISTRY)),
             first_responder=FirstResponder(responder, session, tasks),
+            catch_up=CatchUp(
+                shard=0,
+                bus=bus,
+                gate=gate,
+                history=History(DiscordRest(http, IDENTITY), Pace(), gate.opened),
+            ),
         )
         intake.session_started("s", "ws://resume")
         for sequence in (1, 2, 3):

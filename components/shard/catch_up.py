@@ -1,0 +1,239 @@
+"""Appends what can be read of a gap, after Discord refused a RESUME (design.md, Shard appends).
+
+Promise: for every guild of the new session, once its snapshot is on its log, what `History` finds
+in the gap is appended as inputs marked ``catch_up``, in the background and only while the shard
+may act. What this process has received as a dispatch is left out; what an earlier process had
+appended within the margin is on the log twice, and the engine takes it once by its Discord id.
+
+Fails: never the shard. What cannot be read is logged; what cannot be appended is tried again. A
+process that ends meanwhile leaves the rest of the gap unread, and says so where it can.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from nats.errors import MaxPayloadError
+
+from components.bus.connection import Bus
+from components.bus.errors import BusError
+from components.process.clock import wall_ms
+from components.process.exits import CannotStart
+from components.shard.dispatches import MAX_INPUT_BYTES
+from components.shard.gate import LeaseGate
+from components.shard.history import EVENT_OF, ActiveChannel, Found, Gap, History
+from components.telemetry.traces import carry, span
+from contracts import headers, subjects
+from contracts.ids import ChannelId, GuildId, SessionId, is_snowflake, snowflake_at
+from contracts.inputs import DiscordDispatch, catch_up_id
+from contracts.message import encode
+from contracts.records import SessionResume
+
+log = logging.getLogger(__name__)
+
+MARGIN_MS: Final = 30_000
+"""The gap starts this long before the last saved dispatch arrived: Discord's clock is not ours,
+and a dispatch may be late."""
+LONGEST_GAP_MS: Final = 24 * 3_600_000
+GUILDS_AT_ONCE: Final = 4
+"""Bounds the memory too: each holds what was found in one guild."""
+HEARD: Final = 20_000
+"""Messages and audit entries known as received, the newest of them."""
+RETRY_S: Final = 1.0
+TEXT_CHANNELS: Final = frozenset({0, 2, 5, 10, 11, 12, 13})
+"""Text, voice, announcement, threads, stage (docs: resources/channel#channel-object-channel-types).
+A forum's last message is a thread, which is listed for itself."""
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+class _Ready(msgspec.Struct):
+    guilds: list[_Id] = []
+
+
+class _Channel(msgspec.Struct):
+    id: str
+    type: int = 0
+    last_message_id: str | None = None
+
+
+class _Snapshot(msgspec.Struct):
+    unavailable: bool = False
+    channels: list[_Channel] | None = None
+    threads: list[_Channel] | None = None
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+_decode_ready = msgspec.json.Decoder(_Ready).decode
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class CatchUp:
+    """The gaps of one shard id, across its sessions."""
+
+    def __init__(self, *, shard: int, bus: Bus, gate: LeaseGate, history: History) -> None:
+        self._shard = shard
+        self._bus = bus
+        self._gate = gate
+        self._history = history
+        self._heard: dict[str, None] = {}
+        self._session: SessionId | None = None
+        self._since: dict[GuildId, int] = {}
+        """Guilds with a gap that is not read yet."""
+        self._waiting: deque[Gap] = deque()
+        """Their snapshots are not stored yet; in the session's order."""
+        self._ready: deque[Gap] = deque()
+        self._changed = asyncio.Event()
+
+    def session_started(
+        self, session: SessionId, data: bytes, before: SessionResume | None
+    ) -> None:
+        """READY: a session that continues none. ``before``: what was saved of the last one; a
+        shard id without is new and lacks nothing."""
+        try:
+            guilds = [GuildId(guild.id) for guild in _decode_ready(data).guilds]
+        except _MALFORMED as error:
+            log.warning("shard %d: a READY without its guilds: %s", self._shard, error)
+            guilds = []
+        new = None if before is None else _start_of_gap(before)
+        since: dict[GuildId, int] = {}
+        for guild in guilds:
+            starts = [start for start in (self._since.get(guild), new) if start is not None]
+            if starts:
+                since[guild] = min(starts)
+        self._since = since
+        self._session = session
+        self._waiting.clear()
+        self._ready.clear()
+        self._history.begin()
+        if new is not None:
+            log.warning(
+                "shard %d: the session could not be resumed, reading the last %d s of %d guilds",
+                self._shard,
+                (wall_ms() - new) // 1000,
+                len(guilds),
+            )
+
+    def received(
+        self, session: SessionId, sequence: int, guild: GuildId, event: str, data: bytes
+    ) -> None:
+        """A dispatch that is queued for its guild's log."""
+        try:
+            if event in EVENT_OF.values():
+                self._heard[_decode_id(data).id] = None
+                if len(self._heard) > HEARD:
+                    del self._heard[next(iter(self._heard))]
+            elif event == "GUILD_CREATE" and guild in self._since:
+                snapshot = _decode_snapshot(data)
+                if not snapshot.unavailable:
+                    since_ms = self._since[guild]
+                    channels = [*(snapshot.channels or []), *(snapshot.threads or [])]
+                    self._waiting.append(
+                        Gap(
+                            guild=guild,
+                            session=session,
+                            sequence=sequence,
+                            since_ms=since_ms,
+                            channels=list(_active(channels, since_ms)),
+                        )
+                    )
+        except _MALFORMED as error:
+            log.info("a malformed %s is not looked at: %s", event, error)
+
+    def stored(self, session: SessionId, sequence: int) -> None:
+        """Everything of the session up to the sequence is on the bus."""
+        while self._waiting and (
+            self._waiting[0].session == session and self._waiting[0].sequence <= sequence
+        ):
+            self._ready.append(self._waiting.popleft())
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Read and append until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(GUILDS_AT_ONCE):
+                    group.create_task(self._work())
+        finally:
+            if self._since:
+                log.warning(
+                    "shard %d: the gap of %d guilds was not read to its end",
+                    self._shard,
+                    len(self._since),
+                )
+
+    async def _work(self) -> None:
+        while True:
+            while not self._ready:
+                self._changed.clear()
+                await self._changed.wait()
+            gap = self._ready.popleft()
+            try:
+                with span("catch up", parent="", guild=gap.guild, shard=self._shard):
+                    await self._fill(gap)
+            except CannotStart as error:
+                log.warning("guild %s: its gap is not read: %s", gap.guild, error)
+                self._history.give_up()
+            except Exception:  # history is a help: nothing that it holds may stop the live log
+                log.exception("guild %s: its gap is not read", gap.guild)
+            if gap.session == self._session:
+                self._since.pop(gap.guild, None)
+
+    async def _fill(self, gap: Gap) -> None:
+        found = await self._history.read(gap)
+        appended = 0
+        for item in found:
+            if str(item.id) not in self._heard and await self._append(gap, item):
+                appended += 1
+        log.info("guild %s: %d inputs read after the gap", gap.guild, appended)
+
+    async def _append(self, gap: Gap, item: Found) -> bool:
+        data = encode(
+            DiscordDispatch(
+                session=gap.session,
+                shard=self._shard,
+                sequence=gap.sequence,
+                event=EVENT_OF[item.kind],
+                catch_up=True,
+                data=msgspec.Raw(msgspec.json.encode(item.data)),
+            )
+        )
+        if len(data) > MAX_INPUT_BYTES:
+            log.error("guild %s: %d bytes are more than the bus takes", gap.guild, len(data))
+            return False
+        fields = {**carry(), headers.MSG_ID: catch_up_id(item.kind, str(item.id))}
+        while True:
+            await self._gate.opened()
+            if gap.session != self._session:
+                return False  # a newer session's snapshot begins again
+            try:
+                await self._bus.append(subjects.inputs(gap.guild), data, fields)
+            except MaxPayloadError as error:
+                log.warning("guild %s: %s", gap.guild, error)
+                return False
+            except BusError as error:
+                log.warning("guild %s: not appended yet: %s", gap.guild, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return True
+
+
+def _start_of_gap(before: SessionResume) -> int:
+    start_ms = (before.received_ms or before.saved_ms) - MARGIN_MS
+    return max(start_ms, wall_ms() - LONGEST_GAP_MS)
+
+
+def _active(channels: Iterable[_Channel], since_ms: int) -> Iterable[ActiveChannel]:
+    since = int(snowflake_at(since_ms))
+    for channel in channels:
+        last = channel.last_message_id
+        if channel.type not in TEXT_CHANNELS or last is None or not is_snowflake(last):
+            continue
+        if int(last) > since and is_snowflake(channel.id):
+            yield ActiveChannel(id=ChannelId(channel.id), last_message=int(last))
