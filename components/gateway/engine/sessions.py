@@ -15,16 +15,6 @@ from contracts.ids import GuildId, Sequence, SessionId
 KEPT_SESSIONS: Final = 16
 
 
-def is_current(database: sqlite3.Connection, guild: GuildId, session: SessionId) -> bool:
-    """Whether the session speaks for the guild now. Asked for what was read afterwards, which
-    is no link of its chain."""
-    row = database.execute(
-        "SELECT 1 FROM sessions WHERE guild_id = ? AND session = ? AND state = 'current'",
-        (guild, session),
-    ).fetchone()
-    return row is not None
-
-
 class SessionPosition(msgspec.Struct, frozen=True, kw_only=True):
     """What the session's dispatch is to this guild."""
 
@@ -78,6 +68,16 @@ def advance(
             (state, sequence, part, guild, session),
         )
     return SessionPosition(current=state == "current", repeated=False, broken=broken, expected=last)
+
+
+def is_current(database: sqlite3.Connection, guild: GuildId, session: SessionId) -> bool:
+    """Whether the session speaks for the guild now. Asked for what was read afterwards, which
+    is no link of its chain."""
+    row = database.execute(
+        "SELECT 1 FROM sessions WHERE guild_id = ? AND session = ? AND state = 'current'",
+        (guild, session),
+    ).fetchone()
+    return row is not None
 
 
 def _forget_old(database: sqlite3.Connection, guild: GuildId) -> None:

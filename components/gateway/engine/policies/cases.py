@@ -26,7 +26,16 @@ from contracts.facts import (
     SignalScore,
     SpamTier,
 )
-from contracts.ids import CaseNumber, ChannelId, GuildId, MessageId, UserId, is_snowflake
+from contracts.ids import (
+    CaseNumber,
+    ChannelId,
+    GuildId,
+    MessageId,
+    Sequence,
+    UserId,
+    is_snowflake,
+    snowflake_time_ms,
+)
 from contracts.message import encode
 
 NAME: Final = "cases"
@@ -181,7 +190,7 @@ def _on_audit_entry(context: Context, entry: AuditLogEntryCreated) -> None:
     if action is None:
         return
     if action in _LIFTS:
-        _note_lifted(context, user, _LIFTS[action])
+        _note_lifted(context, user, _LIFTS[action], _place(context, entry))
     open_case(
         context,
         NewCase(
@@ -215,7 +224,7 @@ def _is_new_entry(context: Context, entry: str) -> bool:
 
 
 def _on_ban_removed(context: Context, event: BanRemoved) -> None:
-    _note_lifted(context, UserId(event.user.id), "ban")
+    _note_lifted(context, UserId(event.user.id), "ban", context.sequence)
 
 
 def _note_role_removed(context: Context, user: UserId, entry: AuditLogEntryCreated) -> None:
@@ -224,13 +233,26 @@ def _note_role_removed(context: Context, user: UserId, entry: AuditLogEntryCreat
         if change.key == "$remove" and isinstance(change.new_value, list):
             removed = [role.get("id") for role in change.new_value if isinstance(role, dict)]
             if restricted is not None and restricted in removed:
-                _note_lifted(context, user, "restricted_role")
+                _note_lifted(context, user, "restricted_role", _place(context, entry))
 
 
-def _note_lifted(context: Context, user: UserId, kind: str) -> None:
+def _place(context: Context, entry: AuditLogEntryCreated) -> Sequence:
+    """Where on the log the entry belongs: one that was read afterwards happened before whatever
+    was asked for since, and lifts none of that."""
+    if not context.catch_up or entry.id is None:
+        return context.sequence
+    (later,) = context.execute(
+        "SELECT min(sequence) FROM outbox WHERE guild_id = ? AND asked_ms > ?",
+        (context.guild, snowflake_time_ms(entry.id)),
+    ).fetchone()
+    return context.sequence if later is None else Sequence(later)
+
+
+def _note_lifted(context: Context, user: UserId, kind: str, at: Sequence) -> None:
     context.execute(
-        "INSERT OR REPLACE INTO lifted VALUES (?, ?, ?, ?)",
-        (context.guild, user, kind, context.sequence),
+        "INSERT INTO lifted VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+        (context.guild, user, kind, at),
     )
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from components.gateway.engine.model import Effect, UndoQuestion
 from components.gateway.engine.policies import cases
 from components.gateway.engine.schema import open_database
 from components.gateway.engine.spam.tracker import KEPT_MESSAGES
+from contracts.ids import UserId
 from tests.unit.gateway.engine.support import (
     ADMIN_ROLE,
     GUILD,
@@ -165,6 +167,28 @@ def test_a_moderators_act_in_the_gap_is_one_case_however_often_it_is_heard() -> 
     log.dispatch("GUILD_AUDIT_LOG_ENTRY_CREATE", ban(78))
     log.catch_up("GUILD_AUDIT_LOG_ENTRY_CREATE", ban(78))
     assert [case.action for case in log.cases()] == ["ban", "ban"]
+
+
+def test_a_lift_in_the_gap_undoes_what_was_asked_for_before_it_and_nothing_since() -> None:
+    log = Log({"spam": {"thresholds": {"low": 1, "medium": 2, "high": 3}}})
+    for at, content in ((T0, SPAM), (T0 + HOUR_MS, f"{SPAM} more")):
+        log.post(content, at=at)
+    before, since = log.pending("member.timeout")
+    lifted = {
+        **ban(1, action_type=24, changes=[{"key": "communication_disabled_until"}]),
+        "id": snowflake(T0 + HOUR_MS // 2),
+    }
+    log.catch_up("GUILD_AUDIT_LOG_ENTRY_CREATE", lifted)
+
+    def undone(effect: Effect) -> bool:
+        return log.engine.undone(
+            UndoQuestion(
+                guild=log.guild, kind=effect.kind, user=UserId(MEMBER), since=effect.sequence
+            )
+        )
+
+    assert undone(before)
+    assert not undone(since)
 
 
 def test_known_audit_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
