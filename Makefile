@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Discord's published specifications, where they lie beside the checkout: bodies are then checked.
 SPEC := $(wildcard ../shared/discord)
-TEXTS := $(wildcard ../shared/data)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test lint bench chaos requirements clean
@@ -21,8 +20,7 @@ up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" sho
 
 test: $(VENV)/.dev lint ## Check style, types and layers, then run every test with coverage
 	@rm -f .coverage .coverage.*
-	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" MODBOT_TEXTS="$(abspath $(TEXTS))" \
-		$(BIN)/coverage run -m pytest $(ARGS)
+	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report | tail -n 40
 

@@ -7,12 +7,22 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
+from components.bus.buckets import Bucket
 from components.cli import __main__ as cli
 from components.cli import asking
 from components.process import exits
 from contracts import headers, storage
 from contracts.errors import ErrorCode
-from contracts.ids import CaseNumber, Epoch, GuildId, Incarnation, PodId, Sequence, UserId
+from contracts.ids import (
+    CaseNumber,
+    Epoch,
+    Generation,
+    GuildId,
+    Incarnation,
+    PodId,
+    Sequence,
+    UserId,
+)
 from contracts.message import Message, encode
 from contracts.operations import (
     ClusterStatus,
@@ -21,7 +31,7 @@ from contracts.operations import (
     PodSummary,
     WaitingGuild,
 )
-from contracts.records import PodLease
+from contracts.records import Assignment, PodLease, RegisteredGuild
 from contracts.requests import (
     CaseList,
     CaseView,
@@ -248,6 +258,35 @@ async def test_an_answer_that_is_not_understood_is_told(asked: Asked) -> None:
     code, _, err = await asked("guild", GUILD, "cases")
     assert code == 1
     assert "not understood" in err
+
+
+async def test_guilds_are_listed_with_their_owners_and_those_left_are_not(asked: Asked) -> None:
+    shard = Bucket(await asked.server.connect("shard"), storage.REGISTRY)
+    for guild, present in (("10", True), ("9", True), ("11", False)):
+        seen = RegisteredGuild(
+            guild=GuildId(guild), name=f"guild {guild}", shard=0, present=present, seen_ms=1
+        )
+        await shard.put(guild, encode(seen))
+    assignment = Assignment(
+        guild=GuildId("9"),
+        pod=PodId("gateway-1"),
+        incarnation=Incarnation("i-1"),
+        epoch=Epoch(4),
+        first_sequence=Sequence(1),
+        generation=Generation("g"),
+        cause="placed",
+        since_ms=1_700_000_000_000,
+    )
+    config = Bucket(await asked.server.connect("config"), storage.GUILDS)
+    await config.put("9", encode(assignment))
+    code, out, _ = await asked("guilds")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["9", "guild", "9", "gateway-1", "4", "2023-11-14", "22:13:20"],
+        ["10", "guild", "10", "nobody"],
+    ]
+    code, out, _ = await asked("guilds", "--json")
+    assert [row["guild"]["guild"] for row in msgspec.json.decode(out)] == ["9", "10"]
 
 
 async def test_status_shows_pods_and_what_waits(asked: Asked) -> None:
