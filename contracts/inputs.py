@@ -42,8 +42,9 @@ class DiscordDispatch(Input, frozen=True, kw_only=True, tag="dispatch"):
     """A GUILD_CREATE above the payload limit comes in parts 1..parts of the same sequence."""
     catch_up: bool = False
     """Read afterwards over REST because a session could not be resumed. ``session`` is the new
-    one and ``sequence`` that of its GUILD_CREATE; the input is no link of the session's chain and
-    has no ``previous``. What it tells may be on the log already: its Discord id says so."""
+    one and ``sequence`` that of its GUILD_CREATE (0 if the reader came later); the input is no
+    link of the session's chain and has no ``previous``. What it tells may be on the log already:
+    its Discord id says so."""
     data: msgspec.Raw
 
 

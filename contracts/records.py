@@ -1,7 +1,7 @@
 """Values in the key-value buckets. JSON that an operator can read with ``nats kv get``.
 
 Times are milliseconds since 1970 and for people: nothing is decided by them, but how far back
-`SessionResume.received_ms` lets the shard read.
+the shard reads after a gap (`SessionResume`).
 """
 
 from typing import Literal
@@ -111,6 +111,8 @@ class SessionResume(Message, frozen=True, kw_only=True):
     received_ms: int = 0
     """When the dispatch ``sequence`` arrived: where the gap starts if the RESUME is refused.
     0: unknown."""
+    gap_since_ms: int = 0
+    """Start of a gap before this session that is not read to its end; 0: there is none."""
 
 
 class ReplayAttempt(Message, frozen=True, kw_only=True):
