@@ -115,7 +115,11 @@ async def _serve(
                 )
 
             catch_up = CatchUp(
-                shard=shard, bus=bus, gate=gate, history=History(rest, pace, gate.opened)
+                shard=shard,
+                bus=bus,
+                gate=gate,
+                history=History(rest, pace, gate.opened),
+                registry=registry,
             )
             intake = Intake(
                 shard=shard,

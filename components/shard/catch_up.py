@@ -5,14 +5,14 @@ in the gap is appended as inputs marked ``catch_up``, in the background and only
 may act. What this process has received as a dispatch is left out; what an earlier process had
 appended within the margin is on the log twice, and the engine takes it once by its Discord id.
 
-Fails: never the shard. What cannot be read is logged; what cannot be appended is tried again. A
-process that ends meanwhile leaves the rest of the gap unread, and says so where it can.
+Fails: never the shard. What cannot be read is logged; what cannot be appended is tried again. When
+the process ends meanwhile, whoever resumes the session begins the gap again (`unread_since_ms` is
+saved with the session), for the guilds that the registry names.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -24,10 +24,11 @@ from components.process.clock import wall_ms
 from components.process.exits import CannotStart
 from components.shard.dispatches import MAX_INPUT_BYTES
 from components.shard.gate import LeaseGate
-from components.shard.history import EVENT_OF, ActiveChannel, Found, Gap, History
+from components.shard.history import EVENT_OF, Channel, Found, Gap, History, active
+from components.shard.registry import Registry
 from components.telemetry.traces import carry, span
 from contracts import headers, subjects
-from contracts.ids import ChannelId, GuildId, SessionId, is_snowflake, snowflake_at
+from contracts.ids import GuildId, SessionId
 from contracts.inputs import DiscordDispatch, catch_up_id
 from contracts.message import encode
 from contracts.records import SessionResume
@@ -43,9 +44,6 @@ GUILDS_AT_ONCE: Final = 4
 HEARD: Final = 20_000
 """Messages and audit entries known as received, the newest of them."""
 RETRY_S: Final = 1.0
-TEXT_CHANNELS: Final = frozenset({0, 2, 5, 10, 11, 12, 13})
-"""Text, voice, announcement, threads, stage (docs: resources/channel#channel-object-channel-types).
-A forum's last message is a thread, which is listed for itself."""
 
 
 class _Id(msgspec.Struct):
@@ -56,16 +54,10 @@ class _Ready(msgspec.Struct):
     guilds: list[_Id] = []
 
 
-class _Channel(msgspec.Struct):
-    id: str
-    type: int = 0
-    last_message_id: str | None = None
-
-
 class _Snapshot(msgspec.Struct):
     unavailable: bool = False
-    channels: list[_Channel] | None = None
-    threads: list[_Channel] | None = None
+    channels: list[Channel] | None = None
+    threads: list[Channel] | None = None
 
 
 _decode_id = msgspec.json.Decoder(_Id).decode
@@ -77,8 +69,11 @@ _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class CatchUp:
     """The gaps of one shard id, across its sessions."""
 
-    def __init__(self, *, shard: int, bus: Bus, gate: LeaseGate, history: History) -> None:
+    def __init__(
+        self, *, shard: int, bus: Bus, gate: LeaseGate, history: History, registry: Registry
+    ) -> None:
         self._shard = shard
+        self._registry = registry
         self._bus = bus
         self._gate = gate
         self._history = history
@@ -90,6 +85,29 @@ class CatchUp:
         """Their snapshots are not stored yet; in the session's order."""
         self._ready: deque[Gap] = deque()
         self._changed = asyncio.Event()
+        self._inherited_ms = 0
+        """Start of the gap that another process did not read to its end."""
+        self._resumed_at: int | None = None
+        """Sequence of the RESUMED after which the session's snapshots are surely on the logs."""
+        self._inherit = asyncio.Event()
+
+    @property
+    def unread_since_ms(self) -> int:
+        """Start of what is not read yet; 0: nothing is left."""
+        starts = list(self._since.values())
+        if self._inherited_ms:
+            starts.append(self._inherited_ms)
+        return min(starts, default=0)
+
+    def adopt(self, saved: SessionResume) -> None:
+        """Another process had the session, and may have left its gap."""
+        self._session = saved.session
+        self._inherited_ms = saved.gap_since_ms
+
+    def resumed(self, sequence: int) -> None:
+        """RESUMED: everything that the session had missed has been received."""
+        if self._inherited_ms:
+            self._resumed_at = sequence
 
     def session_started(
         self, session: SessionId, data: bytes, before: SessionResume | None
@@ -109,6 +127,9 @@ class CatchUp:
                 since[guild] = min(starts)
         self._since = since
         self._session = session
+        self._inherited_ms = 0
+        self._resumed_at = None
+        self._inherit.clear()
         self._waiting.clear()
         self._ready.clear()
         self._history.begin()
@@ -140,7 +161,7 @@ class CatchUp:
                             session=session,
                             sequence=sequence,
                             since_ms=since_ms,
-                            channels=list(_active(channels, since_ms)),
+                            channels=active(channels, since_ms),
                         )
                     )
         except _MALFORMED as error:
@@ -153,20 +174,47 @@ class CatchUp:
         ):
             self._ready.append(self._waiting.popleft())
             self._changed.set()
+        if self._resumed_at is not None and self._resumed_at <= sequence:
+            self._resumed_at = None
+            self._inherit.set()
 
     async def run(self) -> None:
         """Read and append until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._take_over())
                 for _ in range(GUILDS_AT_ONCE):
                     group.create_task(self._work())
         finally:
             if self._since:
                 log.warning(
-                    "shard %d: the gap of %d guilds was not read to its end",
+                    "shard %d: the gap of %d guilds is not read to its end",
                     self._shard,
                     len(self._since),
                 )
+
+    async def _take_over(self) -> None:
+        """Begin again what another process left."""
+        while True:
+            await self._inherit.wait()
+            session, since_ms = self._session, self._inherited_ms
+            try:
+                guilds = await self._registry.present(self._shard)
+            except BusError as error:
+                log.warning("shard %d: guilds with a gap are not known: %s", self._shard, error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            if session is None or session != self._session or not self._inherit.is_set():
+                continue
+            log.warning("shard %d: reads the gap of %d guilds again", self._shard, len(guilds))
+            self._inherit.clear()
+            self._inherited_ms = 0
+            for guild in guilds:
+                self._since[guild] = since_ms
+                self._ready.append(
+                    Gap(guild=guild, session=session, sequence=0, since_ms=since_ms, channels=None)
+                )
+            self._changed.set()
 
     async def _work(self) -> None:
         while True:
@@ -226,14 +274,6 @@ class CatchUp:
 
 def _start_of_gap(before: SessionResume) -> int:
     start_ms = (before.received_ms or before.saved_ms) - MARGIN_MS
+    if before.gap_since_ms:
+        start_ms = min(start_ms, before.gap_since_ms)
     return max(start_ms, wall_ms() - LONGEST_GAP_MS)
-
-
-def _active(channels: Iterable[_Channel], since_ms: int) -> Iterable[ActiveChannel]:
-    since = int(snowflake_at(since_ms))
-    for channel in channels:
-        last = channel.last_message_id
-        if channel.type not in TEXT_CHANNELS or last is None or not is_snowflake(last):
-            continue
-        if int(last) > since and is_snowflake(channel.id):
-            yield ActiveChannel(id=ChannelId(channel.id), last_message=int(last))

@@ -72,6 +72,18 @@ class DiscordRest:
             page: Any = await self.http.get_audit_logs(int(guild), limit=PAGE, after=after)
         return _objects(page["audit_log_entries"])
 
+    async def channels(self, guild: GuildId) -> list[dict[str, Any]]:
+        """The channels of a guild."""
+        with _translated():
+            found: Any = await self.http.get_all_guild_channels(int(guild))
+        return _objects(found)
+
+    async def active_threads(self, guild: GuildId) -> list[dict[str, Any]]:
+        """The active threads of a guild."""
+        with _translated():
+            found: Any = await self.http.get_active_threads(int(guild))
+        return _objects(found["threads"])
+
     async def messages(self, channel: ChannelId, after: int) -> list[dict[str, Any]]:
         """At most `PAGE` messages of a channel after an id, the oldest of them."""
         with _translated():

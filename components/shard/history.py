@@ -11,7 +11,7 @@ Fails: what Discord refuses or does not answer is logged and left out; after too
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from components.process.clock import steady_s
 from components.shard.discord_rest import PAGE, DiscordRest
 from components.shard.errors import DiscordUnavailable
-from contracts.ids import ChannelId, GuildId, SessionId, UserId, snowflake_at
+from contracts.ids import ChannelId, GuildId, SessionId, UserId, is_snowflake, snowflake_at
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,19 @@ EVENT_OF: Final[dict[Kind, str]] = {
 }
 
 
+TEXT_CHANNELS: Final = frozenset({0, 2, 5, 10, 11, 12, 13})
+"""Text, voice, announcement, threads, stage (docs: resources/channel#channel-object-channel-types).
+A forum's last message is a thread, which is listed for itself."""
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """A channel or thread of a guild, as Discord describes it."""
+
+    id: str
+    type: int = 0
+    last_message_id: str | None = None
+
+
 class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True):
     """A channel or thread in which something was posted in the gap, and the last of it: what was
     posted later is dispatched."""
@@ -57,7 +70,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     """The snapshot's."""
     since_ms: int
-    channels: list[ActiveChannel]
+    channels: list[ActiveChannel] | None
+    """None: nobody has the snapshot any more, they are to be asked for."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +121,8 @@ class History:
         """Everything that can be read, oldest first."""
         entries = await self._entries(gap)
         messages: list[dict[str, Any]] = []
-        for channel in gap.channels:
+        channels = gap.channels if gap.channels is not None else await self._channels(gap)
+        for channel in channels:
             room = MESSAGES_PER_GUILD - len(messages)
             if room <= 0:
                 log.warning(
@@ -137,6 +152,12 @@ class History:
             last=None,
             limit=ENTRIES_PER_GUILD,
         )
+
+    async def _channels(self, gap: Gap) -> list[ActiveChannel]:
+        what = f"guild {gap.guild}: channels"
+        found = await self._ask(what, self._rest.channels, gap.guild) or []
+        found += await self._ask(what, self._rest.active_threads, gap.guild) or []
+        return active(msgspec.convert(found, list[Channel], strict=False), gap.since_ms)
 
     async def _messages(self, gap: Gap, channel: ActiveChannel, limit: int) -> list[dict[str, Any]]:
         return await self._pages(
@@ -216,6 +237,20 @@ class History:
             if self._refusals == REFUSALS:
                 log.warning("%d refusals: nothing more is read of this gap", REFUSALS)
             return None
+
+
+def active(channels: Iterable[Channel], since_ms: int) -> list[ActiveChannel]:
+    """Those in which something was posted since."""
+    since = int(snowflake_at(since_ms))
+    return [
+        ActiveChannel(id=ChannelId(channel.id), last_message=int(channel.last_message_id))
+        for channel in channels
+        if channel.type in TEXT_CHANNELS
+        and is_snowflake(channel.id)
+        and channel.last_message_id is not None
+        and is_snowflake(channel.last_message_id)
+        and int(channel.last_message_id) > since
+    ]
 
 
 def _id(item: dict[str, Any]) -> int:

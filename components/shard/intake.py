@@ -61,6 +61,7 @@ class Intake:
         """Go on with the session that another process had."""
         self._begin(data.session, data.resume_url)
         self._received = data.sequence
+        self._catch_up.adopt(data)
 
     def forget(self) -> None:
         """The session is over; the next connection identifies."""
@@ -121,6 +122,11 @@ class Intake:
                 dispatch.on_stored = lambda: self._registry.note(
                     wanted, lambda: self._appender.let_go(dispatch)
                 )
+            # before it is queued: what needs no append is stored at once
+            if event == "READY":
+                self._catch_up.session_started(dispatch.session, data, self._resume_data.saved)
+            elif event == "RESUMED":
+                self._catch_up.resumed(sequence)
             self._appender.put(dispatch)
             self._received = sequence
             self.dispatches += 1
@@ -130,8 +136,6 @@ class Intake:
                 (self.guilds.discard if gone else self.guilds.add)(guild)
             if event == INTERACTION:
                 self._first_responder.received(data, guild, received_s)
-        if event == "READY":
-            self._catch_up.session_started(self._translator.session, data, self._resume_data.saved)
         if event in ("READY", "RESUMED"):
             log.info("shard %d is connected (%s)", self._shard, event)
             self.started.set()
@@ -149,6 +153,7 @@ class Intake:
                 shard_count=self._shard_count,
                 saved_ms=wall_ms(),
                 received_ms=dispatch.received_ms,
+                gap_since_ms=self._catch_up.unread_since_ms,
             )
         )
         self._catch_up.stored(dispatch.session, dispatch.sequence)

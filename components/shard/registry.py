@@ -69,6 +69,12 @@ class Registry:
                         done()
             await self._changed.wait()
 
+    async def present(self, shard: int) -> list[GuildId]:
+        """The guilds of a shard id that the bot is in. Raises `BusError`."""
+        entries = await self._bucket.snapshot()
+        known = (_read(entry.value) for entry in entries.values())
+        return [entry.guild for entry in known if entry and entry.present and entry.shard == shard]
+
     async def _write(self, wanted: RegisteredGuild) -> None:
         if _same(self._known.get(wanted.guild), wanted):
             return
@@ -113,5 +119,5 @@ def _read(value: bytes | None) -> RegisteredGuild | None:
     try:
         return decode(value, RegisteredGuild)
     except MalformedMessage as error:
-        log.warning("overwriting a registry entry that cannot be read: %s", error)
+        log.warning("a registry entry cannot be read: %s", error)
         return None

@@ -166,6 +166,34 @@ async def test_a_replacement_whose_resume_is_refused_reads_the_gap_too(
         assert (cases, alarms) == ([], [])
 
 
+async def test_a_gap_that_a_killed_shard_left_unread_is_read_by_who_resumes_its_session(
+    bus: Bus, guilds: list[GuildInfo], control: SimulatorControl, replicas: Replicas
+) -> None:
+    replica = await replicas.start()
+    await guilds_known(bus, guilds)
+    await landed(bus, await post(control, guilds, 9, 0))
+    slow = await control.add_fault(path="/guilds/*/audit-logs", latency_ms=60_000, count=None)
+    assert slow
+    await lose_the_session(control)
+    gap = await post(control, guilds, 12, 0)
+
+    await replica.said("reading the last")
+    live = await post(control, guilds, 6, 0)
+    await all_there(bus, live)
+    await asyncio.sleep(0.6)  # the session is saved at most every 0.25 s
+    await replica.kill()
+    await control.clear_faults()
+    session = await sessions_of(control)
+    await replicas.start()
+
+    await all_there(bus, gap)
+    assert await sessions_of(control) == session
+    for guild in guilds:
+        assert set(gap[guild.id]) <= set(message_ids(await caught_up(bus, guild)))
+        cases, alarms = await judged(bus, guild)
+        assert (cases, alarms) == ([], [])
+
+
 async def test_what_discord_refuses_to_show_is_left_out_and_the_rest_is_read(
     bus: Bus,
     guilds: list[GuildInfo],

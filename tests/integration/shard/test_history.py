@@ -16,6 +16,7 @@ from components.shard.catch_up import CatchUp
 from components.shard.discord_rest import DiscordRest, logged_in
 from components.shard.gate import LeaseGate
 from components.shard.history import ActiveChannel, Found, Gap, History, Pace
+from components.shard.registry import Registry
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import GuildInfo, SimulatorControl
 from contracts import storage
@@ -214,7 +215,11 @@ class Waiting:
     def __init__(self, bus: Any, rest: DiscordRest, gate: LeaseGate, guild: GuildInfo) -> None:
         self.guild = GuildId(str(guild.id))
         self.catch_up = CatchUp(
-            shard=0, bus=bus, gate=gate, history=History(rest, Pace(FAST), gate.opened)
+            shard=0,
+            bus=bus,
+            gate=gate,
+            history=History(rest, Pace(FAST), gate.opened),
+            registry=Registry(Bucket(bus, storage.REGISTRY)),
         )
         self.sequence = 1
 

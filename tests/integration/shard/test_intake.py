@@ -67,6 +67,7 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
                 bus=bus,
                 gate=gate,
                 history=History(DiscordRest(http, IDENTITY), Pace(), gate.opened),
+                registry=Registry(Bucket(bus, storage.REGISTRY)),
             ),
         )
         intake.session_started("s", "ws://resume")
