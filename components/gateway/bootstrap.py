@@ -22,7 +22,14 @@ from components.bus.leases import LeaseLost
 from components.bus.settings import BusSettings
 from components.discord_api import DiscordSettings, point_at
 from components.gateway.engine.inputs import ENGINE_VERSION
-from components.gateway.settings import BackupSettings, GatewaySettings
+from components.gateway.settings import (
+    BACKUP_PREFIX,
+    PREFIX,
+    BackupSettings,
+    GatewaySettings,
+    check,
+    check_backup,
+)
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.backup import Backup
 from components.gateway.shell.data_folder import DataFolder
@@ -67,10 +74,10 @@ async def main(stop: asyncio.Event) -> None:
     replica = start_service("gateway")
     settings = PodSettings(
         pod=PodId(replica),
-        gateway=load(GatewaySettings, "GATEWAY"),
+        gateway=check(load(GatewaySettings, PREFIX)),
         bus=load(BusSettings, "NATS"),
         discord=load(DiscordSettings, "DISCORD"),
-        backup=load(BackupSettings, "BACKUP"),
+        backup=check_backup(load(BackupSettings, BACKUP_PREFIX)),
         on_lease_lost=_end_soon,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -1,6 +1,19 @@
-"""Settings of a gateway pod: ``MODBOT_GATEWAY_*`` and, for its backup, ``MODBOT_BACKUP_*``."""
+"""Settings of a gateway pod: ``MODBOT_GATEWAY_*`` and, for its backup, ``MODBOT_BACKUP_*``.
+
+`check` and `check_backup` raise `InvalidSettings` for what would hang, spin or act too long.
+"""
+
+import math
+from typing import Final
 
 import msgspec
+
+from components.process.settings import InvalidSettings, variable_of
+
+PREFIX: Final = "GATEWAY"
+BACKUP_PREFIX: Final = "BACKUP"
+BAN_AT: Final = 10_000
+"""Invalid requests in 10 minutes (docs: topics/rate-limits#invalid-request-limit)."""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,8 +31,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     rest_in_flight: int = 256
     """Most requests that wait for Discord at once."""
     invalid_limit: int = 5000
-    """Responses of 401, 403 and 429 within 10 minutes after which posts wait: at 10,000 Discord
-    bans the address (docs: topics/rate-limits#invalid-request-limit)."""
+    """Responses of 401, 403 and 429 within 10 minutes, of all pods together, after which posts
+    wait: at 10,000 Discord bans the address."""
     sweep_every_s: float = 3.0
     """How often the ends of all logs are compared with what was seen."""
     opening_at_once: int = 32
@@ -34,3 +47,48 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True):
     region: str = "us-east-1"
     access_key: str = ""
     secret_key: str = ""
+
+
+def check(settings: GatewaySettings) -> GatewaySettings:
+    """The settings, or `InvalidSettings` naming the variable that cannot work."""
+    for name in ("capacity", "rest_in_flight", "opening_at_once"):
+        if getattr(settings, name) < 1:
+            raise _invalid(name, "must be at least 1")
+    if settings.lease_ttl_s < 2:
+        raise _invalid("lease_ttl_s", "must be at least 2 seconds: it is renewed every second")
+    longest_s = settings.lease_ttl_s - 1
+    if not 0 < settings.lease_margin_s <= longest_s:
+        raise _invalid(
+            "lease_margin_s",
+            f"must be above 0 and at most {longest_s} seconds: it is taken off the lease's TTL "
+            f"({variable_of(PREFIX, 'lease_ttl_s')}), of which a second must be left to renew it",
+        )
+    if not 1 <= settings.rest_per_s < math.inf:
+        raise _invalid("rest_per_s", "must be at least 1; Discord allows 50 unless it said more")
+    if not 1 <= settings.invalid_limit < BAN_AT:
+        raise _invalid(
+            "invalid_limit", f"must be from 1 to {BAN_AT - 1}: at {BAN_AT} Discord bans the address"
+        )
+    if not 0.1 <= settings.sweep_every_s <= 60:
+        raise _invalid(
+            "sweep_every_s", "must be from 0.1 to 60 seconds: a lost message waits for it"
+        )
+    return settings
+
+
+def check_backup(settings: BackupSettings) -> BackupSettings:
+    """The settings, or `InvalidSettings` naming the variable that cannot work."""
+    if bool(settings.access_key) != bool(settings.secret_key):
+        missing = "secret_key" if settings.access_key else "access_key"
+        raise InvalidSettings(
+            variable_of(BACKUP_PREFIX, missing), "is not set, but the other half of the key is"
+        )
+    if settings.endpoint and not settings.endpoint.startswith(("http://", "https://")):
+        raise InvalidSettings(
+            variable_of(BACKUP_PREFIX, "endpoint"), "must begin with http:// or https://"
+        )
+    return settings
+
+
+def _invalid(field: str, reason: str) -> InvalidSettings:
+    return InvalidSettings(variable_of(PREFIX, field), reason)
