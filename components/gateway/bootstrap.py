@@ -125,11 +125,10 @@ class _Running:
         )
         lease = self._pod.lease
         self._gate = Gate(bus, lambda: lease.valid)
-        self._share = RateShare(gateway.rest_per_s)
         self._rest = Rest(
             self._gate,
             lambda: lease.remaining_s,
-            self._share,
+            RateShare(gateway.rest_per_s),
             InvalidRequests(gateway.invalid_limit),
             gateway.rest_in_flight,
         )
@@ -182,7 +181,7 @@ class _Running:
             self._gate,
             ownership,
             logbook,
-            self._share,
+            self._rest.split,
             self._settings.gateway.sweep_every_s,
         )
         self._pod.load = _load_of(ownership, self._applier)

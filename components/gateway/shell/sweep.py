@@ -8,13 +8,13 @@ gets come from any replica. Guilds that are complete let their effects go, and t
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from components.bus import stream
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.bus.errors import BusError
-from components.gateway.shell.effects.limits import RateShare
 from components.gateway.shell.gate import Gate
 from components.gateway.shell.guild import Guild
 from components.gateway.shell.logbook import Logbook
@@ -38,14 +38,14 @@ class Sweep:
         gate: Gate,
         ownership: Ownership,
         logbook: Logbook,
-        share: RateShare,
+        split: Callable[[int], None],
         every_s: float,
     ) -> None:
         self._bus = bus
         self._gate = gate
         self._ownership = ownership
         self._logbook = logbook
-        self._share = share
+        self._split = split
         self._every_s = every_s
         self._now = asyncio.Event()
         self._pods = Bucket(bus, storage.PODS)
@@ -65,7 +65,7 @@ class Sweep:
             self._now.clear()
             try:
                 await self._compare_all()
-                self._share.split(len(await self._pods.snapshot()))
+                self._split(len(await self._pods.snapshot()))
             except BusError as error:
                 log.info("logs are compared later: %s", error)
 

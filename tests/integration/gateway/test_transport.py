@@ -120,6 +120,17 @@ async def test_a_renewed_lease_lets_a_slow_request_go_on(
         await request
 
 
+async def test_other_pods_take_their_part_of_the_invalid_requests(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    pod.rest.split(3)
+    await control.add_fault(path="*/bans*", status=403, count=1)
+    with pytest.raises(Refused):
+        await pod.rest.call(PERMIT, ban_list)
+    with pytest.raises(Again, match="too many invalid requests"):
+        await pod.rest.call(PERMIT, ban_list, urgent=False)
+
+
 async def test_posts_wait_after_too_many_invalid_requests(
     pod: Pod, control: SimulatorControl
 ) -> None:

@@ -2,7 +2,8 @@
 requests.
 
 Discord allows 50 requests a second to all pods together and bans an address after 10,000
-responses of 401, 403 and 429 in 10 minutes (facts.md). Clocks are injected.
+responses of 401, 403 and 429 in 10 minutes (facts.md). All pods may share an address, so both
+are split evenly between the live ones. Clocks are injected.
 """
 
 import asyncio
@@ -62,12 +63,20 @@ class RateShare:
 
 
 class InvalidRequests:
-    """Counts invalid responses over 10 minutes and says when posts must wait."""
+    """Counts this pod's invalid responses over 10 minutes and says when posts must wait.
+
+    A pod that was started again begins at 0: the limit leaves room for that below Discord's.
+    """
 
     def __init__(self, limit: int, clock: SteadyClock = steady_s) -> None:
+        self._all = limit
         self._limit = limit
         self._clock = clock
         self._at: deque[float] = deque()
+
+    def split(self, pods: int) -> None:
+        """This many pods share the limit from now on."""
+        self._limit = max(1, self._all // max(1, pods))
 
     def note(self) -> None:
         """One more response of 401, 403 or 429 (not of shared scope)."""

@@ -203,6 +203,11 @@ class Rest:
                 self._attempts.discard(attempt)
                 _attempt.set(None)
 
+    def split(self, pods: int) -> None:
+        """This many pods share Discord's limits from now on."""
+        self._share.split(pods)
+        self._invalid.split(pods)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._http.close()
