@@ -18,10 +18,9 @@ from collections import deque
 from collections.abc import Callable
 
 import msgspec
-from nats.errors import MaxPayloadError
 
 from components.bus.connection import Bus
-from components.bus.errors import BusError, Refused
+from components.bus.errors import BusError, Refused, TooLarge
 from components.shard.dispatches import Append
 from components.shard.errors import QueueFull
 from contracts import headers, subjects
@@ -179,7 +178,7 @@ class Appender:
                 )
                 lane.popleft()
                 self._stored(waiting)
-        except (BusError, MaxPayloadError) as error:
+        except BusError as error:
             if _too_large(error) and append.data != append.smaller:
                 log.warning("guild %s: %s; sent without its content", guild, error)
                 waiting.append = msgspec.structs.replace(append, data=append.smaller)
@@ -231,7 +230,7 @@ class Appender:
         self._probing = True
 
 
-def _too_large(error: Exception) -> bool:
+def _too_large(error: BusError) -> bool:
     if isinstance(error, Refused):
         return error.err_code == MESSAGE_TOO_LARGE
-    return isinstance(error, MaxPayloadError)
+    return isinstance(error, TooLarge)

@@ -102,7 +102,8 @@ class CatchUp:
     def adopt(self, saved: SessionResume) -> None:
         """Another process had the session, and may have left its gap."""
         self._session = saved.session
-        self._inherited_ms = saved.gap_since_ms
+        recent = saved.gap_since_ms > wall_ms() - LONGEST_GAP_MS
+        self._inherited_ms = saved.gap_since_ms if recent else 0
 
     def resumed(self, sequence: int) -> None:
         """RESUMED: everything that the session had missed has been received."""
@@ -164,6 +165,8 @@ class CatchUp:
                             channels=active(channels, since_ms),
                         )
                     )
+            elif event == "GUILD_DELETE" and not _decode_snapshot(data).unavailable:
+                self._since.pop(guild, None)  # the bot was removed
         except _MALFORMED as error:
             log.info("a malformed %s is not looked at: %s", event, error)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from components.simulator.bootstrap import Simulator, running_simulator
+from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings
 from tests.integration.shard.replicas import Replicas
+from tests.support.discord import checked_simulator
 from tests.support.nats import RunningNats
 
 
@@ -22,7 +23,7 @@ async def discord() -> AsyncIterator[Simulator]:
         limits=False,
         max_concurrency=4,
     )
-    async with running_simulator(settings) as running:
+    async with checked_simulator(settings) as running:
         yield running
 
 

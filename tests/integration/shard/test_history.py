@@ -309,6 +309,36 @@ async def test_a_shard_id_without_an_earlier_session_reads_nothing(
     running.cancel()
 
 
+async def test_a_gap_ends_with_the_bots_removal_or_when_it_is_too_old(
+    rest: DiscordRest, guild: GuildInfo, nats_server: RunningNats
+) -> None:
+    bus = await nats_server.connect("shard")
+    waiting = Waiting(bus, rest, LeaseGate(Lease(Bucket(bus, storage.SHARDS), "0")), guild)
+
+    def gone(**fields: bool) -> None:
+        data = msgspec.json.encode({"id": waiting.guild, **fields})
+        waiting.catch_up.received(SessionId("new"), 2, waiting.guild, "GUILD_DELETE", data)
+
+    waiting.start("new")
+    gone(unavailable=True)
+    assert waiting.catch_up.unread_since_ms
+    gone()
+    assert waiting.catch_up.unread_since_ms == 0
+
+    for age_ms, unread in ((catch_up.LONGEST_GAP_MS - 60_000, True), (2**40, False)):
+        saved = SessionResume(
+            session=SessionId("new"),
+            sequence=9,
+            resume_url="",
+            shard=0,
+            shard_count=1,
+            saved_ms=wall_ms(),
+            gap_since_ms=wall_ms() - age_ms,
+        )
+        waiting.catch_up.adopt(saved)
+        assert bool(waiting.catch_up.unread_since_ms) == unread
+
+
 async def test_a_gap_that_was_not_read_is_part_of_the_next_one(
     rest: DiscordRest,
     control: SimulatorControl,
