@@ -26,6 +26,16 @@ class ControlError(Exception):
         self.code = body.get("code") if isinstance(body, dict) else None
 
 
+class RecordCutShort(Exception):
+    """The simulator has dropped entries that were asked for: its record is bounded."""
+
+    def __init__(self, since: int, first: int) -> None:
+        super().__init__(
+            f"the simulator's record no longer holds entries {since + 1} to {first - 1}: "
+            "MODBOT_SIM_RECORD_LIMIT says how many it keeps"
+        )
+
+
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     username: str
@@ -236,10 +246,12 @@ class SimulatorControl:
         return _page.decode(await self._call("GET", f"/record{query}"))
 
     async def record_all(self, kinds: Sequence[str] = (), since: int = 0) -> list[Entry]:
-        """Every entry of these kinds so far."""
+        """Every entry of these kinds so far. Raises RecordCutShort rather than tell a part."""
         found: list[Entry] = []
         while True:
             page = await self.record(since, kinds, 10_000)
+            if page.first > since + 1:
+                raise RecordCutShort(since, page.first)
             found += page.entries
             since = page.next
             if page.next >= page.last:
