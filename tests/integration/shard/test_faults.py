@@ -105,6 +105,22 @@ async def test_a_refused_token_ends_the_process_for_good_and_says_where_to_find_
     assert "Reset Token" in replica.words()
 
 
+async def test_invalid_intents_end_the_process_for_good_and_say_to_update(
+    control: SimulatorControl, replicas: Replicas
+) -> None:
+    replica = await replicas.start()
+    await replica.said("is connected")
+    await control.gateway_fault("close", code=4013)
+
+    assert await replica.process.wait() == exits.CONFIG
+    assert "(close code 4013)" in replica.words()
+    assert "Update modbot" in replica.words()
+    connections = [
+        entry for entry in await control.record_all(["gateway"]) if entry.data["what"] == "connect"
+    ]
+    assert len(connections) == 1
+
+
 async def test_with_no_identify_left_today_none_is_sent(
     discord: Simulator, control: SimulatorControl, replicas: Replicas
 ) -> None:
