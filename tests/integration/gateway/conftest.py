@@ -10,19 +10,20 @@ from components.gateway.shell.applier import Applier
 from components.gateway.shell.effects.limits import InvalidRequests, RateShare
 from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.gate import Gate
-from components.simulator.bootstrap import Simulator, running_simulator
+from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings
 from contracts.ids import Epoch
 from tests.integration.gateway.desk import Desk
 from tests.integration.gateway.town import Pods, Town
+from tests.support.discord import checked_simulator
 from tests.support.nats import RunningNats
 
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Simulator]:
     """A Discord without rate limits."""
-    async with running_simulator(Settings(limits=False)) as running:
+    async with checked_simulator(Settings(limits=False)) as running:
         yield running
 
 
