@@ -14,15 +14,15 @@ from components.cli.asking import answered, bus_settings, operator
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_home, home_of
 from components.process.clock import steady_s
-from components.simulator.client import SimulatorControl
+from components.simulator.client import RecordCutShort, SimulatorControl
 from components.stack import running
 from components.traffic import journal
-from components.traffic.evidence import cut, gather
+from components.traffic.evidence import cut, gather, unsettled
 from components.traffic.report import TrafficReport, build, render
 
 
 def main(arguments: list[str]) -> int:
-    """Print the report; 0 only if nothing was lost or doubled."""
+    """Print the report; 0 only if nothing was lost, doubled or against the specification."""
     options = _parser().parse_args(arguments)
     home = Path(home_of(options)).resolve()
     stack = running.read(home)
@@ -37,7 +37,10 @@ def main(arguments: list[str]) -> int:
             "nothing was posted yet: `modbot up` posts by itself, `modbot up --traffic FILE` "
             "posts the texts of a file"
         )
-    report = answered(_report(bus_settings(options), stack.urls["simulator"], posted))
+    try:
+        report = answered(_report(bus_settings(options), stack.urls["simulator"], posted))
+    except RecordCutShort as error:
+        raise CommandError(str(error)) from error
     if options.json:
         print(msgspec.json.encode(report).decode())
     else:
@@ -51,17 +54,19 @@ async def _report(settings: BusSettings, simulator: str, posted: journal.Journal
 
 
 async def report_on(
-    control: SimulatorControl, bus: Bus, posted: journal.Journal, *, settle_s: float = 30.0
+    control: SimulatorControl, bus: Bus, posted: journal.Journal, *, settle_s: float = 120.0
 ) -> TrafficReport:
-    """The report on what happened up to now. What is still under way after ``settle_s`` is
-    reported as lost."""
+    """The report on what happened up to now. What is missing when every dispatch is on its log
+    and the guilds' owners have nothing left to do, or after ``settle_s``, is reported as lost."""
     guilds = sorted(posted.begun.inputs)
     moment = await cut(control, bus, guilds)
     until = steady_s() + settle_s
     while True:
+        waiting = await unsettled(bus, guilds)  # asked before what it excuses is read
         evidence = await gather(control, bus, guilds, moment, begun=posted.begun.inputs)
         report = build(posted.posts, evidence)
-        if report.ok or steady_s() > until:
+        final = not waiting and not report.violations["inputs_lost"]
+        if report.ok or final or steady_s() > until:
             return report
         await asyncio.sleep(1.0)  # effects take as long as Discord's limits let them
 

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from components.simulator.record import Entry
+from components.traffic.check_reports import check_reports
 from components.traffic.evidence import Evidence, PublishedFact
+from components.traffic.reading import flagged, rest_calls, succeeded
 from contracts.facts import CaseOpened, CaseUpdated, MessageFlagged
 from contracts.ids import SessionId
 from contracts.inputs import EffectResult, dispatch_id, interaction_id
@@ -19,6 +21,8 @@ from contracts.message import decode
 
 REMOVING = frozenset({"medium", "high"})
 """Tiers whose response deletes the message itself; a honeypot's ban deletes with the ban."""
+_REMOVAL_FAILED = "message.delete: "
+"""How a case's error names the effect that failed."""
 
 
 class Violations(msgspec.Struct, kw_only=True):
@@ -28,9 +32,15 @@ class Violations(msgspec.Struct, kw_only=True):
     inputs_doubled: list[str] = []
     effects_lost: list[str] = []
     effects_doubled: list[str] = []
+    effects_parked: list[str] = []
+    reports_lost: list[str] = []
+    reports_doubled: list[str] = []
     facts_doubled: list[str] = []
     facts_missing: list[str] = []
     facts_out_of_order: list[str] = []
+    spec_violations: list[str] = []
+    """Bodies and dispatches that do not fit Discord's specification; looked for only where the
+    simulator was given it (`MODBOT_DISCORD_SPEC`)."""
 
     @property
     def total(self) -> int:
@@ -47,6 +57,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     inputs: int
     effects: int
+    reports: int
     facts: int
 
 
@@ -56,34 +67,19 @@ def check(evidence: Evidence) -> tuple[Checked, Violations]:
     found = Violations()
     dispatches = _check_inputs(evidence, found)
     effects = _check_effects(evidence, found)
+    reports = check_reports(evidence)
+    found.reports_lost += reports.lost
+    found.reports_doubled += reports.doubled
     _check_facts(evidence.facts, found)
-    return Checked(inputs=dispatches, effects=effects, facts=len(evidence.facts)), found
-
-
-def flagged(facts: Iterable[PublishedFact]) -> list[tuple[PublishedFact, MessageFlagged]]:
-    """The spam verdicts among the facts."""
-    return [
-        (fact, decode(fact.data, MessageFlagged))
-        for fact in facts
-        if fact.type == MessageFlagged.type
+    found.spec_violations += [
+        f"{entry.data['of']} {entry.data['name']}: {entry.data['problems'][:3]}"
+        for entry in evidence.record
+        if entry.kind == "violation"
     ]
-
-
-def succeeded(entry: Entry) -> bool:
-    """Whether a REST call changed something: answered 2xx, or cut off after it took effect."""
-    status = entry.data.get("status")
-    return bool(entry.data.get("took_effect")) or (status is not None and 200 <= status < 300)
-
-
-def rest_calls(record: Iterable[Entry], method: str, path_part: str) -> list[Entry]:
-    """REST calls of one method whose path holds the part."""
-    return [
-        entry
-        for entry in record
-        if entry.kind == "rest"
-        and entry.data["method"] == method
-        and path_part in entry.data["path"]
-    ]
+    checked = Checked(
+        inputs=dispatches, effects=effects, reports=reports.checked, facts=len(evidence.facts)
+    )
+    return checked, found
 
 
 def _check_inputs(evidence: Evidence, found: Violations) -> int:
@@ -111,12 +107,11 @@ def _check_inputs(evidence: Evidence, found: Violations) -> int:
 
 def _check_effects(evidence: Evidence, found: Violations) -> int:
     """Every verdict's removal happened, every case is settled, nothing is visible twice."""
-    results = [item for item in evidence.inputs if isinstance(item.body, EffectResult)]
-    refused = {
-        (item.guild, item.body.sequence)
-        for item in results
-        if isinstance(item.body, EffectResult) and item.body.outcome in ("failed", "expired")
-    }
+    outcomes: dict[tuple[str, int, int], str] = {}
+    for item in evidence.inputs:
+        if isinstance(item.body, EffectResult):
+            outcomes[item.guild, item.body.sequence, item.body.index] = item.body.outcome
+    failed = _failed_removals(evidence.facts)
     deleted = {
         entry.data["path"].rsplit("/", 1)[1]
         for entry in rest_calls(evidence.record, "DELETE", "/messages/")
@@ -127,11 +122,38 @@ def _check_effects(evidence: Evidence, found: Violations) -> int:
             continue
         if fact.input_sequence > evidence.cut.inputs[fact.guild]:
             continue
-        if (fact.guild, fact.input_sequence) not in refused:
+        if (fact.guild, verdict.message) not in failed:
             found.effects_lost.append(f"delete {verdict.message} of guild {fact.guild}")
     found.effects_lost += _unsettled_cases(evidence)
     found.effects_doubled += _doubled(evidence)
-    return len(results)
+    found.effects_parked += [
+        f"effect {sequence}/{index} of guild {guild}"
+        for (guild, sequence, index), outcome in outcomes.items()
+        if outcome == "parked"
+    ]
+    return len(outcomes)
+
+
+def _failed_removals(facts: Iterable[PublishedFact]) -> set[tuple[str, str]]:
+    """(guild, message) where the case of the verdict itself says that the removal failed."""
+    verdict: dict[tuple[str, int], str] = {}
+    removals: dict[tuple[str, int], str] = {}
+    failed: set[tuple[str, str]] = set()
+    for fact in sorted(facts, key=lambda fact: (fact.guild, fact.input_sequence, fact.index)):
+        if fact.type == MessageFlagged.type:
+            message = decode(fact.data, MessageFlagged).message
+            verdict[fact.guild, fact.input_sequence] = message
+        elif fact.type == CaseOpened.type:
+            # the case of a verdict follows it among the facts of one input
+            judged = verdict.pop((fact.guild, fact.input_sequence), None)
+            if judged is not None:
+                removals[fact.guild, decode(fact.data, CaseOpened).number] = judged
+        elif fact.type == CaseUpdated.type:
+            updated = decode(fact.data, CaseUpdated)
+            judged = removals.get((fact.guild, updated.number))
+            if judged is not None and _REMOVAL_FAILED in updated.error:
+                failed.add((fact.guild, judged))
+    return failed
 
 
 def _unsettled_cases(evidence: Evidence) -> list[str]:

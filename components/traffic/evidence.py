@@ -14,6 +14,7 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.simulator.client import SimulatorControl
 from components.simulator.record import Entry
+from components.traffic.guilds import MOD_LOG
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId
 from contracts.ids import Sequence as StreamSequence
@@ -23,7 +24,7 @@ from contracts.requests import GetGuildStatus, GuildStatus
 
 POLL_S = 0.1
 
-KINDS = ("message_create", "dispatch", "rest", "gateway", "interaction")
+KINDS = ("message_create", "dispatch", "rest", "gateway", "interaction", "violation")
 
 
 class LoggedItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     record: tuple[Entry, ...]
     inputs: tuple[LoggedItem, ...]
     facts: tuple[PublishedFact, ...]
+    mod_logs: dict[GuildId, str]
+    """The channel that takes reports, of guilds that have one."""
 
 
 async def cut(control: SimulatorControl, bus: Bus, guilds: Sequence[GuildId]) -> Cut:
@@ -101,37 +104,54 @@ async def gather(
         before = (begun or {}).get(guild, 0)
         facts += [fact for fact in told if fact.input_sequence > before]
     record = await control.record_all(KINDS)
+    mod_logs = {
+        GuildId(str(guild.id)): str(guild.channels[MOD_LOG])
+        for guild in await control.guilds()
+        if MOD_LOG in guild.channels  # `guilds.settings_for` names it to the owner
+    }
     return Evidence(
         guilds=tuple(guilds),
         cut=moment,
         record=tuple(record),
         inputs=tuple(inputs),
         facts=tuple(facts),
+        mod_logs=mod_logs,
     )
 
 
 async def settled(bus: Bus, guilds: Sequence[GuildId]) -> None:
-    """Wait until every guild's owner says that nothing is pending: each has applied its log's
-    last input, its outbox is empty, its facts are published. The caller bounds it."""
+    """Wait until nothing is `unsettled`. The caller bounds it, and asks `unsettled` why."""
     for guild in guilds:
         while True:
-            if await _is_settled(bus, guild):
+            if not await unsettled(bus, [guild]):
                 break
             await asyncio.sleep(POLL_S)  # another process's state: there is no event for it
 
 
-async def _is_settled(bus: Bus, guild: GuildId) -> bool:
+async def unsettled(bus: Bus, guilds: Sequence[GuildId]) -> list[str]:
+    """In words, what the guilds' owners still have to do: inputs to apply, effects in the outbox
+    (also parked ones, which wait for a human), facts to publish. Empty means nothing."""
+    answers = await asyncio.gather(*(_unsettled(bus, guild) for guild in guilds))
+    return [f"guild {guild}: {what}" for guild, what in zip(guilds, answers, strict=True) if what]
+
+
+async def _unsettled(bus: Bus, guild: GuildId) -> str:
     last = await stream.last_of_subject(bus, storage.INPUTS, subjects.inputs(guild))
     subject = subjects.request(guild, GetGuildStatus.verb)
     try:
         reply = await bus.ask(subject, encode(GetGuildStatus()))
-    except BusError:
-        return False  # between two owners
-    if headers.SERVICE_ERROR in (reply.headers or {}):
-        return False
+    except BusError as error:
+        return str(error) or type(error).__name__  # between two owners
+    if words := (reply.headers or {}).get(headers.SERVICE_ERROR):
+        return words
     status = decode(reply.data, GuildStatus)
-    behind = last is not None and status.applied < last.sequence
-    return not behind and status.outbox_pending == 0 and status.facts_unpublished == 0
+    waiting = {
+        "inputs": max(0, (last.sequence if last is not None else 0) - status.applied),
+        "effects pending": status.outbox_pending,
+        "effects parked": status.outbox_parked,
+        "facts unpublished": status.facts_unpublished,
+    }
+    return ", ".join(f"{count} {what}" for what, count in waiting.items() if count)
 
 
 async def _all(bus: Bus, name: str, subject: str) -> list[stream.StoredMessage]:

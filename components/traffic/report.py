@@ -10,10 +10,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from components.traffic.check import Checked, check, flagged, rest_calls, succeeded
+from components.traffic.check import Checked, check
 from components.traffic.corpus import HARMFUL
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
+from components.traffic.reading import flagged, rest_calls, succeeded
 from contracts.inputs import DiscordDispatch
 
 NOT_CAUGHT = "none"
@@ -49,7 +50,8 @@ class Confusion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrafficReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report; ``ok`` means that nothing was lost or doubled."""
+    """The whole report; ``ok`` means that nothing was lost, doubled or
+    against Discord's specification."""
 
     sent: int
     seen: int
@@ -204,7 +206,8 @@ def render(report: TrafficReport, console: Console) -> None:
     console.print(signals)
     checked = report.checked
     console.print(
-        f"checked {checked.inputs} dispatches, {checked.effects} effects, {checked.facts} facts: "
+        f"checked {checked.inputs} dispatches, {checked.effects} effects, "
+        f"{checked.reports} reports, {checked.facts} facts: "
         + ", ".join(
             f"{name.replace('_', ' ')} {count}" for name, count in report.violations.items()
         )

@@ -9,8 +9,8 @@ from components.simulator.record import Entry
 from components.traffic.check import Violations, check
 from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
 from contracts.facts import CaseOpened, CaseUpdated, MessageFlagged, SignalScore
-from contracts.ids import CaseNumber, ChannelId, GuildId, MessageId, SessionId, UserId
-from contracts.inputs import DiscordDispatch, dispatch_id
+from contracts.ids import CaseNumber, ChannelId, GuildId, MessageId, Sequence, SessionId, UserId
+from contracts.inputs import DiscordDispatch, EffectResult, dispatch_id
 from contracts.message import encode
 
 GUILD = GuildId("42")
@@ -79,14 +79,37 @@ OPENED = CaseOpened(
 SETTLED = CaseUpdated(
     number=CaseNumber(1), user=UserId("9"), action="delete_message", status="done"
 )
+MOD_LOG, THREAD, BOT = "50", "60", "99"
+LINK = f"https://discord.com/channels/{GUILD}/1/7"
+
+
+def said(message: str, channel: str, content: str, author: str = BOT) -> Entry:
+    return entry(
+        "message_create",
+        id=message,
+        channel_id=channel,
+        author_id=author,
+        content=content,
+        nonce=f"n{message}",
+    )
+
+
+STARTER = said(THREAD, MOD_LOG, "Reports about <@9> (nine) are in this thread.")
+STARTED = entry(
+    "rest", method="POST", path=f"/channels/{MOD_LOG}/messages/{THREAD}/threads", status=201
+)
+HEADER = said("61", THREAD, f"**Spam**\n<@9> (nine, `9`) in <#1> · {LINK}")
+QUOTED = said("62", THREAD, f"> see {LINK}")
+REPORT = (STARTER, STARTED, HEADER, QUOTED)
 DELETED = entry("rest", method="DELETE", path="/api/v10/channels/1/messages/7", status=204)
 FACTS = (fact(FLAGGED, 1, 1, 0), fact(OPENED, 2, 1, 1), fact(SETTLED, 3, 2, 0))
 SOUND = Evidence(
     cut=Cut(record=9, inputs={GUILD: 9}),
     guilds=(GUILD,),
-    record=(dispatch(1), DELETED),
+    record=(dispatch(1), DELETED, *REPORT),
     inputs=(logged(1),),
     facts=FACTS,
+    mod_logs={GUILD: MOD_LOG},
 )
 
 
@@ -97,11 +120,25 @@ def found(evidence: Evidence) -> Violations:
 def test_sound_evidence_has_no_violation_and_says_over_how_much() -> None:
     checked, violations = check(SOUND)
     assert violations.total == 0
-    assert (checked.inputs, checked.facts) == (1, 3)
+    assert (checked.inputs, checked.reports, checked.facts) == (1, 1, 3)
 
 
-def nonce(message: str) -> Entry:
-    return entry("message_create", id=message, nonce="n")
+def result(index: int, outcome: str) -> LoggedItem:
+    body = EffectResult(sequence=Sequence(1), index=index, outcome=outcome)  # type: ignore[arg-type]
+    return msgspec.structs.replace(logged(1), message_id=f"eff-{index}-{outcome}", body=body)
+
+
+def record(*entries: Entry) -> dict[str, Any]:
+    return {"record": (dispatch(1), DELETED, *entries)}
+
+
+def second_thread() -> tuple[Entry, Entry]:
+    started = {**STARTED.data, "path": f"/channels/{MOD_LOG}/messages/70/threads"}
+    return said("70", MOD_LOG, STARTER.data["content"]), entry("rest", **started)
+
+
+def violation() -> Entry:
+    return entry("violation", of="request", name="POST /x", problems=[{"at": "flags"}])
 
 
 @pytest.mark.parametrize(
@@ -109,9 +146,18 @@ def nonce(message: str) -> Entry:
     [
         ({"inputs": ()}, "inputs_lost"),
         ({"inputs": (logged(1), logged(1))}, "inputs_doubled"),
-        ({"record": (dispatch(1),)}, "effects_lost"),
+        ({"record": (dispatch(1), *REPORT)}, "effects_lost"),
         ({"facts": FACTS[:2]}, "effects_lost"),
-        ({"record": (dispatch(1), DELETED, nonce("1"), nonce("2"))}, "effects_doubled"),
+        (record(*REPORT, said("62", THREAD, "")), "effects_doubled"),
+        ({"inputs": (logged(1), result(0, "parked"))}, "effects_parked"),
+        (record(STARTER, STARTED, QUOTED), "reports_lost"),
+        (record(STARTER, HEADER), "reports_lost"),
+        (record(*REPORT[:2], said("61", MOD_LOG, LINK)), "reports_lost"),
+        (record(*REPORT[:2], said("61", THREAD, LINK, author="9")), "reports_lost"),
+        (record(*REPORT, said("63", THREAD, LINK)), "reports_doubled"),
+        (record(*REPORT, said("63", MOD_LOG, LINK)), "reports_doubled"),
+        (record(*REPORT, *second_thread()), "reports_doubled"),
+        (record(*REPORT, violation()), "spec_violations"),
         ({"facts": (*FACTS, fact(SETTLED, 4, 2, 0))}, "facts_doubled"),
         ({"facts": (FACTS[0], FACTS[1], fact(SETTLED, 3, 2, 1))}, "facts_missing"),
         ({"facts": (*FACTS[1:], fact(FLAGGED, 4, 1, 0))}, "facts_out_of_order"),
@@ -136,6 +182,31 @@ def test_an_act_that_took_effect_twice_is_doubled(call: dict[str, Any]) -> None:
     refused = [calls[0], entry("rest", status=429, **call)]
     evidence = msgspec.structs.replace(SOUND, record=(*SOUND.record, *refused))
     assert found(evidence).total == 0
+
+
+def test_a_missing_removal_is_excused_only_by_the_case_of_its_own_verdict() -> None:
+    gone = {"record": (dispatch(1), *REPORT)}
+    failed = msgspec.structs.replace(SETTLED, status="failed", error="message.delete: refused")
+    facts = (*FACTS[:2], fact(failed, 3, 2, 0))
+    assert found(msgspec.structs.replace(SOUND, facts=facts, **gone)).total == 0
+
+    for other in ({"error": "member.timeout: refused"}, {"number": CaseNumber(2)}):
+        updated = fact(msgspec.structs.replace(failed, **other), 3, 2, 0)
+        evidence = msgspec.structs.replace(SOUND, facts=(*FACTS[:2], updated), **gone)
+        assert "delete 7 of guild 42" in found(evidence).effects_lost
+    expired = (logged(1), result(1, "failed"))
+    assert found(msgspec.structs.replace(SOUND, inputs=expired, **gone)).effects_lost
+
+
+def test_a_parked_effect_that_was_settled_later_is_settled() -> None:
+    inputs = (logged(1), result(0, "parked"), result(0, "done"))
+    assert found(msgspec.structs.replace(SOUND, inputs=inputs)).total == 0
+
+
+def test_a_guild_without_a_mod_log_has_no_reports_to_lose() -> None:
+    evidence = msgspec.structs.replace(SOUND, mod_logs={}, **record())
+    checked, violations = check(evidence)
+    assert (checked.reports, violations.total) == (0, 0)
 
 
 def test_what_came_after_the_cut_may_be_under_way() -> None:

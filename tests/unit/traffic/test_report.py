@@ -58,3 +58,5 @@ def test_the_drawn_report_says_what_a_person_asks() -> None:
     assert "caught 1 of 1 harmful messages, hit 0 of 1 harmless ones" in drawn
     assert "message 8 is not on the log" in drawn
     assert "NOT ok" in drawn
+    assert "1 reports" in drawn
+    assert "spec violations 0" in drawn
