@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import (
     ConnectionClosedError,
+    MaxPayloadError,
     NoRespondersError,
     OutboundBufferLimitError,
     SlowConsumerError,
@@ -26,7 +27,14 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 
 from components.bus.cancellation import never_lost
-from components.bus.errors import NoOwner, NotConnected, Refused, Unanswered, WrongLastSequence
+from components.bus.errors import (
+    NoOwner,
+    NotConnected,
+    Refused,
+    TooLarge,
+    Unanswered,
+    WrongLastSequence,
+)
 from components.bus.settings import BusSettings
 from contracts.accounts import inbox_prefix
 
@@ -107,8 +115,8 @@ class Bus:
     ) -> Stored:
         """Store a message on the stream of the subject and wait for the acknowledgement.
 
-        Raises `NotConnected`, `Unanswered` (it may be stored: append again under the same id),
-        `NoOwner` (no stream takes the subject now), `Refused`, `WrongLastSequence`.
+        Raises `NotConnected`, `TooLarge`, `Unanswered` (it may be stored: append again under the
+        same id), `NoOwner` (no stream takes the subject now), `Refused`, `WrongLastSequence`.
         """
         message = await self.ask(subject, data, headers, timeout_s=timeout_s)
         ack = _decode_ack(message.data)
@@ -124,7 +132,8 @@ class Bus:
         *,
         timeout_s: float = 2.0,
     ) -> Msg:
-        """Send a request and wait for one reply. Raises `NotConnected`, `Unanswered`, `NoOwner`."""
+        """Send a request and wait for one reply. Raises `NotConnected`, `TooLarge`, `Unanswered`,
+        `NoOwner`."""
         if not self.connected:
             raise NotConnected
         try:
@@ -139,17 +148,21 @@ class Bus:
             if isinstance(error, asyncio.CancelledError) and not self.client.is_closed:
                 raise
             raise Unanswered(subject, timeout_s) from error
+        except MaxPayloadError as error:
+            raise TooLarge(subject, len(data)) from error
         except (OutboundBufferLimitError, ConnectionClosedError) as error:
             raise NotConnected from error
 
     async def say(
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:
-        """Publish without an acknowledgement. Raises `NotConnected`."""
+        """Publish without an acknowledgement. Raises `NotConnected`, `TooLarge`."""
         try:
             await self.client.publish(
                 subject, data, reply=reply, headers=dict(headers) if headers else None
             )
+        except MaxPayloadError as error:
+            raise TooLarge(subject, len(data)) from error
         except (OutboundBufferLimitError, ConnectionClosedError) as error:
             raise NotConnected from error
 

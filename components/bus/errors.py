@@ -2,6 +2,7 @@
 
 BusError
 ├── NotConnected       nothing was sent
+├── TooLarge           nothing was sent, and never will be: the server takes no such size
 ├── Unanswered         sent, no answer inside the deadline: it may have happened
 ├── NoOwner            nobody listens on the subject
 └── Refused            the server or the responder said no; carries its code
@@ -18,6 +19,16 @@ class NotConnected(BusError):
 
     def __init__(self, words: str = "not connected to NATS") -> None:
         super().__init__(words)
+
+
+class TooLarge(BusError):
+    """The message is larger than the server takes (``max_payload``); sending it again is of no
+    use. A stream may have a limit of its own, which it tells by `Refused`."""
+
+    def __init__(self, subject: str, size: int) -> None:
+        super().__init__(f"{size} bytes for {subject} are more than the bus takes")
+        self.subject = subject
+        self.size = size
 
 
 class Unanswered(BusError):

@@ -16,10 +16,9 @@ from collections import deque
 from typing import Final
 
 import msgspec
-from nats.errors import MaxPayloadError
 
 from components.bus.connection import Bus
-from components.bus.errors import BusError
+from components.bus.errors import BusError, TooLarge
 from components.process.clock import wall_ms
 from components.process.exits import CannotStart
 from components.shard.dispatches import MAX_INPUT_BYTES
@@ -265,7 +264,7 @@ class CatchUp:
                 return False  # a newer session's snapshot begins again
             try:
                 await self._bus.append(subjects.inputs(gap.guild), data, fields)
-            except MaxPayloadError as error:
+            except TooLarge as error:
                 log.warning("guild %s: %s", gap.guild, error)
                 return False
             except BusError as error:

@@ -19,7 +19,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from components.bus.connection import Bus
-from components.bus.errors import BusError, NotConnected, Refused
+from components.bus.errors import BusError, NotConnected, Refused, TooLarge
 from components.gateway.engine.model import CommandReply
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.errors import GateClosed
@@ -254,7 +254,11 @@ class RequestServer:
             await self._bus.say(message.reply, body, carry(fields))
         except (GateClosed, NotConnected) as error:
             log.info("reply is not sent: %s", error)
-        except NatsError as error:  # e.g. larger than a message may be
+        except TooLarge as error:
+            log.warning("reply on %s cannot be sent: %s", message.subject, error)
+            less = ServiceError(ErrorCode.TOO_LARGE, "the answer is too large; ask for less")
+            await self._reply_error(message, less)
+        except NatsError as error:
             log.warning("reply on %s cannot be sent: %s", message.subject, error)
 
 

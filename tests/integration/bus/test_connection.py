@@ -6,7 +6,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from components.bus import stream
-from components.bus.errors import NoOwner, NotConnected, WrongLastSequence
+from components.bus.errors import NoOwner, NotConnected, TooLarge, WrongLastSequence
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
 from tests.support.nats import RunningNats
@@ -122,3 +122,18 @@ async def test_bounds_name_the_generation_and_the_leader_reads_first_and_last(
     assert last is not None
     assert (first.data, last.data) == (b"0", b"2")
     assert await stream.last_of_subject(bus, storage.INPUTS, "modbot.in.99") is None
+
+
+async def test_a_message_larger_than_the_server_takes_is_too_large(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    subject, data = subjects.inputs(GUILD), b"x" * (bus.client.max_payload + 1)
+    with pytest.raises(TooLarge):
+        await bus.append(subject, data)
+    with pytest.raises(TooLarge):
+        await bus.ask(subject, data)
+    with pytest.raises(TooLarge):
+        await bus.say(subject, data)
+    assert bus.connected
+    assert (await bus.append(subject, b"{}")).sequence == 1
