@@ -5,7 +5,8 @@ A value that a watch shows is a hint; the result of a compare-and-set is the tru
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -17,12 +18,17 @@ from components.bus import stream
 from components.bus.cancellation import never_lost
 from components.bus.connection import Bus
 from components.bus.errors import BusError, NotConnected, Unanswered, WrongLastSequence
+from components.bus.staleness import MARGIN_S, Staleness
+from components.process.clock import SteadyClock, steady_s
 from contracts import headers
 
 log = logging.getLogger(__name__)
 
 OPERATION = "KV-Operation"
 MARKER = "Nats-Marker-Reason"
+WATCHED_S = 5.0
+"""The server deletes a watch's consumer so long after its connection is gone; one that ends in
+order is deleted at once."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,13 +38,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes | None
     revision: int
     created_ms: int
+    ttl_s: int = 0
+    """The time to live it was written with; 0 for none, and in what a watch or a snapshot shows."""
 
 
 class Bucket:
-    """One bucket of `contracts.storage`."""
+    """One bucket of `contracts.storage`. Who waits for a key to end keeps the same `Bucket`, which
+    remembers since when it has seen the key unchanged."""
 
-    def __init__(self, bus: Bus, name: str) -> None:
+    def __init__(self, bus: Bus, name: str, *, clock: SteadyClock = steady_s) -> None:
         self._bus = bus
+        self._staleness = Staleness(clock)
         self.name = name
         self._stream = f"KV_{name}"
 
@@ -54,6 +64,7 @@ class Bucket:
             value=None if gone else found.data,
             revision=found.sequence,
             created_ms=found.stored_ms,
+            ttl_s=_seconds(found.headers.get(headers.TTL, "")),
         )
 
     async def put(self, key: str, value: bytes, *, ttl_s: int | None = None) -> int:
@@ -71,14 +82,34 @@ class Bucket:
         return await self._write(key, value, expected, ttl_s)
 
     async def create(self, key: str, value: bytes, *, ttl_s: int | None = None) -> int | None:
-        """Write if the key holds no value; None when it does (or somebody else was faster)."""
+        """Write if the key holds no value; None when it does (or somebody else was faster).
+
+        With a time to live, a value that nobody has renewed for that long counts as none
+        (`staleness`), so who asks again and again gets past a key that does not expire.
+        """
         entry = await self.get(key)
         if entry is not None and entry.value is not None:
-            return None
+            if ttl_s is None or not self.ended(entry, ttl_s):
+                return None
+            log.warning("key %s of %s has ended but not expired; overwritten", key, self.name)
         try:
             return await self.replace(key, value, entry.revision if entry else 0, ttl_s=ttl_s)
         except WrongLastSequence:
             return None
+
+    def ended(self, entry: Entry, ttl_s: float) -> bool:
+        """Whether whoever wrote the entry has certainly stopped to act on it: it is gone, or was
+        not renewed (`staleness`). ``ttl_s`` is what such keys live at most. An entry that a
+        snapshot or a watch showed makes this a hint; a compare-and-set at its revision decides."""
+        if entry.value is None:
+            self._staleness.forget(entry.key)
+            return True
+        return self.remaining_s(entry.key, entry.revision, max(ttl_s, entry.ttl_s)) <= 0
+
+    def remaining_s(self, key: str, revision: int, ttl_s: float) -> float:
+        """In how long a key with a value has `ended`, if its revision stays the same."""
+        unchanged_s = self._staleness.unchanged_s(key, self._bus.link, revision)
+        return ttl_s + MARGIN_S - unchanged_s
 
     async def delete(self, key: str, revision: int | None = None) -> None:
         """Delete, only if the last revision is ``revision`` when one is given."""
@@ -96,8 +127,8 @@ class Bucket:
         entries: dict[str, Entry] = {}
         seen, last = 0, None
         try:
-            async with asyncio.timeout(timeout_s):
-                async for entry in self._once(keys):
+            async with asyncio.timeout(timeout_s), aclosing(self._once(keys)) as shown:
+                async for entry in shown:
                     if entry is None:
                         # A key that was just being overwritten was not sent with the others, and
                         # a replica may be behind: go on up to the last write the leader knows.
@@ -128,18 +159,20 @@ class Bucket:
         while True:
             link = self._bus.link
             try:
-                async for entry in self._once(keys):
-                    yield entry
-                    if self._bus.link != link:
-                        break
+                async with aclosing(self._once(keys)) as shown:
+                    async for entry in shown:
+                        yield entry
+                        if self._bus.link != link:
+                            break
             except (NatsError, JetStreamError, BusError, TimeoutError) as error:
                 log.info("watch of %s starts over: %s", self.name, error or type(error).__name__)
                 await asyncio.sleep(0.2)
 
-    async def _once(self, keys: str) -> AsyncIterator[Entry | None]:
+    async def _once(self, keys: str) -> AsyncGenerator[Entry | None, None]:
         link = self._bus.link
-        kv = await self._bus.client.jetstream().key_value(self.name)
-        watcher = await kv.watch(keys)
+        with never_lost():
+            kv = await self._bus.client.jetstream().key_value(self.name)
+            watcher = await kv.watch(keys, inactive_threshold=WATCHED_S)
         complete = False
         try:
             while self._bus.link == link:
@@ -166,8 +199,20 @@ class Bucket:
                     complete = True
                     yield None
         finally:
-            if self._bus.connected:
-                await watcher.stop()
+            await self._stop(watcher)
+
+    async def _stop(self, watcher: KeyValue.KeyWatcher) -> None:
+        """Unsubscribe, and delete the consumer without waiting for the answer: an end must not
+        take long because the server just went away, and then it deletes the consumer itself."""
+        subscription = watcher._sub
+        if subscription is None or not self._bus.connected:
+            return
+        try:
+            await watcher.stop()
+            consumer = subscription._consumer
+            await self._bus.say(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", b"")
+        except (NatsError, BusError) as error:  # lost in this very moment
+            log.debug("watch of %s was not ended in order: %s", self.name, error)
 
     async def _write(
         self, key: str, value: bytes, fields: dict[str, str], ttl_s: int | None
@@ -181,9 +226,16 @@ class Bucket:
         return f"$KV.{self.name}.{key}"
 
 
+def _seconds(ttl: str) -> int:
+    """A time to live as we write it; 0 for none and for what a person wrote in another way."""
+    number = ttl.removesuffix("s")
+    return int(number) if number.isdecimal() else 0
+
+
 async def _nothing_sent(watcher: KeyValue.KeyWatcher) -> bool:
     """Whether the server had no entry to send when the watch began."""
     assert watcher._sub is not None  # it has just told of an update
-    info = await watcher._sub.consumer_info()
+    with never_lost():
+        info = await watcher._sub.consumer_info()
     delivered = info.delivered.consumer_seq if info.delivered is not None else 0
     return not info.num_pending and not delivered

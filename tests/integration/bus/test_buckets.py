@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 
-from components.bus.buckets import Bucket
+from components.bus.buckets import WATCHED_S, Bucket
+from components.bus.connection import Bus
 from components.bus.errors import NotConnected
 from contracts import storage
 from tests.support.nats import RunningNats
@@ -65,3 +67,38 @@ async def test_a_snapshot_during_which_the_client_reconnects_is_an_error(
     await bus._connected()
     with pytest.raises(NotConnected):
         await reading
+
+
+async def test_reading_leaves_no_consumers_behind(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("config")
+    bucket = Bucket(bus, storage.GUILDS)
+    await bucket.put("1", b"x")
+    for _ in range(50):
+        await bucket.snapshot()
+        async for entry in bucket.watch():
+            if entry is None:
+                break
+    operator = await nats_server.connect("operator")
+    async with asyncio.timeout(WATCHED_S - 1):  # sooner than the server forgets them by itself
+        while await consumers(operator, storage.GUILDS):
+            await asyncio.sleep(0.05)
+
+
+async def test_the_server_forgets_the_watch_of_who_was_killed(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("config")
+    watching = Bucket(bus, storage.GUILDS).watch()
+    assert await anext(watching) is None
+    operator = await nats_server.connect("operator")
+    assert await consumers(operator, storage.GUILDS) == 1
+    await bus.close()  # says nothing about the watch
+    async with asyncio.timeout(4 * WATCHED_S):
+        while await consumers(operator, storage.GUILDS):
+            await asyncio.sleep(0.1)
+
+
+async def consumers(bus: Bus, bucket: str) -> int:
+    """How many consumers the bucket's stream has, by the server."""
+    answer = await bus.ask(f"$JS.API.STREAM.INFO.KV_{bucket}", b"")
+    count = json.loads(answer.data)["state"]["consumer_count"]
+    assert isinstance(count, int)
+    return count
