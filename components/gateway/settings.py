@@ -47,6 +47,8 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True):
     region: str = "us-east-1"
     access_key: str = ""
     secret_key: str = ""
+    log: str = ""
+    """File for Litestream's output, kept bounded; unset: the pod's own stderr."""
 
 
 def check(settings: GatewaySettings) -> GatewaySettings:

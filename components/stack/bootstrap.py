@@ -18,8 +18,8 @@ from typing import TypeAlias
 import msgspec
 
 from components.bus.settings import BusSettings
+from components.process.log_files import LOG_BYTES_MAX
 from components.stack import overview, plan, running
-from components.stack.child import LOG_BYTES_MAX
 from components.stack.installation import Discord, Installation, prepare
 from components.stack.ports import Claims
 from components.stack.readiness import NOT_YET, Readiness

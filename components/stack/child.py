@@ -8,26 +8,23 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
+from components.process.log_files import open_log
 from components.stack.plan import Process
 
 PR_SET_PDEATHSIG = 1
-LOG_BYTES_MAX = 20 * 1024 * 1024
-"""A log that is larger is set aside as ``<name>.log.1``, in place of the one before."""
 TAIL_BYTES = 16 * 1024
 
 
 async def spawn(process: Process, log: Path) -> asyncio.subprocess.Process:
     """Start the process; its output is appended to the log. Raises OSError."""
-    with _opened(log) as output:
+    with open_log(log) as output:
         return await asyncio.create_subprocess_exec(
             *process.command,
             env=environment_of(process, os.environ.copy()),
@@ -79,28 +76,6 @@ def last_words(log: Path, since: int = 0) -> str:
             reason = str(record.get("error", "")).strip().rpartition("\n")[2]
             return f"{words} ({reason})" if reason else words
     return last or "it wrote nothing"
-
-
-def size_of(log: Path) -> int:
-    """Where the log ends now."""
-    try:
-        return log.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def trim(log: Path) -> None:
-    """Set a log aside that has grown too large. Its process goes on writing to the same file,
-    which it has open for appending; lines written during the copy may be lost."""
-    if size_of(log) > LOG_BYTES_MAX:
-        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-        os.truncate(log, 0)
-
-
-def _opened(log: Path) -> IO[bytes]:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    trim(log)
-    return log.open("ab")
 
 
 def _die_with_parent(number: int) -> Callable[[], None] | None:

@@ -202,6 +202,7 @@ def _gateways(settings: StackSettings, installation: Installation, own: set[str]
                 **_bus(settings, installation, name, "gateway"),
                 **_discord(installation),
                 **backup,
+                "MODBOT_BACKUP_LOG": str(installation.home / "logs" / f"litestream-{name}.log"),
                 "MODBOT_GATEWAY_DATA": str(installation.home / "pods" / name),
             },
             needs=["streams", *_those("s3", own), *_those("simulator", own)],

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from components.process import exits
+from components.process import exits, log_files
 from components.process.clock import steady_s, wall_ms
 from components.stack import child as children
 from components.stack.errors import Refused, StackError, StartFailed
@@ -26,7 +26,6 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 STEADY_AFTER_S = 10.0
 PROBE_EVERY_S = 0.1
-TRIM_EVERY_S = 30.0
 ATTEMPTS = 5
 """A process that ends this often before it was ever ready will not become ready."""
 
@@ -115,9 +114,9 @@ class Supervisor:
     async def trim_logs(self) -> None:
         """Keep every log bounded, for ever."""
         while True:
-            await asyncio.sleep(TRIM_EVERY_S)
+            await asyncio.sleep(log_files.TRIM_EVERY_S)
             for child in self.children.values():
-                await asyncio.to_thread(children.trim, child.log_path)
+                await asyncio.to_thread(log_files.trim, child.log_path)
 
     def kill(self) -> None:
         """End everything at once; a `stop` under way then returns soon."""
@@ -194,7 +193,7 @@ class Supervisor:
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     async def _run_once(self, child: Supervised) -> int:
-        offset = children.size_of(child.log_path)
+        offset = log_files.size_of(child.log_path)
         child.spawned_ms = wall_ms()
         started_s = steady_s()
         process = await children.spawn(child.process, child.log_path)

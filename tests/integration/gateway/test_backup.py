@@ -4,15 +4,19 @@ import asyncio
 import os
 import signal
 import subprocess
+import sysconfig
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from components import binaries
 from components.gateway.engine.schema import open_database
 from components.gateway.settings import BackupSettings
 from components.gateway.shell.backup import Backup
+from components.process import log_files
+from components.process.exits import CannotStart
 from tests.integration.gateway.town import Pods, Town, until
 from tests.support.nats import free_port
 
@@ -137,3 +141,52 @@ async def test_litestream_is_started_again_when_it_dies(store: Store, tmp_path: 
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
     database.close()
+
+
+async def test_what_litestream_says_is_in_a_log_of_its_own_that_stays_bounded(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_files, "LOG_BYTES_MAX", 10)
+    monkeypatch.setattr(log_files, "TRIM_EVERY_S", 0.05)
+    path = tmp_path / "gateway.db"
+    database = open_database(path)
+    said = tmp_path / "logs" / "litestream.log"
+    settings = msgspec.structs.replace(store.settings, log=str(said))
+    running = asyncio.create_task(Backup(settings, path, "pods/p/1").run())
+
+    async def set_aside() -> bool:
+        older = said.with_name("litestream.log.1")
+        return older.exists() and b"level=INFO" in older.read_bytes()
+
+    await until(set_aside)
+    assert said.stat().st_size <= 10
+    running.cancel()
+    await asyncio.wait([running])
+    database.close()
+
+
+async def test_a_log_that_cannot_be_written_does_not_stop_the_backup(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "gateway.db"
+    database = open_database(path)
+    (tmp_path / "file").touch()
+    settings = msgspec.structs.replace(store.settings, log=str(tmp_path / "file" / "l.log"))
+    running = asyncio.create_task(Backup(settings, path, "pods/p/1").run())
+
+    async def uploaded() -> bool:
+        return bool(store.files("pods/p/1"))
+
+    await until(uploaded)
+    running.cancel()
+    await asyncio.wait([running])
+    database.close()
+
+
+async def test_without_litestream_a_pod_with_a_backup_does_not_start(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    with pytest.raises(CannotStart, match="litestream is missing: run `make setup`"):
+        await Backup(store.settings, tmp_path / "gateway.db", "pods/p/1").run()

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-import pytest
-
+from components.process import log_files
 from components.stack import child
 from components.stack.plan import DoneProbe, Process
 
@@ -64,23 +63,8 @@ def test_without_an_error_it_is_the_last_line(tmp_path: Path) -> None:
 def test_words_of_an_earlier_start_do_not_count(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(line("error", "long ago"))
-    assert child.last_words(log, child.size_of(log)) == "it wrote nothing"
-
-
-def test_a_log_that_grew_too_large_is_set_aside_while_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(child, "LOG_BYTES_MAX", 10)
-    log = tmp_path / "log"
-    with log.open("ab", buffering=0) as writer:
-        writer.write(b"a long line\n")
-        child.trim(log)
-        writer.write(b"next\n")
-        child.trim(log)
-    assert log.read_bytes() == b"next\n"
-    assert (tmp_path / "log.1").read_bytes() == b"a long line\n"
+    assert child.last_words(log, log_files.size_of(log)) == "it wrote nothing"
 
 
 def test_a_missing_log_is_said(tmp_path: Path) -> None:
     assert "cannot be read" in child.last_words(tmp_path / "log")
-    assert child.size_of(tmp_path / "log") == 0

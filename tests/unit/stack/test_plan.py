@@ -10,7 +10,7 @@ from components.process.settings import variable_of
 from components.stack import plan
 from components.stack.settings import StackSettings
 from contracts import accounts
-from tests.support.stack import REAL_DISCORD, installation
+from tests.support.stack import HOME, REAL_DISCORD, installation
 
 SETTINGS = StackSettings()
 
@@ -126,6 +126,14 @@ def test_variables_are_fields_of_the_components_settings() -> None:
                 ("MODBOT_SIM_", "MODBOT_NKEY_")
             ):
                 assert variable.removesuffix("_FILE") in known, (process.name, variable)
+
+
+def test_each_pods_backup_has_a_log_of_its_own_beside_the_others() -> None:
+    found = plan.processes(SETTINGS, installation())
+    logs = [process.environment.get("MODBOT_BACKUP_LOG") for process in found]
+    assert [log for log in logs if log is not None] == [
+        str(HOME / "logs" / f"litestream-gateway-{number}.log") for number in range(2)
+    ]
 
 
 def test_every_bootstrap_that_the_plan_starts_exists() -> None:
