@@ -1,5 +1,6 @@
-"""``kill -9`` of every process in turn, under traffic, restarted by the supervisor: no event is
-lost, no action is done twice, and every guild's state is what a replay of its log gives.
+"""``kill -9`` of every process in turn, and of the bus with the shard, under traffic, restarted by
+the supervisor: no event is lost, no action is done twice, every question is answered once, and
+every guild's state is what a replay of its log gives.
 
 Discord is in its strict mode: it drops what a heartbeat has confirmed, so a confirmation that
 came too early shows as a lost event. ``MODBOT_CHAOS_ROUNDS`` and ``MODBOT_CHAOS_SEED`` repeat or
@@ -10,6 +11,8 @@ import asyncio
 import os
 import random
 import signal
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,13 +20,28 @@ import pytest
 from components.bench.stack import LiveStack, live_stack
 from components.cli.traffic import report_on
 from components.traffic import journal
+from components.traffic.check import check
 from components.traffic.corpus import OWN
 from components.traffic.driver import TrafficOptions, drive
-from components.traffic.evidence import cut, gather, settled
-from contracts.ids import GuildId
+from components.traffic.evidence import Evidence, cut, gather, settled, unsettled
+from contracts.ids import GuildId, InteractionId
+from contracts.inputs import interaction_id
+from contracts.interactions import CHANNEL_MESSAGE, DEFERRED_CHANNEL_MESSAGE
+from tests.chaos.interactions import all_answered, ask_for_cases, outages, wrong
 from tests.support.replay import dump_of_pod, replay
 
-VICTIMS = ("nats", "shard-0", "gateway-0", "gateway-1", "config-0", "config-1", "edge-0")
+SHARD = "shard-0"
+VICTIMS = (
+    ("nats",),
+    (SHARD,),
+    ("gateway-0",),
+    ("gateway-1",),
+    ("config-0",),
+    ("config-1",),
+    ("edge-0",),
+    ("nats", SHARD),
+)
+"""Processes that are killed at the same moment."""
 ROUNDS = int(os.environ.get("MODBOT_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("MODBOT_CHAOS_SEED", "1"))
 GUILDS = 20
@@ -33,18 +51,20 @@ RESTART_S = 30.0
 SETTLE_S = 90.0
 
 
-async def _kill_and_wait(stack: LiveStack, victim: str) -> None:
-    """Kill the process and wait until the supervisor has started another."""
-    before = stack.process(victim)
-    os.kill(before, signal.SIGKILL)
+async def _kill_and_wait(stack: LiveStack, victims: tuple[str, ...]) -> None:
+    """Kill the processes and wait until the supervisor has started others."""
+    before = {victim: stack.process(victim) for victim in victims}
+    for process in before.values():
+        os.kill(process, signal.SIGKILL)
     async with asyncio.timeout(RESTART_S):
-        while True:
-            try:
-                if stack.process(victim) != before:
-                    return
-            except StopIteration:
-                pass  # between two processes: the record names none
-            await asyncio.sleep(0.05)
+        for victim, process in before.items():
+            while True:
+                try:
+                    if stack.process(victim) != process:
+                        break
+                except StopIteration:
+                    pass  # between two processes: the record names none
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.timeout(420)
@@ -62,10 +82,19 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         path = stack.home / journal.NAME
         traffic = asyncio.create_task(drive(stack.control, stack.bus, options, path))
         await _first_line(path, traffic)
-        for victim in victims:
+        asked: list[int] = []
+        guilds = await stack.control.guilds()
+        asking = asyncio.create_task(ask_for_cases(stack.control, guilds, asked))
+        shard_kills_ms = []
+        for killed in victims:
             await asyncio.sleep(dice.uniform(0.2, 3.0))  # the random moment is the test's input
-            await _kill_and_wait(stack, victim)
+            if SHARD in killed:
+                shard_kills_ms.append(time.time() * 1000)
+            await _kill_and_wait(stack, killed)
         progress = await traffic
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
         assert progress.posted > 100
 
         posted = journal.read(path)
@@ -75,7 +104,19 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         assert report.sent == report.seen == progress.posted
         assert report.acted_on > 20
         assert report.checked.effects > 50
-        await _state_equals_replay(stack, tmp_path)
+        evidence = await _state_equals_replay(stack, tmp_path)
+        checked, violations = check(evidence)
+        assert violations.total == 0, violations
+        assert checked.reports == report.acted_on
+
+        async with asyncio.timeout(SETTLE_S):
+            shown = await all_answered(stack.control, asked)
+        assert wrong(shown, evidence.record, outages(evidence.record, shard_kills_ms)) == []
+        kinds = Counter(str(one["failure"] or one["answer"]) for one in shown)
+        print(f"questions by what became of them: {dict(kinds)}")
+        assert kinds[str(CHANNEL_MESSAGE)] + kinds[str(DEFERRED_CHANNEL_MESSAGE)] > len(asked) / 2
+        on_log = {item.message_id for item in evidence.inputs}
+        assert {interaction_id(InteractionId(str(one))) for one in asked} <= on_log
 
 
 async def _first_line(path: Path, traffic: asyncio.Task[object]) -> None:
@@ -85,10 +126,13 @@ async def _first_line(path: Path, traffic: asyncio.Task[object]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _state_equals_replay(stack: LiveStack, folder: Path) -> None:
+async def _state_equals_replay(stack: LiveStack, folder: Path) -> Evidence:
     guilds = [GuildId(str(guild.id)) for guild in await stack.control.guilds()]
-    async with asyncio.timeout(SETTLE_S):
-        await settled(stack.bus, guilds)
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            await settled(stack.bus, guilds)
+    except TimeoutError:
+        assert await unsettled(stack.bus, guilds) == []
     moment = await cut(stack.control, stack.bus, guilds)
     evidence = await gather(stack.control, stack.bus, guilds, moment)
     for guild in guilds:
@@ -105,3 +149,4 @@ async def _state_equals_replay(stack: LiveStack, folder: Path) -> None:
             if (dump := dump_of_pod(stack.home / "pods" / pod, guild)) is not None
         ]
         assert dumps == [expected.dump], f"guild {guild}: {expected.applied} inputs replayed"
+    return evidence
