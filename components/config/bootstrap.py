@@ -3,7 +3,10 @@
 import asyncio
 import logging
 
-from components.bus.connection import connect
+from nats.errors import Error as NatsError
+from nats.micro.service import Service
+
+from components.bus.connection import Bus, connect
 from components.bus.settings import BusSettings
 from components.config.database import Database
 from components.config.leadership import Leadership
@@ -16,6 +19,8 @@ from components.process.service import start_service
 from components.process.settings import load
 
 log = logging.getLogger(__name__)
+
+LAST_ANSWERS_S = 2.0
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -44,7 +49,7 @@ async def run(
         service = await Operators(bus, view, placer, database, leadership, replica).serve()
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(follow(bus, view), name="view"),
+                group.create_task(follow(bus, view, settings.pod_ttl_s), name="view"),
                 group.create_task(database.run(), name="database"),
                 group.create_task(leadership.run(placer.lead), name="leadership"),
             ]
@@ -52,7 +57,18 @@ async def run(
             await stop.wait()
             for task in tasks:
                 task.cancel()
-        if bus.connected:
-            await service.stop()
+        await _stop_answering(bus, service)
     finally:
         await bus.close()
+
+
+async def _stop_answering(bus: Bus, service: Service) -> None:
+    """Answer what was asked already, as long as that is possible: the client waits 10 s for a
+    word from the server at each endpoint, also when the connection is lost in between."""
+    if not bus.connected:
+        return
+    try:
+        async with asyncio.timeout(LAST_ANSWERS_S):
+            await service.stop()
+    except (TimeoutError, NatsError) as error:
+        log.info("some questions stay unanswered: %s", error or "NATS does not answer")

@@ -15,7 +15,8 @@ class ConfigSettings(msgspec.Struct, frozen=True, kw_only=True):
     replace_after_s: float = 60.0
     """A pod that is away keeps its guilds for so long before another may rebuild them."""
     pod_ttl_s: float = 5.0
-    """TTL of the pods' leases: nobody is judged for so long after NATS or the leader came back."""
+    """TTL of the pods' leases, or more: nobody is judged for so long after NATS or the leader came
+    back, and a lease that is not renewed for longer has ended."""
     leader_ttl_s: int = 5
     """TTL of the leader's lease: a leader that was killed is replaced after it."""
     history_wait_s: float = 5.0

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+import msgspec
+
 from components.bus.buckets import Entry
 from components.config.world import Held, Pod
 from components.process.clock import SteadyClock, steady_s
@@ -146,6 +148,15 @@ class View:
             self.pod_entry(entry)
         else:
             self._set_pod(Entry(key=pod, value=None, revision=0, created_ms=0))
+
+    def not_renewed(self, pod: PodId, revision: int) -> None:
+        """The pod's lease has ended although its key is still there at that revision."""
+        known = self.pods.get(pod)
+        if known is None or known.revision != revision or known.away_since_s is not None:
+            return
+        log.warning("the lease of %s is not renewed and does not expire: it is away", pod)
+        self.pods[pod] = msgspec.structs.replace(known, away_since_s=self._clock())
+        self._on_change()
 
     def _set_pod(self, entry: Entry) -> None:
         key = PodId(entry.key)

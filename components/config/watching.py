@@ -2,6 +2,9 @@
 
 After every (re)start of a watch the bucket is read in full from a fresh snapshot, because a watch
 that starts over does not tell what was deleted meanwhile. Whatever fails is tried again.
+
+A pod whose lease nobody renews is away also when the server does not let its key expire
+(`components.bus.staleness`).
 """
 
 import asyncio
@@ -18,10 +21,12 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 0.2
 """Pause before a read that failed is tried again."""
+LOOK_EVERY_S = 1.0
 
 
-async def follow(bus: Bus, view: View) -> None:
+async def follow(bus: Bus, view: View, pod_ttl_s: float) -> None:
     """Keep the view up to date until cancelled."""
+    pods = Bucket(bus, storage.PODS)
 
     async def lost() -> None:
         view.connection_lost()
@@ -34,6 +39,29 @@ async def follow(bus: Bus, view: View) -> None:
             (storage.GUILDS, view.reset_assignments, view.assignment_entry),
         ):
             group.create_task(_follow(bus, Bucket(bus, name), reset, change), name=f"watch {name}")
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await miss_renewals(pods, view, pod_ttl_s)
+
+
+async def miss_renewals(bucket: Bucket, view: View, ttl_s: float) -> None:
+    """Tell the view of pods whose lease has ended unseen. What it knows may be old, after our own
+    process hung for one; so the bucket's leader is asked before anybody counts as away."""
+    for pod in list(view.pods.values()):
+        if pod.away_since_s is not None:
+            continue
+        if bucket.remaining_s(pod.pod, pod.revision, ttl_s) > 0:
+            continue
+        try:
+            entry = await bucket.get(pod.pod)
+        except BusError as error:
+            log.info("cannot look for the lease of %s: %s", pod.pod, error)
+            return
+        if entry is not None and entry.revision == pod.revision:
+            if bucket.ended(entry, ttl_s):
+                view.not_renewed(pod.pod, entry.revision)
+        else:
+            view.reread_pod(pod.pod, entry)
 
 
 async def _follow(

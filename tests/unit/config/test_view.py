@@ -97,6 +97,22 @@ def test_who_is_not_there_after_a_reconnect_counts_as_away_from_then(
     assert view.pods[B].away_since_s == 500.0
 
 
+def test_a_pod_whose_lease_is_not_renewed_is_away_until_it_is(view: View, clock: Clock) -> None:
+    listener = Listener(view)
+    view.pod_entry(entry("a", pod("a").lease, 5))
+    clock.now_s = 107.0
+    view.not_renewed(A, 4)
+    assert view.pods[A].away_since_s is None, "that was an earlier revision"
+    view.not_renewed(A, 5)
+    clock.now_s = 109.0
+    view.not_renewed(A, 5)
+    assert (view.pods[A].away_since_s, view.pods[A].revision) == (107.0, 5)
+    assert view.pods[A].lease == pod("a").lease
+    assert listener.changes == 2
+    view.pod_entry(entry("a", pod("a").lease, 6))
+    assert view.pods[A].away_since_s is None
+
+
 def test_older_news_does_not_undo_newer(view: View) -> None:
     view.assigned(held("1", "a", epoch=3).assignment, 9)
     view.assignment_entry(entry("1", held("1", "b", epoch=2).assignment, 8))
