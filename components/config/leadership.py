@@ -3,7 +3,8 @@
 Promise: `lead` runs only while this replica holds the lease, and is cancelled as soon as it cannot
 be kept. That is late by nature (a process can be stopped between any two steps), so everything a
 leader writes is a compare-and-set as well. A leader that ends in order releases the lease; one
-that is killed is replaced when its TTL has run out.
+that is killed is replaced when its TTL has run out, by the server's word or by our own clock
+(`components.bus.staleness`).
 """
 
 import asyncio
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ROLE = "config"
 AGAIN_S = 0.2
+LOOK_EVERY_S = 1.0
 
 
 class Leadership:
@@ -52,8 +54,9 @@ class Leadership:
     async def _elected(self) -> None:
         while True:
             try:
-                # The watch says when; the timer is for a watch that missed it.
-                async with asyncio.timeout(self.lease.ttl_s):
+                # The watch says when; the timer is for a watch that missed it, and for a lease
+                # that has ended without a sign.
+                async with asyncio.timeout(LOOK_EVERY_S):
                     await self._vacant.wait()
             except TimeoutError:
                 log.debug("looking whether anybody leads")

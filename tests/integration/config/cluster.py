@@ -111,6 +111,13 @@ class Pod:
                     break
                 await asyncio.sleep(0.02)
 
+    async def revive(self) -> None:
+        """Leave the lease behind without a time to live, as a killed nats-server may."""
+        await self.vanish()
+        self.revision = await self._bucket.replace(
+            self.name, encode(self.lease("serving")), self.revision
+        )
+
     async def renew(self, state: str = "serving") -> None:
         """Renew once."""
         value = encode(self.lease(state))
