@@ -1,7 +1,8 @@
 """Which replicas live and who holds which shard id: bucket ``shards``, as last read.
 
 A hint: who takes a shard id finds out by compare-and-set. Read again when an entry appears or
-goes, and every `READ_EVERY_S` in any case.
+goes, and every `READ_EVERY_S` in any case. An entry that nobody renews any more counts as gone,
+also when the server does not let it expire (`components.bus.staleness`).
 """
 
 import asyncio
@@ -33,8 +34,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 class Board:
     """Keeps a `View` up to date while `run` runs."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, *, ttl_s: int) -> None:
         self.bucket = bucket
+        self._ttl_s = ttl_s
+        self._ended: set[tuple[str, int]] = set()
         self.view: View | None = None
         self._keys: set[str] = set()
         self._stale = asyncio.Event()
@@ -78,7 +81,17 @@ class Board:
         replicas: set[str] = set()
         leases: dict[int, ShardLease] = {}
         entries = await self.bucket.snapshot()
+        ended = {
+            (key, entry.revision)
+            for key, entry in entries.items()
+            if not key.startswith(IDENTIFY) and self.bucket.ended(entry, self._ttl_s)
+        }
+        for key, revision in sorted(ended - self._ended):
+            log.warning("key %s at %d is not renewed and does not expire; ignored", key, revision)
+        self._ended = ended
         for key, entry in entries.items():
+            if (key, entry.revision) in ended:
+                continue
             try:
                 if key.startswith(REPLICA):
                     replicas.add(decode(entry.value or b"", ShardReplica).replica)

@@ -83,7 +83,7 @@ async def _serve(
     shards = Bucket(bus, storage.SHARDS)
     sessions = Bucket(bus, storage.SESSIONS)
     registry = Registry(Bucket(bus, storage.REGISTRY))
-    board = Board(shards)
+    board = Board(shards, ttl_s=settings.lease_ttl_s)
     async with (
         logged_in(discord.token) as rest,
         aiohttp.ClientSession() as session,

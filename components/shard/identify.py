@@ -33,6 +33,10 @@ class IdentifyTurns:
         if advice.remaining <= 0:
             raise IdentifyRefused(advice.reset_after_s)
         key = f"{IDENTIFY}{shard % advice.max_concurrency}"
+        told = False
         while await self._board.bucket.create(key, self._value, ttl_s=TURN_S) is None:
+            if not told:
+                log.info("shard %d waits for its turn to identify (%s)", shard, key)
+            told = True
             await self._board.next(timeout_s=1.0)
         log.info("shard %d identifies; %d left today", shard, advice.remaining - 1)
