@@ -2,7 +2,8 @@
 
 Promise: the incarnation is new at every start, even if NATS was rebuilt, and is never reused.
 An entry that names our own data folder belongs to a process that has ended, for we hold the
-folder's lock; anyone else's is waited for. Raises `LeaseLost` as soon as the lease cannot be
+folder's lock; anyone else's is waited for, by the server's word and by our own clock
+(`components.bus.staleness`). Raises `LeaseLost` as soon as the lease cannot be
 kept: the pod then stops.
 """
 
@@ -51,7 +52,7 @@ class Pod:
         clock: SteadyClock = steady_s,
     ) -> None:
         self._bus = bus
-        self._bucket = Bucket(bus, storage.PODS)
+        self._bucket = Bucket(bus, storage.PODS, clock=clock)
         self.lease = Lease(self._bucket, pod, ttl_s=ttl_s, margin_s=margin_s, clock=clock)
         self.id = pod
         self.incarnation = Incarnation("")
@@ -73,13 +74,18 @@ class Pod:
         return f"pods/{self.id}/{self.incarnation}"
 
     async def join(self) -> Incarnation:
-        """Take the lease, waiting for another holder's expiry, and name the incarnation."""
+        """Take the lease, waiting for another holder's end, and name the incarnation."""
+        waiting = False
         generation = (await stream.bounds(self._bus, f"KV_{storage.PODS}")).generation
         while True:
             entry = await self._bucket.get(self.id)
             if entry is not None and not self._ended(entry):
-                log.info("the lease of %s is held by another process; waiting for its end", self.id)
-                await self._changed(entry.revision)
+                if not waiting:
+                    log.info(
+                        "the lease of %s is held by another process; waiting for its end", self.id
+                    )
+                waiting = True
+                await self._changed(entry)
                 continue
             try:
                 await self.lease.take_over(self._value(), entry.revision if entry else 0)
@@ -134,13 +140,21 @@ class Pod:
         self._renew_now.set()
 
     def _ended(self, entry: Entry) -> bool:
-        if entry.value is None:
+        if self._bucket.ended(entry, self.lease.ttl_s) or entry.value is None:
             return True
         record = decode(entry.value, PodLease)
         # Fenced: config saw its lease run out; it can never renew again.
         return record.data == self._record.data or record.state == "fenced"
 
-    async def _changed(self, revision: int) -> None:
+    async def _changed(self, entry: Entry) -> None:
+        """Until the entry is another one, or has ended without being."""
+        ttl_s = max(self.lease.ttl_s, entry.ttl_s)
+        left_s = self._bucket.remaining_s(entry.key, entry.revision, ttl_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, left_s)):
+                await self._written_after(entry.revision)
+
+    async def _written_after(self, revision: int) -> None:
         async for entry in self._bucket.watch(self.id):
             if entry is not None and entry.revision > revision:
                 return

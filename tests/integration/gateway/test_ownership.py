@@ -65,6 +65,29 @@ async def test_a_pod_of_the_same_name_over_other_data_waits_for_the_lease(
     assert second.incarnation != first.incarnation
 
 
+async def test_a_pod_gets_past_a_lease_that_does_not_expire(
+    town: Town, pods: Pods, nats_server: RunningNats
+) -> None:
+    pod = pods.make()
+    dead = PodLease(
+        pod=PodId(pod.name),
+        incarnation=Incarnation("created-1"),
+        data="another disk",
+        state="draining",
+        capacity=1,
+        version="1",
+        engine_version=ENGINE_VERSION,
+        started_ms=1,
+    )
+    # A killed nats-server may bring a key back without its time to live.
+    bucket = Bucket(await nats_server.connect("gateway"), storage.PODS)
+    await bucket.put(pod.name, encode(dead))
+    await pod.start()
+    await town.assign(pod.name, pod.incarnation)
+    await town.served()
+    assert pod.words().count("held by another process") == 1
+
+
 async def test_a_pod_that_stops_gives_its_lease_back(town: Town, pods: Pods) -> None:
     pod = await pods.start()
     await town.assign(pod.name, pod.incarnation)
