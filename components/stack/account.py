@@ -26,6 +26,11 @@ PRIVILEGED: Final = (
 
 async def check(token: str, *, api_url: str = "", gateway_url: str = "") -> Discord:
     """The account, fit to be used."""
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise AccountRefused(
+            "DISCORD_TOKEN holds a space, a line break or another character that no token has: "
+            f"copy the bot's token again from the application's page at {PORTAL} (Bot, Reset Token)"
+        )
     base = (api_url or DISCORD_API).rstrip("/")
     headers = {"Authorization": f"Bot {token}", "User-Agent": "DiscordBot (modbot, 0.1)"}
     limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
@@ -62,6 +67,11 @@ async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     except (aiohttp.ClientConnectionError, TimeoutError) as error:
         why = str(error) or type(error).__name__
         raise AccountRefused(f"Discord cannot be reached at {url}: {why}") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise AccountRefused(
+            f"what answers at {url} is not Discord ({type(error).__name__}): a proxy or a network's "
+            "sign-in page may stand in between, or MODBOT_DISCORD_API_URL is wrong"
+        ) from error
 
 
 def _check_intents(application: dict[str, Any]) -> None:

@@ -3,12 +3,14 @@
 import re
 
 import pytest
+from aiohttp import web
 
 from components.simulator.bootstrap import Simulator, running_simulator
 from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings
 from components.stack.account import check
 from components.stack.errors import AccountRefused
+from tests.support.nats import free_port
 
 TOKEN = "a-token"
 ALL = 1 << 1 | 1 << 8 | 1 << 15
@@ -80,3 +82,34 @@ async def test_a_discord_that_cannot_be_reached_is_told() -> None:
         url = simulator.api_url
     with pytest.raises(AccountRefused, match="cannot be reached"):
         await check(TOKEN, api_url=url)
+
+
+@pytest.mark.parametrize("body", ["<html>Sign in to the hotel</html>", "{not json"])
+async def test_another_server_in_between_is_told(body: str) -> None:
+    kind = "text/html" if body.startswith("<") else "application/json"
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body, content_type=kind)
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
+        with pytest.raises(AccountRefused, match="is not Discord"):
+            await check(TOKEN, api_url=f"http://127.0.0.1:{port}/api/v10")
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(AccountRefused, match="MODBOT_DISCORD_API_URL is wrong"):
+        await check(TOKEN, api_url="http:///api")
+
+
+@pytest.mark.parametrize("token", ["secret\n", " secret", "sec ret", "sécret", "secret\x00"])
+async def test_a_token_that_was_copied_badly_is_told_without_showing_it(token: str) -> None:
+    with pytest.raises(AccountRefused, match="copy the bot's token again") as refused:
+        await check(token, api_url="http://127.0.0.1:1")
+    assert token.strip() not in str(refused.value)
