@@ -69,8 +69,8 @@ async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
         raise AccountRefused(f"Discord cannot be reached at {url}: {why}") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise AccountRefused(
-            f"what answers at {url} is not Discord ({type(error).__name__}): a proxy or a network's "
-            "sign-in page may stand in between, or MODBOT_DISCORD_API_URL is wrong"
+            f"what answers at {url} is not Discord ({type(error).__name__}): a proxy or a "
+            "network's sign-in page may stand in between, or MODBOT_DISCORD_API_URL is wrong"
         ) from error
 
 
