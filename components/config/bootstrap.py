@@ -17,6 +17,7 @@ from components.config.view import View
 from components.config.watching import follow
 from components.process.service import start_service
 from components.process.settings import load
+from components.process.stopping import unless_stopped
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ async def run(
     bus_settings: BusSettings, settings: ConfigSettings, replica: str, stop: asyncio.Event
 ) -> None:
     """Run one replica. When it stops in order it gives its leadership back at once."""
-    bus = await connect(bus_settings, user="config", name=replica)
+    bus = await unless_stopped(stop, connect(bus_settings, user="config", name=replica))
     try:
         view = View()
         database = Database(settings.database_url, replica)

@@ -12,6 +12,7 @@ from components.edge.server import listen, serve
 from components.edge.settings import PREFIX, EdgeSettings, check
 from components.process.service import start_service
 from components.process.settings import load
+from components.process.stopping import unless_stopped
 from components.responder.responder import Responder
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ async def run_edge(
     if not settings.discord_public_key:
         log.warning("no public key is set: every interaction is refused")
     with listening:
-        bus = await connect(bus_settings, user=COMPONENT, name=replica)
+        connecting = connect(bus_settings, user=COMPONENT, name=replica)
+        bus = await unless_stopped(stop, connecting)
         try:
             responder = Responder(bus, component=COMPONENT, replica=replica)
             replies = Replies(bus)

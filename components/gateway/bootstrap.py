@@ -47,6 +47,7 @@ from components.process import exits
 from components.process.clock import steady_s, wall_ms
 from components.process.service import start_service
 from components.process.settings import load
+from components.process.stopping import unless_stopped
 from contracts.ids import PodId
 
 log = logging.getLogger(__name__)
@@ -88,11 +89,12 @@ async def serve(stop: asyncio.Event, settings: PodSettings) -> None:
     """Run a pod until ``stop``."""
     point_at(settings.discord)
     folder = DataFolder(Path(settings.gateway.data))
-    data = await folder.lock()
+    data = await unless_stopped(stop, folder.lock())
     applier = Applier(folder.database)
     try:
         await applier.start()
-        bus = await connect(settings.bus, user="gateway", name=settings.pod)
+        connecting = connect(settings.bus, user="gateway", name=settings.pod)
+        bus = await unless_stopped(stop, connecting)
         try:
             await _Running(settings, folder, data, applier, bus).run(stop)
         finally:
@@ -134,7 +136,7 @@ class _Running:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        await self._pod.join()
+        await unless_stopped(stop, self._pod.join())
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._run_in(tasks, stop)

@@ -17,6 +17,7 @@ import uvloop
 
 from components.process import exits
 from components.process.settings import InvalidSettings
+from components.process.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,10 @@ async def _until_signal(main: Main) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_now, number)
-    await main(stop)
+    try:
+        await main(stop)
+    except Stopped as stopped:
+        log.info("%s", stopped)
 
 
 def _tell_what_runs() -> None:

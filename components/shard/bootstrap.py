@@ -11,6 +11,7 @@ from components.bus.settings import BusSettings
 from components.discord_api import DiscordSettings, point_at
 from components.process.service import start_service
 from components.process.settings import load
+from components.process.stopping import unless_stopped
 from components.responder.responder import Responder
 from components.shard.appender import Appender
 from components.shard.board import Board
@@ -61,7 +62,7 @@ async def serve(
 ) -> None:
     """Run one replica. Raises `CannotStart` (in a group) when a person has to act."""
     point_at(discord)
-    bus = await connect(nats, user="shard", name=replica)
+    bus = await unless_stopped(stop, connect(nats, user="shard", name=replica))
     try:
         ending = asyncio.create_task(stop.wait())
         running = asyncio.create_task(_serve(stop, settings, discord, bus, replica))

@@ -59,9 +59,15 @@ class ReplicaProcess:
             "MODBOT_CONFIG_POD_TTL_S": str(settings.pod_ttl_s),
             "MODBOT_CONFIG_REPLACE_AFTER_S": str(settings.replace_after_s),
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "components.config"], env=environment, stderr=subprocess.DEVNULL
-        )
+        self._log = cluster.nats.folder / f"{name}.log"
+        with self._log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "components.config"], env=environment, stderr=file
+            )
+
+    def words(self) -> str:
+        """Everything that it logged."""
+        return self._log.read_text(encoding="utf-8")
 
     def signal(self, number: int) -> None:
         """Send the process a signal; SIGKILL ends it without a word to anybody."""

@@ -39,3 +39,13 @@ async def test_a_leader_stops_in_time_while_nats_hangs(cluster: Cluster) -> None
         assert await asyncio.to_thread(process.process.wait, GRACE_S) == 0
     finally:
         cluster.nats.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_replica_that_waits_for_nats_stops_when_told(cluster: Cluster) -> None:
+    cluster.nats.kill()
+    process = cluster.config_process("config-0")
+    async with asyncio.timeout(10):
+        while "waiting for NATS" not in process.words():
+            await asyncio.sleep(0.05)
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.process.wait, GRACE_S) == 0

@@ -65,6 +65,21 @@ async def test_a_pod_of_the_same_name_over_other_data_waits_for_the_lease(
     assert second.incarnation != first.incarnation
 
 
+async def test_a_pod_that_waits_for_a_lease_stops_when_told(town: Town, pods: Pods) -> None:
+    first = await pods.start()
+    second = pods.make(MODBOT_GATEWAY_DATA=str(first.data) + "-other")
+    second.incarnation = first.incarnation  # wait for another one
+    starting = asyncio.create_task(second.start())
+
+    async def waits() -> bool:
+        return "held by another process" in second.words()
+
+    await until(waits)
+    async with asyncio.timeout(5):
+        assert await second.stop() == 0
+    starting.cancel()
+
+
 async def test_a_pod_gets_past_a_lease_that_does_not_expire(
     town: Town, pods: Pods, nats_server: RunningNats
 ) -> None:
