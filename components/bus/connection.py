@@ -79,6 +79,7 @@ class Bus:
         self.client = client
         self.name = name
         self.link = 1
+        self._unreachable = False
         self._on_connected: list[Listener] = []
         self._on_lost: list[Listener] = []
         self._on_slow: list[Callable[[str], None]] = []
@@ -188,6 +189,7 @@ class Bus:
 
     async def _connected(self) -> None:
         self.link += 1
+        self._unreachable = False
         log.info("connected to NATS again")
         for listener in self._on_connected:
             await listener()
@@ -198,7 +200,9 @@ class Bus:
                 listener(error.subject)
             log.warning("dropped messages of %s: consumer too slow", error.subject)
         elif isinstance(error, OSError):
-            log.debug("NATS not reachable: %s", error)
+            level = logging.DEBUG if self._unreachable else logging.INFO  # it is tried for ever
+            log.log(level, "waiting for NATS, it is not reachable: %s", error)
+            self._unreachable = True
         else:
             log.warning("NATS: %s", error)
 
