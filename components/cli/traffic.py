@@ -17,6 +17,7 @@ from components.process.clock import steady_s
 from components.simulator.client import RecordCutShort, SimulatorControl
 from components.stack import running
 from components.traffic import journal
+from components.traffic.check import MAY_COME
 from components.traffic.evidence import cut, gather, unsettled
 from components.traffic.report import TrafficReport, build, render
 
@@ -65,8 +66,9 @@ async def report_on(
         waiting = await unsettled(bus, guilds)  # asked before what it excuses is read
         evidence = await gather(control, bus, guilds, moment, begun=posted.begun.inputs)
         report = build(posted.posts, evidence)
+        missing = any(report.violations[name] for name in MAY_COME)
         final = not waiting and not report.violations["inputs_lost"]
-        if report.ok or final or steady_s() > until:
+        if not missing or final or steady_s() > until:
             return report
         await asyncio.sleep(1.0)  # effects take as long as Discord's limits let them
 

@@ -21,6 +21,8 @@ from contracts.message import decode
 
 REMOVING = frozenset({"medium", "high"})
 """Tiers whose response deletes the message itself; a honeypot's ban deletes with the ban."""
+MAY_COME = ("inputs_lost", "effects_lost", "reports_lost")
+"""What is missing may be under way; whatever else is wrong stays wrong."""
 _REMOVAL_FAILED = "message.delete: "
 """How a case's error names the effect that failed."""
 

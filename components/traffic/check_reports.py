@@ -14,6 +14,7 @@ import msgspec
 from components.simulator.record import Entry
 from components.traffic.evidence import Evidence
 from components.traffic.reading import flagged, rest_calls, succeeded
+from contracts.ids import GuildId
 
 _STARTER = re.compile(r"<@(\d+)>")
 _THREAD = re.compile(r"/channels/(\d+)/messages/(\d+)/threads$")
@@ -32,13 +33,15 @@ def check_reports(evidence: Evidence) -> Reports:
     """Look for the report of every verdict before the cut."""
     lost: list[str] = []
     doubled: list[str] = []
+    checked = 0
     threads, bots = _threads(evidence)
     headers = _headers(evidence.record, bots)
-    verdicts = {
-        (fact.guild, verdict.message): (verdict.user, fact.input_sequence)
-        for fact, verdict in flagged(evidence.facts)
-        if fact.guild in evidence.mod_logs
-    }
+    verdicts: dict[tuple[GuildId, str], tuple[str, int]] = {}
+    for fact, verdict in flagged(evidence.facts):
+        if fact.guild in evidence.mod_logs:
+            # a later verdict, on an edit, is told under the header of the first
+            told = (verdict.user, fact.input_sequence)
+            verdicts.setdefault((fact.guild, verdict.message), told)
     for (guild, message), (user, sequence) in verdicts.items():
         what = f"report on message {message} of guild {guild}"
         places = headers[guild, message]
@@ -46,12 +49,13 @@ def check_reports(evidence: Evidence) -> Reports:
             doubled.append(f"{what} x{places.total()}")
         if sequence > evidence.cut.inputs[guild]:
             continue
+        checked += 1
         if not any(thread in places for thread in threads[guild, user]):
             lost.append(what if not places else f"{what} is not in the member's thread")
     for guild, user in {(guild, user) for (guild, _), (user, _) in verdicts.items()}:
         if len(threads[guild, user]) > 1:
             doubled.append(f"thread of member {user} of guild {guild} x{len(threads[guild, user])}")
-    return Reports(checked=len(verdicts), lost=lost, doubled=doubled)
+    return Reports(checked=checked, lost=lost, doubled=doubled)
 
 
 def _threads(evidence: Evidence) -> tuple[dict[tuple[str, str], list[str]], set[str]]:

@@ -209,9 +209,17 @@ def test_a_guild_without_a_mod_log_has_no_reports_to_lose() -> None:
     assert (checked.reports, violations.total) == (0, 0)
 
 
+def test_a_second_verdict_on_a_message_neither_hides_nor_needs_a_header() -> None:
+    again = fact(msgspec.structs.replace(FLAGGED, edited=True), 9, 20, 0)
+    sound = msgspec.structs.replace(SOUND, facts=(*FACTS, again))
+    assert found(sound).total == 0
+    assert found(msgspec.structs.replace(sound, **record(*REPORT[:2]))).reports_lost
+
+
 def test_what_came_after_the_cut_may_be_under_way() -> None:
     early = Cut(record=0, inputs={GUILD: 0})
     unfinished = msgspec.structs.replace(
         SOUND, cut=early, record=(dispatch(1),), inputs=(), facts=FACTS[:2]
     )
-    assert found(unfinished).total == 0
+    checked, violations = check(unfinished)
+    assert (checked.reports, violations.total) == (0, 0)
