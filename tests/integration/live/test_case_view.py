@@ -9,10 +9,11 @@ import pytest
 import pytest_asyncio
 
 from components.bench.stack import LiveStack
-from components.simulator.client import GuildInfo
+from components.gateway.engine.texts import text as text_of
+from components.simulator.client import ControlError, GuildInfo
 from contracts import subjects
 from contracts.ids import CaseNumber, GuildId
-from contracts.interactions import CHANNEL_MESSAGE, EPHEMERAL
+from contracts.interactions import CHANNEL_MESSAGE, EPHEMERAL, MANAGE_MESSAGES
 from contracts.message import decode, encode
 from contracts.requests import CaseList, CaseView, GetCase, ListCases
 from tests.integration.live.guild import SPAM, new_guild
@@ -47,18 +48,17 @@ async def way(request: pytest.FixtureRequest, stack: LiveStack) -> AsyncIterator
     await stack.control.update_application(int(application["id"]), interactions_endpoint_url=None)
 
 
-async def ask(stack: LiveStack, guild: GuildInfo, member: int, number: int) -> dict[str, Any]:
+async def ask(stack: LiveStack, channel: int, member: int, number: int) -> dict[str, Any]:
     """Run the command as a member; what Discord shows for it."""
-    interaction = await stack.control.command(
-        guild.channels["general"], guild.members[member].id, "case view", {"number": number}
-    )
+    interaction = await stack.control.command(channel, member, "case view", {"number": number})
     return await stack.control.interaction(interaction, wait_s=4)
 
 
 async def test_a_moderator_sees_the_case_and_nobody_else_does(
     stack: LiveStack, guild: GuildInfo, way: str
 ) -> None:
-    shown = await ask(stack, guild, 1, 1)
+    general, moderator, nobody = guild.channels["general"], guild.members[1], guild.members[2]
+    shown = await ask(stack, general, moderator.id, 1)
     assert shown["answer"] == CHANNEL_MESSAGE, (way, shown)
     (message,) = shown["messages"]
     text = json.dumps(message, ensure_ascii=False)
@@ -69,11 +69,36 @@ async def test_a_moderator_sees_the_case_and_nobody_else_does(
     assert str(view.score) in text
     assert "<t:" in text
 
+    # Discord does not offer the command to whom its default permissions leave out.
+    with pytest.raises(ControlError, match="may not use 'case'"):
+        await ask(stack, general, nobody.id, 1)
+
+
+async def test_the_owner_refuses_in_words_whom_discord_lets_through(
+    stack: LiveStack, guild: GuildInfo, way: str
+) -> None:
+    """A helper may moderate, but not in this channel: Discord says so with the interaction."""
+    helper = f"helper-{way}"
+    await stack.control.create_role(guild.id, helper, permissions=MANAGE_MESSAGES)
+    quiet = await stack.control.create_channel(
+        guild.id, f"quiet-{way}", overwrites=[{"role": helper, "deny": MANAGE_MESSAGES}]
+    )
+    member = await stack.control.join(guild.id, username=helper, roles=[helper])
+    shown = await ask(stack, guild.channels["general"], member, 1)
+    assert "#1" in json.dumps(shown["messages"])
+
+    refused = await ask(stack, quiet, member, 1)
+    (message,) = refused["messages"]
+    assert message["flags"] & EPHEMERAL
+    assert message["content"] == text_of("case.not_allowed")
+    view = await case(stack, guild)
+    assert str(view.user) not in json.dumps(message)
+
 
 async def test_a_case_that_does_not_exist_is_answered_in_words(
     stack: LiveStack, guild: GuildInfo, way: str
 ) -> None:
-    shown = await ask(stack, guild, 1, 999)
+    shown = await ask(stack, guild.channels["general"], guild.members[1].id, 999)
     (message,) = shown["messages"]
     assert message["flags"] & EPHEMERAL
     assert "999" in json.dumps(message)
