@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus, connect
 from components.bus.settings import BusSettings
-from components.process.clock import wall_ms
+from components.process.clock import steady_s, wall_ms
 from contracts import storage, subjects
 from contracts.message import MalformedMessage, Message, decode
 from contracts.operations import ClusterStatus
@@ -19,13 +19,18 @@ from contracts.records import PodLease, ShardLease
 
 M = TypeVar("M", bound=Message)
 
+SHARDS_EVERY_S = 0.5
+"""Who waits for shards asks ten times a second, and each reading is a watch of its own."""
+
 
 class Cluster:
-    """Reads of the moment; nothing is kept but the connection."""
+    """Reads of the moment; next to nothing is kept but the connection."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self._config_seen_ms: dict[str, int] = {}
+        self._shards: dict[str, ShardLease] = {}
+        self._shards_read_s = float("-inf")
 
     @classmethod
     async def open(cls, settings: BusSettings, *, name: str, wait_s: float = 10.0) -> Self:
@@ -46,12 +51,18 @@ class Cluster:
 
     async def pod_serves(self, pod: str, since_ms: int) -> bool:
         """Whether the pod's lease is of a process started since then, and serves."""
-        lease = (await self.pods()).get(pod)
-        return lease is not None and lease.state == "serving" and lease.started_ms >= since_ms
+        entry = await Bucket(self.bus, storage.PODS).get(pod)
+        if entry is None or entry.value is None:
+            return False
+        lease = decode(entry.value, PodLease)
+        return lease.state == "serving" and lease.started_ms >= since_ms
 
     async def shard_connected(self, replica: str, since_ms: int) -> bool:
         """Whether the replica holds connected shards, or others hold every shard there is."""
-        held = [lease for lease in (await self.shards()).values() if lease.state == "connected"]
+        if steady_s() - self._shards_read_s >= SHARDS_EVERY_S:
+            self._shards = await self.shards()
+            self._shards_read_s = steady_s()
+        held = [lease for lease in self._shards.values() if lease.state == "connected"]
         if any(lease.holder == replica and lease.since_ms >= since_ms for lease in held):
             return True
         others = [lease for lease in held if lease.holder != replica]
