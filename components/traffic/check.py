@@ -59,6 +59,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     inputs: int
     effects: int
+    excused: int
+    """Messages that are still there because, as their case says, the removal failed."""
     reports: int
     facts: int
 
@@ -68,7 +70,7 @@ def check(evidence: Evidence) -> tuple[Checked, Violations]:
     in."""
     found = Violations()
     dispatches = _check_inputs(evidence, found)
-    effects = _check_effects(evidence, found)
+    effects, excused = _check_effects(evidence, found)
     reports = check_reports(evidence)
     found.reports_lost += reports.lost
     found.reports_doubled += reports.doubled
@@ -79,7 +81,11 @@ def check(evidence: Evidence) -> tuple[Checked, Violations]:
         if entry.kind == "violation"
     ]
     checked = Checked(
-        inputs=dispatches, effects=effects, reports=reports.checked, facts=len(evidence.facts)
+        inputs=dispatches,
+        effects=effects,
+        excused=excused,
+        reports=reports.checked,
+        facts=len(evidence.facts),
     )
     return checked, found
 
@@ -107,13 +113,17 @@ def _check_inputs(evidence: Evidence, found: Violations) -> int:
     return len(seen)
 
 
-def _check_effects(evidence: Evidence, found: Violations) -> int:
-    """Every verdict's removal happened, every case is settled, nothing is visible twice."""
+def _check_effects(evidence: Evidence, found: Violations) -> tuple[int, int]:
+    """Every verdict's removal happened, every case is settled, nothing is visible twice. Returns
+    the number of effects and of removals that were excused."""
     outcomes: dict[tuple[str, int, int], str] = {}
     for item in evidence.inputs:
         if isinstance(item.body, EffectResult):
-            outcomes[item.guild, item.body.sequence, item.body.index] = item.body.outcome
+            effect = (item.guild, item.body.sequence, item.body.index)
+            if outcomes.get(effect, "parked") == "parked":  # the first result wins, or a human's
+                outcomes[effect] = item.body.outcome
     failed = _failed_removals(evidence.facts)
+    excused = 0
     deleted = {
         entry.data["path"].rsplit("/", 1)[1]
         for entry in rest_calls(evidence.record, "DELETE", "/messages/")
@@ -124,7 +134,9 @@ def _check_effects(evidence: Evidence, found: Violations) -> int:
             continue
         if fact.input_sequence > evidence.cut.inputs[fact.guild]:
             continue
-        if (fact.guild, verdict.message) not in failed:
+        if (fact.guild, verdict.message) in failed:
+            excused += 1
+        else:
             found.effects_lost.append(f"delete {verdict.message} of guild {fact.guild}")
     found.effects_lost += _unsettled_cases(evidence)
     found.effects_doubled += _doubled(evidence)
@@ -133,7 +145,7 @@ def _check_effects(evidence: Evidence, found: Violations) -> int:
         for (guild, sequence, index), outcome in outcomes.items()
         if outcome == "parked"
     ]
-    return len(outcomes)
+    return len(outcomes), excused
 
 
 def _failed_removals(facts: Iterable[PublishedFact]) -> set[tuple[str, str]]:

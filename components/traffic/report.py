@@ -206,7 +206,8 @@ def render(report: TrafficReport, console: Console) -> None:
     console.print(signals)
     checked = report.checked
     console.print(
-        f"checked {checked.inputs} dispatches, {checked.effects} effects, "
+        f"checked {checked.inputs} dispatches, {checked.effects} effects "
+        f"({checked.excused} removals failed, as their cases say), "
         f"{checked.reports} reports, {checked.facts} facts: "
         + ", ".join(
             f"{name.replace('_', ' ')} {count}" for name, count in report.violations.items()

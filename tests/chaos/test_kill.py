@@ -108,6 +108,7 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         checked, violations = check(evidence)
         assert violations.total == 0, violations
         assert checked.reports == report.acted_on
+        assert checked.excused == 0
 
         async with asyncio.timeout(SETTLE_S):
             shown = await all_answered(stack.control, asked)

@@ -42,6 +42,7 @@ async def test_a_part_of_the_real_text_is_posted_judged_and_accounted_for(
     assert report.seen == report.sent
     assert report.ok, report.examples
     assert report.checked.inputs >= report.sent
+    assert report.checked.excused == 0
     assert report.checked.reports > 0.9 * report.acted_on  # the last ones came after the cut
     assert report.latency is not None
     assert report.latency.count == sum(report.by_tier.get(t, 0) for t in ("medium", "high"))
