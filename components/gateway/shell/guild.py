@@ -179,8 +179,20 @@ class Guild:
             return
         if self.is_open and self._feed.poison is None:
             await self._waiters.applied_up_to(last)
-            self._lanes.release()
-            self.complete_up_to = max(self.complete_up_to, up_to)
+            self._complete(up_to)
+
+    def is_complete(self, last: Sequence, up_to: Sequence) -> bool:
+        """`compare` of a guild that misses nothing, done at once; False: ask `compare`."""
+        if self._intake is None or self._closing.is_set() or not self.is_open:
+            return False
+        if self._feed.poison is not None or min(self._intake.seen, self.applied) < last:
+            return False
+        self._complete(up_to)
+        return True
+
+    def _complete(self, up_to: Sequence) -> None:
+        self._lanes.release()
+        self.complete_up_to = max(self.complete_up_to, up_to)
 
     async def _opened(self) -> None:
         while not self._closing.is_set():
