@@ -201,7 +201,7 @@ def test_a_missing_removal_is_excused_only_by_the_case_of_its_own_verdict() -> N
 
 def test_a_parked_effect_that_was_settled_later_is_settled() -> None:
     inputs = (logged(1), result(0, "parked"), result(0, "done"), result(0, "parked"))
-    assert found(msgspec.structs.replace(SOUND, inputs=inputs)).total == 0
+    assert found(msgspec.structs.replace(SOUND, inputs=inputs)).effects_parked == []
 
 
 def test_a_guild_without_a_mod_log_has_no_reports_to_lose() -> None:
