@@ -19,9 +19,8 @@ up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" sho
 	@$(BIN)/modbot up $(ARGS)
 
 test: $(VENV)/.dev lint ## Check style, types and layers, then run every test with coverage
-	@rm -f .coverage .coverage.*
-	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/coverage run -m pytest $(ARGS)
-	@$(BIN)/coverage combine -q
+	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --numprocesses 2 --dist loadfile \
+		--cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report | tail -n 40
 
 lint: $(VENV)/.dev ## Check style, types, layers and generated files
