@@ -150,6 +150,12 @@ class Bucket:
             raise NotConnected(f"bucket {self.name} cannot be read: {error}") from error
         raise NotConnected(f"the connection broke while bucket {self.name} was read")
 
+    async def held(self, ttl_s: float, keys: str = ">") -> dict[str, Entry]:
+        """A snapshot without the leases that have `ended`: a fence, which nobody renews, and what
+        came back without its time to live."""
+        entries = await self.snapshot(keys)
+        return {key: entry for key, entry in entries.items() if not self.ended(entry, ttl_s)}
+
     async def watch(self, keys: str = ">") -> AsyncIterator[Entry | None]:
         """The present entries, then None, then every change, for ever.
 

@@ -185,6 +185,7 @@ class _Running:
             logbook,
             self._rest.split,
             self._settings.gateway.sweep_every_s,
+            self._settings.gateway.lease_ttl_s,
         )
         self._pod.load = _load_of(ownership, self._applier)
 

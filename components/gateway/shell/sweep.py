@@ -40,6 +40,7 @@ class Sweep:
         logbook: Logbook,
         split: Callable[[int], None],
         every_s: float,
+        lease_ttl_s: int,
     ) -> None:
         self._bus = bus
         self._gate = gate
@@ -47,6 +48,7 @@ class Sweep:
         self._logbook = logbook
         self._split = split
         self._every_s = every_s
+        self._lease_ttl_s = lease_ttl_s
         self._now = asyncio.Event()
         self._pods = Bucket(bus, storage.PODS)
 
@@ -65,7 +67,7 @@ class Sweep:
             self._now.clear()
             try:
                 await self._compare_all()
-                self._split(len(await self._pods.snapshot()))
+                self._split(len(await self._pods.held(self._lease_ttl_s)))
             except BusError as error:
                 log.info("logs are compared later: %s", error)
 

@@ -106,3 +106,16 @@ async def test_a_reconnect_begins_the_count_anew(nats_server: RunningNats) -> No
     assert await bucket.create("pod-1", b"ours", ttl_s=5) is None
     clock.now_s += 5 + MARGIN_S
     assert await bucket.create("pod-1", b"ours", ttl_s=5) is not None
+
+
+async def test_leases_that_nobody_renews_are_not_held(nats_server: RunningNats) -> None:
+    clock = Clock()
+    bus = await nats_server.connect("gateway")
+    bucket = Bucket(bus, storage.PODS, clock=clock)
+    living = Lease(Bucket(bus, storage.PODS), "pod-1", ttl_s=30, clock=clock)
+    assert await living.acquire(b"living")
+    await bucket.put("pod-2", b"of the dead")
+    assert sorted(await bucket.held(5)) == ["pod-1", "pod-2"]
+    clock.now_s += 5 + MARGIN_S
+    await living.renew(b"living")
+    assert sorted(await bucket.held(5)) == ["pod-1"]
