@@ -87,7 +87,7 @@ class Appender:
         self._lanes: dict[GuildId, deque[_Waiting]] = {}
         self._ready: deque[GuildId] = deque()
         self._in_flight = 0
-        self._failure: Exception | None = None
+        self._failure: BusError | None = None
         self._probing = False
         self._pause_s = FIRST_PAUSE_S
         self._changed = asyncio.Event()
