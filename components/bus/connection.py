@@ -178,6 +178,17 @@ class Bus:
             await self.client.close()
         except (OSError, NatsError) as error:  # it was lost in the same moment
             log.debug("closing: %s", error)
+        except asyncio.CancelledError:
+            # The client's own, from the reconnecting that it cancelled; ours goes on.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        # The client cancels its reconnecting once and does not look; up to Python 3.11 that can be
+        # lost (`cancellation`), and it would go on for ever and hold up the loop's end.
+        reconnecting = self.client._reconnection_task
+        while reconnecting is not None and not reconnecting.done():
+            reconnecting.cancel()
+            await asyncio.wait({reconnecting}, timeout=0.1)
 
     async def _lost(self) -> None:
         # What was queued for the lost socket must not be flushed into the next one.

@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests: one server a session, a fresh database a test."""
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import subprocess
@@ -79,4 +80,6 @@ class RunningPostgres:
         assert self.process is not None
         postmaster = psutil.Process(self.process.pid)
         for process in (postmaster, *postmaster.children()):
-            process.send_signal(number)
+            # A child may end in between: the postmaster ends those whose client has gone.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)

@@ -137,3 +137,19 @@ async def test_a_message_larger_than_the_server_takes_is_too_large(
         await bus.say(subject, data)
     assert bus.connected
     assert (await bus.append(subject, b"{}")).sequence == 1
+
+
+async def test_closing_while_the_server_is_away_leaves_no_task(nats_server: RunningNats) -> None:
+    buses = [await nats_server.connect("gateway") for _ in range(20)]
+    nats_server.kill()
+    while any(bus.connected for bus in buses):
+        await asyncio.sleep(0)  # the client's own event: it finds out by reading
+    before = asyncio.all_tasks()
+    for number, bus in enumerate(buses):
+        # Closed at different moments of its attempts to reconnect, one each 0.1 s.
+        await asyncio.sleep(0.007 * (number % 10))
+        async with asyncio.timeout(5):
+            await bus.close()
+        task = bus.client._reconnection_task
+        assert task is None or task.done()
+    assert asyncio.all_tasks() <= before
