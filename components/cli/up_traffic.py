@@ -68,7 +68,8 @@ async def post(traffic: TrafficOptions, stack: RunningStack, screen: Screen) -> 
 
     def progress(done: Progress) -> None:
         total = f" of {done.total}" if done.total is not None else ""
-        screen.note(f"members posted {done.posted}{total} messages, {done.refused} were refused")
+        refused = f"; {done.refused} not: timed out or gone" if done.refused else ""
+        screen.note(f"members posted {done.posted}{total} messages{refused}")
 
     try:
         async with (
