@@ -218,8 +218,28 @@ def _cases_text(found: CaseList) -> str:
 
 
 def _case_text(case: CaseView) -> str:
-    fields = msgspec.to_builtins(case)
-    return pairs([(name, value) for name, value in fields.items() if value not in (None, "")])
+    by = (
+        case.moderator_kind if case.moderator is None else f"{case.moderator_kind} {case.moderator}"
+    )
+    verdict = f"{case.tier}, {case.score} points" if case.tier is not None else ""
+    points = (f"{signal.name.replace('_', ' ')} {signal.points:+d}" for signal in case.signals)
+    lines = [
+        ("case", f"{case.number} of guild {case.guild}"),
+        ("member", f"{case.username} ({case.user})" if case.username else case.user),
+        ("action", case.action.replace("_", " ")),
+        ("until (UTC)", moment(case.until_ms) if case.until_ms is not None else ""),
+        ("status", f"{case.status}: {case.error}" if case.error else case.status),
+        ("opened (UTC)", moment(case.opened_ms)),
+        ("by", by),
+        ("reason", case.reason),
+        ("signal of guild", case.source_guild or ""),
+        ("verdict", verdict),
+        ("signals", ", ".join(points)),
+        ("channel", case.channel or ""),
+        ("message", case.message or ""),
+        ("thread", case.thread or ""),
+    ]
+    return pairs([line for line in lines if line[1]])
 
 
 def _quarantine_text(found: QuarantineList) -> str:

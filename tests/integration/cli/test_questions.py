@@ -13,6 +13,7 @@ from components.cli import asking
 from components.process import exits
 from contracts import headers, storage
 from contracts.errors import ErrorCode
+from contracts.facts import SignalScore
 from contracts.ids import (
     CaseNumber,
     Epoch,
@@ -166,6 +167,27 @@ async def test_one_case_is_shown_as_json_where_a_script_wants_it(asked: Asked) -
     assert msgspec.json.decode(out, type=CaseView) == CASE
     code, out, _ = await asked("guild", GUILD, "case", "7")
     assert "spammer" in out
+
+
+async def test_one_case_is_told_in_words_with_its_verdict(asked: Asked) -> None:
+    flagged = msgspec.structs.replace(
+        CASE,
+        action="remove_timeout",
+        tier="high",
+        score=17,
+        signals=[SignalScore(name="mass_ping", points=10), SignalScore(name="rapid", points=-3)],
+        until_ms=1_700_000_060_000,
+    )
+    await asked.owner(flagged)
+    code, out, _ = await asked("guild", GUILD, "case", str(CASE.number))
+    assert code == 0
+    lines = dict(line.split("  ", 1) for line in out.splitlines())
+    shown = {name: value.strip() for name, value in lines.items()}
+    assert shown["action"] == "remove timeout"
+    assert shown["verdict"] == "high, 17 points"
+    assert shown["signals"] == "mass ping +10, rapid -3"
+    assert shown["until (UTC)"] == "2023-11-14 22:14:20"
+    assert "source" not in out
 
 
 async def test_settings_are_alone_on_stdout_so_that_they_can_be_put_back(
