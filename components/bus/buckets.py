@@ -20,6 +20,7 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError, NotConnected, Unanswered, WrongLastSequence
 from components.bus.staleness import MARGIN_S, Staleness
 from components.process.clock import SteadyClock, steady_s
+from components.telemetry.traces import carry
 from contracts import headers
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Bucket:
         fields = {OPERATION: "DEL"}
         if revision is not None:
             fields[headers.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(revision)
-        await self._bus.append(self._subject(key), b"", fields)
+        await self._bus.append(self._subject(key), b"", carry(fields))
 
     async def snapshot(self, keys: str = ">", *, timeout_s: float = 10.0) -> dict[str, Entry]:
         """All present entries that match, as new as the bucket's leader knew them when asked.
@@ -225,7 +226,7 @@ class Bucket:
     ) -> int:
         if ttl_s is not None:
             fields[headers.TTL] = f"{ttl_s}s"
-        stored = await self._bus.append(self._subject(key), value, fields)
+        stored = await self._bus.append(self._subject(key), value, carry(fields))
         return stored.sequence
 
     def _subject(self, key: str) -> str:
