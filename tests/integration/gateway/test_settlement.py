@@ -5,19 +5,23 @@ Each kind has its own guild, so that all are in doubt at the same moment. The fi
 each is cut (after or before it took effect) and every further one until the pod is dead.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Literal
 
 import aiohttp
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
+from components.bus import stream
 from components.bus.buckets import Bucket
 from components.gateway.engine.effects import PAYLOADS
 from components.gateway.shell.effects.settlement import TABLE
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from contracts import headers, storage, subjects
+from contracts.ids import GuildId, Sequence
 from contracts.inputs import EffectResult, InteractionReceived, interaction_id
 from contracts.interactions import COMMANDS
 from contracts.message import encode
@@ -208,6 +212,40 @@ async def second_report(town: Town, nats: RunningNats) -> bool:
     await signals.put("sharing.77", b'{"guild":"77","sequence":1}')
     await signals.put(f"{member(town)}.77", b'{"guild":"77","sequence":1}')
     return True
+
+
+async def test_a_signal_that_was_raised_when_the_pod_died_reaches_each_guild_once(
+    town: Town, pods: Pods, nats_server: RunningNats
+) -> None:
+    pod = await pods.start()
+    await town.assign(pod.name, pod.incarnation)
+    await town.served()
+    await town.put_settings("settings", signals={"share": True, "guild_count": 2})
+    await second_report(town, nats_server)
+    bus = await nats_server.connect("gateway")
+    raised: asyncio.Queue[Msg] = asyncio.Queue()
+    await bus.listen(subjects.live(GuildId("77")), raised.put)
+    await bus.client.flush()
+
+    spam = asyncio.create_task(town.say(SPAM))
+    await asyncio.wait_for(raised.get(), 10)
+    await pod.kill()  # the other guild has the signal; ours mostly not yet the result
+    await spam
+    await pod.start()
+    await town.assign(pod.name, pod.incarnation)
+
+    async def settled() -> bool:
+        status = await town.served()
+        return status.cases > 0 and status.outbox_pending == 0
+
+    await until(settled)
+    assert (await town.served()).outbox_parked == 0
+    there = await stream.read_batch(
+        bus, storage.INPUTS, subjects.inputs(GuildId("77")), Sequence(1)
+    )
+    assert len(there) == 1
+    results = [item for item in await town.inputs() if isinstance(item, EffectResult)]
+    assert {item.outcome for item in results} == {"done"}
 
 
 async def direct_messages(control: SimulatorControl, user: int) -> list[Any]:
