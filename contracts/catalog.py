@@ -16,6 +16,7 @@ GATEWAY: Final = "gateway"
 CONFIG: Final = "config"
 EDGE: Final = "edge"
 OPERATOR: Final = "operator"
+PARENT: Final = "parent"
 
 REQUIRED: Final = True
 OPTIONAL: Final = False
@@ -157,7 +158,14 @@ REPLY_OF: Final[dict[type[requests.Request], type[msgspec.Struct]]] = {
     requests.GetGuildStatus: requests.GuildStatus,
     requests.ListQuarantine: requests.QuarantineList,
     requests.SkipParkedInput: requests.GuildStatus,
+    requests.TakeSnapshot: requests.SnapshotTaken,
 }
+
+
+def _who_asks(request: type[requests.Request]) -> tuple[str, ...]:
+    if request is requests.TakeSnapshot:
+        return (GATEWAY, OPERATOR)  # the owner checks who may have it
+    return (EDGE, OPERATOR) if request in READ_BY_EDGE else (OPERATOR,)
 
 
 def _requests() -> tuple[Channel, ...]:
@@ -169,7 +177,7 @@ def _requests() -> tuple[Channel, ...]:
             sent=(
                 Sent(
                     type=request,
-                    senders=(EDGE, OPERATOR) if request in READ_BY_EDGE else (OPERATOR,),
+                    senders=_who_asks(request),
                     headers=WRITE_HEADERS if request.writes else READ_HEADERS,
                 ),
             ),
@@ -216,6 +224,21 @@ def _operations() -> tuple[Channel, ...]:
             takes_errors=True,
         ),
         Channel(
+            name="config.progress",
+            address="modbot.progress.{operation}",
+            purpose="How far a long operation has come, for whoever watches.",
+            sent=(Sent(type=operations.OperationProgress, senders=(CONFIG,), headers=TRACED),),
+            receivers=(OPERATOR,),
+        ),
+        Channel(
+            name="pods.ping",
+            address="modbot.pods.{pod}.ping",
+            purpose="Whether a suspected pod is there. Nobody answers when its connection is gone.",
+            sent=(Sent(type=records.PodPing, senders=(CONFIG,), headers=TRACED),),
+            receivers=(GATEWAY,),
+            reply=Sent(type=records.PodPing, senders=(GATEWAY,), headers=TRACED),
+        ),
+        Channel(
             name="disconnects",
             address="sys.disconnect",
             purpose="The server's advisory of a lost connection (io.nats.server.advisory.v1."
@@ -249,21 +272,49 @@ def _record(
 def _records() -> tuple[Channel, ...]:
     return (
         _record(kept.PODS, "{pod}", records.PodLease, (GATEWAY, CONFIG), GATEWAY, CONFIG),
-        _record(kept.GUILDS, "{guild}", records.Assignment, (CONFIG,), GATEWAY, CONFIG),
+        _record(kept.GUILDS, "{guild}", records.Assignment, (CONFIG, GATEWAY), GATEWAY, CONFIG),
         _record(kept.REGISTRY, "{guild}", records.RegisteredGuild, (SHARD,), SHARD, CONFIG),
-        _record(kept.LEADERS, "{role}", records.LeaderLease, (CONFIG,), CONFIG),
-        _record(kept.SHARDS, "{shard}", records.ShardLease, (SHARD,), SHARD),
+        _record(kept.LEADERS, "{role}", records.LeaderLease, (CONFIG,), CONFIG, GATEWAY),
+        _record(kept.SHARDS, "{shard}", records.ShardLease, (SHARD,), SHARD, CONFIG),
         _record(
             kept.SHARDS,
             "{what}.{name}",
             records.ShardReplica,
             (SHARD,),
             SHARD,
+            CONFIG,
             part=".replicas",
         ),
         _record(kept.SESSIONS, "{shard}", records.SessionResume, (SHARD,), SHARD),
         _record(kept.ATTEMPTS, "{guild}", records.ReplayAttempt, (GATEWAY,), GATEWAY),
         _record(kept.SIGNALS, "{about}.{id}", records.SharedSignal, (GATEWAY,), GATEWAY),
+        *_handoffs(),
+        _record(kept.ENDS, "{pod}", records.ProcessEnd, (PARENT,), PARENT, GATEWAY, CONFIG),
+        _record(kept.LOADS, "{pod}", records.PodLoads, (GATEWAY,), CONFIG),
+        *_intents(),
+        _record(kept.SHARES, "{limit}", records.RestShares, (CONFIG,), GATEWAY, CONFIG),
+    )
+
+
+def _handoffs() -> tuple[Channel, ...]:
+    def handoff(key: str, value: type[msgspec.Struct], part: str) -> Channel:
+        return _record(kept.HANDOFFS, key, value, (GATEWAY,), GATEWAY, CONFIG, part=part)
+
+    return (
+        handoff("released.{guild}", records.Released, ".released"),
+        handoff("silent.{guild}", records.Silent, ".silent"),
+        handoff("holds.{guild}.{pod}", records.Holding, ".holds"),
+    )
+
+
+def _intents() -> tuple[Channel, ...]:
+    def intent(key: str, value: type[msgspec.Struct], part: str) -> Channel:
+        return _record(kept.INTENT, key, value, (CONFIG,), CONFIG, part=part)
+
+    return (
+        intent("pod.{pod}", records.PodIntent, ".pod"),
+        intent("guild.{guild}", records.GuildIntent, ".guild"),
+        intent("balance", records.BalanceIntent, ".balance"),
     )
 
 

@@ -75,3 +75,17 @@ class GuildPlacement(Message, frozen=True, kw_only=True):
     state: Literal["served", "waiting"]
     reason: str = ""
     history: list[OwnershipChange] = []
+
+
+class OperationProgress(Message, frozen=True, kw_only=True):
+    """On ``modbot.progress.<operation>``: how far a long operation has come."""
+
+    operation: str
+    """Id of the operation, as its request was answered."""
+    what: str
+    """In words, e.g. ``drain gateway-1``."""
+    done: int
+    total: int
+    text: str = ""
+    """What is being done at the moment, or what went wrong."""
+    state: Literal["running", "done", "failed"] = "running"

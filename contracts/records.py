@@ -27,6 +27,12 @@ class PodLease(Message, frozen=True, kw_only=True):
     """None only in the entry that creates the lease: its revision names the incarnation."""
     nats_client: int = 0
     """The server's number of the pod's connection, as advisories name it."""
+    nats_server: str = ""
+    """The server of that connection: two servers give the same number."""
+    process: str = ""
+    """Random name of the process, given by its parent, which attests its end in ``ends``."""
+    zone: str = ""
+    """Where the pod runs; empty: not stated. Owner and follower live in different zones."""
     data: str
     """Identity of the data directory. The next incarnation that holds the lock on the same
     directory knows that this one has ended."""
@@ -36,15 +42,68 @@ class PodLease(Message, frozen=True, kw_only=True):
     capacity: int
     """Most guilds that the pod takes."""
     replica: str = ""
-    """Where the pod's database is backed up to: a prefix in the bucket."""
+    """Where the pod's database is backed up to: a prefix in the bucket. Empty: no backup."""
+    beat: int = 0
+    """The pod's last beat: a number that it commits to its database every few seconds."""
+    backed_up_beat: int = 0
+    """The last beat that is in the bucket: what was committed before it is there too."""
+    backed_up_to: Sequence = Sequence(0)
+    """Stream sequence up to which all guilds were complete at that beat."""
+    backup_lag_s: float = 0.0
+    """Age of the oldest commit that is not in the bucket, as found in the bucket."""
+    rest_wanted_per_s: float = 0.0
+    """Requests to Discord that the pod would send now, if it might."""
+    rest_share_per_s: float = 0.0
+    """The share of the global limit that the pod keeps to at this moment."""
+    invalid_requests: int = 0
+    """Answers of 401, 403 and 429 that the pod got within the last 10 minutes."""
     version: str
     engine_version: int
     started_ms: int
     fenced_by: str = ""
 
 
+class Holder(Message, frozen=True, kw_only=True):
+    """One start of one pod."""
+
+    pod: PodId
+    incarnation: Incarnation
+
+
+class EarlierOwner(Message, frozen=True, kw_only=True):
+    """An owner of an earlier epoch that may not be silent yet."""
+
+    pod: PodId
+    incarnation: Incarnation
+    epoch: Epoch
+
+
+class StateSource(Message, frozen=True, kw_only=True):
+    """Somewhere the guild's rows are known to be: a data directory and the replica of it."""
+
+    pod: PodId
+    incarnation: Incarnation
+    data: str
+    """Identity of the data directory; a pod that comes back with another one has lost the rows."""
+    replica: str = ""
+    """Prefix in the backup bucket. Empty: no backup."""
+
+
+class Joining(Message, frozen=True, kw_only=True):
+    """A pod that is being made to hold the guild's rows: the next follower, or the next owner."""
+
+    pod: PodId
+    incarnation: Incarnation
+    purpose: Literal["follow", "own"]
+    cause: Literal["followed", "moved", "drained", "rebalanced", "pinned"]
+    by: str = ""
+    """Who asked: an operator's name, or the config replica that decided."""
+    since_ms: int = 0
+
+
 class Assignment(Message, frozen=True, kw_only=True):
-    """Bucket ``guilds``, key: guild. Written by the config leader alone, by compare-and-set."""
+    """Bucket ``guilds``, key: guild. Written by the config leader alone, by compare-and-set; while
+    there is no leader also by a restarted pod for the guilds it owned last (re-adoption)."""
 
     guild: GuildId
     pod: PodId
@@ -55,9 +114,33 @@ class Assignment(Message, frozen=True, kw_only=True):
     the log still holds it."""
     generation: Generation
     """Of INPUTS, when the guild was first placed."""
-    cause: Literal["placed", "restarted", "replaced"]
-    """``placed``: new; ``restarted``: same pod, new incarnation; ``replaced``: another pod."""
+    cause: Literal[
+        "placed",
+        "restarted",
+        "replaced",
+        "promoted",
+        "restored",
+        "moved",
+        "drained",
+        "rebalanced",
+        "pinned",
+    ]
+    """Why the epoch began. ``placed``: new; ``restarted``: same pod, new incarnation;
+    ``promoted``: its follower, after a crash; ``restored``: a pod without rows, which takes them
+    from `sources`; ``replaced``: a pod without rows, from the log alone; the rest: moved as said.
+    """
     since_ms: int
+    by: str = ""
+    """Who wrote it: a config replica, or the pod itself (re-adoption)."""
+    follower: Holder | None = None
+    """A second pod that applies the same log with every output closed."""
+    joining: Joining | None = None
+    before: list[EarlierOwner] = []
+    """Owners of earlier epochs that were not known to be silent when this epoch began. Effects
+    wait for the silence of each; opening waits until each has released or is fenced."""
+    sources: list[StateSource] = []
+    """Where the rows are, beside or among owner and follower. Shrinks only when others are known
+    to hold them."""
 
 
 class RegisteredGuild(Message, frozen=True, kw_only=True):
@@ -132,3 +215,122 @@ class SharedSignal(Message, frozen=True, kw_only=True):
     name: str = ""
     sequence: Sequence
     request: RequestId | None = None
+
+
+class Released(Message, frozen=True, kw_only=True):
+    """Bucket ``handoffs``, key ``released.<guild>``: the owner of ``epoch`` stopped applying at
+    ``sequence`` for good. Written once an epoch, by compare-and-set over an earlier epoch's."""
+
+    guild: GuildId
+    epoch: Epoch
+    sequence: Sequence
+    pod: PodId
+    incarnation: Incarnation
+
+
+class Silent(Message, frozen=True, kw_only=True):
+    """Bucket ``handoffs``, key ``silent.<guild>``: no request to Discord of the owner of ``epoch``
+    is under way any more, and none will begin."""
+
+    guild: GuildId
+    epoch: Epoch
+    pod: PodId
+    incarnation: Incarnation
+
+
+class Holding(Message, frozen=True, kw_only=True):
+    """Bucket ``handoffs``, key ``holds.<guild>.<pod>``: the pod's database has all rows of the
+    guild, up to ``sequence`` and following its log from there."""
+
+    guild: GuildId
+    pod: PodId
+    incarnation: Incarnation
+    data: str
+    role: Literal["own", "follow"]
+    epoch: Epoch
+    sequence: Sequence
+    beat: int
+    """They are in every copy of the database that holds this beat (`PodLease.backed_up_beat`)."""
+    source: Literal["log", "disk", "snapshot", "replica"]
+    """Where they came from when they were made or opened here."""
+    took_ms: int = 0
+    """From the moment the pod was told to the moment it was done."""
+    replayed: int = 0
+    """Inputs applied for it."""
+
+
+class ProcessEnd(Message, frozen=True, kw_only=True):
+    """Bucket ``ends``, key: pod. The parent of a gateway's process saw its end (waitpid)."""
+
+    pod: PodId
+    process: str
+    """`PodLease.process` of the process that has ended."""
+    exit_code: int
+    """Negative: the signal that ended it."""
+    ended_ms: int
+
+
+class GuildLoad(Message, frozen=True, kw_only=True):
+    """What a guild costs its owner, over the last minute."""
+
+    guild: GuildId
+    events_per_s: float = 0.0
+    rows: int = 0
+    engine_ms_per_s: float = 0.0
+
+
+class PodLoads(Message, frozen=True, kw_only=True):
+    """Bucket ``loads``, key: pod. Every guild that the pod owns or follows, every few seconds."""
+
+    pod: PodId
+    incarnation: Incarnation
+    at_ms: int
+    guilds: list[GuildLoad]
+
+
+class PodIntent(Message, frozen=True, kw_only=True):
+    """Bucket ``intent``, key ``pod.<pod>``: what operators want of a pod. Mirrors PostgreSQL."""
+
+    pod: PodId
+    draining: bool
+    by: str
+    since_ms: int
+
+
+class GuildIntent(Message, frozen=True, kw_only=True):
+    """Bucket ``intent``, key ``guild.<guild>``: the guild is pinned to a pod."""
+
+    guild: GuildId
+    pod: PodId
+    by: str
+    since_ms: int
+
+
+class BalanceIntent(Message, frozen=True, kw_only=True):
+    """Bucket ``intent``, key ``balance``: whether config moves guilds by itself."""
+
+    paused: bool
+    by: str
+    reason: str = ""
+    since_ms: int
+
+
+class RestShares(Message, frozen=True, kw_only=True):
+    """Bucket ``shares``, key ``rest``: how Discord's global limit is divided among the pods.
+
+    Written by the config leader; the last division holds while config is away. A pod not named
+    has the share that is left of the limit divided by the pods not named.
+    """
+
+    per_s: float
+    """The limit that is divided."""
+    shares: dict[PodId, float]
+    invalid_requests: int = 0
+    """Answers of 401, 403 and 429 of all pods within the last 10 minutes."""
+
+
+class PodPing(Message, frozen=True, kw_only=True):
+    """``modbot.pods.<pod>.ping`` and the answer to it: a pod that answers is not judged."""
+
+    pod: PodId
+    incarnation: Incarnation

@@ -10,7 +10,18 @@ from typing import ClassVar
 import msgspec
 
 from contracts.facts import CaseAction, CaseStatus, ModeratorKind, SignalScore, SpamTier
-from contracts.ids import CaseNumber, ChannelId, Epoch, GuildId, MessageId, PodId, Sequence, UserId
+from contracts.ids import (
+    CaseNumber,
+    ChannelId,
+    Epoch,
+    Generation,
+    GuildId,
+    Incarnation,
+    MessageId,
+    PodId,
+    Sequence,
+    UserId,
+)
 from contracts.inputs import Actor
 from contracts.message import Message
 from contracts.settings import GuildSettings
@@ -85,6 +96,15 @@ class SkipParkedInput(Request, frozen=True, kw_only=True):
     reason: str
 
 
+class TakeSnapshot(Request, frozen=True, kw_only=True):
+    """Put the guild's rows into the object store for a pod that is to hold them. The owner goes
+    on meanwhile. Reply: `SnapshotTaken`; 403 for a pod that the assignment does not name."""
+
+    verb: ClassVar[str] = "snapshot.take"
+    pod: PodId
+    incarnation: Incarnation
+
+
 REQUESTS: tuple[type[Request], ...] = (
     GetCase,
     ListCases,
@@ -93,6 +113,7 @@ REQUESTS: tuple[type[Request], ...] = (
     GetGuildStatus,
     ListQuarantine,
     SkipParkedInput,
+    TakeSnapshot,
 )
 REQUEST_OF_VERB: dict[str, type[Request]] = {request.verb: request for request in REQUESTS}
 
@@ -172,3 +193,18 @@ class QuarantineList(Message, frozen=True, kw_only=True):
     """Inputs that were set aside, newest first."""
 
     inputs: list[QuarantinedInput]
+
+
+class SnapshotTaken(Message, frozen=True, kw_only=True):
+    """A guild's rows as one SQLite file in the object store ``snapshots``."""
+
+    guild: GuildId
+    object: str
+    """Its name there; whoever fetched it deletes it."""
+    sequence: Sequence
+    generation: Generation
+    schema_version: int
+    engine_version: int
+    size: int
+    """Bytes."""
+    sha256: str

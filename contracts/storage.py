@@ -25,6 +25,14 @@ SHARDS: Final = "shards"
 SESSIONS: Final = "sessions"
 ATTEMPTS: Final = "attempts"
 SIGNALS: Final = "signals"
+HANDOFFS: Final = "handoffs"
+ENDS: Final = "ends"
+LOADS: Final = "loads"
+INTENT: Final = "intent"
+SHARES: Final = "shares"
+
+SNAPSHOTS: Final = "snapshots"
+"""Object store: a guild's rows on their way to a new follower."""
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +43,16 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     expires: bool = False
     history: int = 1
+    max_bytes: int = 64 * 1024**2
 
 
 BUCKETS: Final = (
     Bucket(name=PODS, description="Leases of gateway pods; key: pod", expires=True),
-    Bucket(name=GUILDS, description="Which pod owns which guild; key: guild"),
+    Bucket(
+        name=GUILDS,
+        description="Which pod owns which guild; key: guild",
+        max_bytes=256 * 1024**2,  # 100,000 guilds of 1 KB
+    ),
     Bucket(name=REGISTRY, description="Guilds that shards have seen; key: guild"),
     Bucket(name=LEADERS, description="Leases of leaders; key: role", expires=True),
     Bucket(name=SHARDS, description="Leases of Discord shard ids; key: shard id", expires=True),
@@ -53,6 +66,15 @@ BUCKETS: Final = (
         description="Spam signals shared between guilds; key: user.guild or sharing.guild",
         expires=True,
     ),
+    Bucket(
+        name=HANDOFFS,
+        description="Who let go of a guild, who holds its rows; key: released|silent|holds.guild",
+        max_bytes=256 * 1024**2,
+    ),
+    Bucket(name=ENDS, description="Ends of gateway processes, seen by their parents; key: pod"),
+    Bucket(name=LOADS, description="What each guild costs its pod; key: pod"),
+    Bucket(name=INTENT, description="What operators want; key: pod.POD, guild.GUILD, balance"),
+    Bucket(name=SHARES, description="How limits are divided among pods; key: limit"),
 )
 
 
@@ -103,7 +125,7 @@ def bucket_stream(bucket: Bucket) -> dict[str, Any]:
         "storage": "file",
         "discard": "new",
         "max_msgs_per_subject": bucket.history,
-        "max_bytes": 64 * 1024**2,
+        "max_bytes": bucket.max_bytes,
         "duplicate_window": 2 * 60 * SECOND_NS,
         "num_replicas": 1,
         "allow_direct": True,
@@ -116,6 +138,29 @@ def bucket_stream(bucket: Bucket) -> dict[str, Any]:
     return config
 
 
+def snapshots_stream() -> dict[str, Any]:
+    """The object store of guild snapshots: fetched within seconds, gone after ten minutes."""
+    return {
+        "name": f"OBJ_{SNAPSHOTS}",
+        "description": "Rows of guilds on their way to a new follower",
+        "subjects": [f"$O.{SNAPSHOTS}.C.>", f"$O.{SNAPSHOTS}.M.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": 600 * SECOND_NS,
+        "max_bytes": 1024**3,
+        "duplicate_window": 2 * 60 * SECOND_NS,
+        "num_replicas": 1,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+    }
+
+
 def streams() -> list[dict[str, Any]]:
     """Every stream that must exist, in the form of the server's create request."""
-    return [inputs_stream(), events_stream(), *(bucket_stream(b) for b in BUCKETS)]
+    return [
+        inputs_stream(),
+        events_stream(),
+        snapshots_stream(),
+        *(bucket_stream(b) for b in BUCKETS),
+    ]

@@ -5,12 +5,13 @@ A guild id is a decimal snowflake and therefore always exactly one token.
 
 from typing import Final
 
-from contracts.ids import GuildId, InteractionId, is_snowflake
+from contracts.ids import GuildId, InteractionId, PodId, is_snowflake
 
 INPUTS_WILDCARD: Final = "modbot.in.*"
 LIVE_WILDCARD: Final = "modbot.live.*"
 EVENTS_WILDCARD: Final = "modbot.events.*.>"
 CONFIG_SERVICE: Final = "modbot.config"
+PODS_WILDCARD: Final = "modbot.pods.*.ping"
 DISCONNECTS: Final = "sys.disconnect"
 """Where the server's advisories of lost connections are imported to (config only)."""
 
@@ -63,9 +64,19 @@ def answers(component: str, replica: str) -> str:
     return f"modbot.answers.{component}.{replica}.*"
 
 
+def ping(pod: PodId) -> str:
+    """Asks one pod whether it is there: `records.PodPing`, answered with the same."""
+    return f"modbot.pods.{pod}.ping"
+
+
 def config_endpoint(name: str) -> str:
     """An endpoint of config's operator service."""
     return f"{CONFIG_SERVICE}.{name}"
+
+
+def progress(operation: str) -> str:
+    """Where config tells how far an operation has come."""
+    return f"modbot.progress.{operation}"
 
 
 def guild_of_input(subject: str) -> GuildId:
