@@ -137,6 +137,7 @@ class _Running:
 
     async def run(self, stop: asyncio.Event) -> None:
         await unless_stopped(stop, self._pod.join())
+        self._rest.name(self._pod.id, self._pod.incarnation)
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._run_in(tasks, stop)

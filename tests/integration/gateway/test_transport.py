@@ -15,7 +15,7 @@ from components.gateway.shell.gate import Gate, Permit
 from components.process.exits import CannotStart
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
-from contracts.ids import Epoch, GuildId
+from contracts.ids import Epoch, GuildId, Incarnation, PodId
 
 GUILD = GuildId("42")
 PERMIT = Permit(GUILD, Epoch(1))
@@ -73,6 +73,15 @@ async def test_a_request_without_a_permit_does_not_leave(
     with pytest.raises(GateClosed):
         await ban_list(pod.rest._http)
     assert await calls(control) == 0
+
+
+async def test_discord_is_told_which_process_calls(pod: Pod, control: SimulatorControl) -> None:
+    pod.rest.name(PodId("gateway-7"), Incarnation("20260101T000000Z-9"))
+    with pytest.raises(Refused):  # the bot is not in that guild
+        await pod.rest.call(PERMIT, ban_list)
+    called = [e for e in await control.record_all(kinds=["rest"]) if "bans" in e.data["path"]]
+    assert called[0].data["caller"].startswith("DiscordBot (")
+    assert called[0].data["caller"].endswith(" gateway-7/20260101T000000Z-9")
 
 
 async def test_the_librarys_own_retries_are_not_used(pod: Pod, control: SimulatorControl) -> None:

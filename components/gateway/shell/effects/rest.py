@@ -28,6 +28,7 @@ from components.gateway.shell.effects.outcomes import Again, Refused
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
 from components.process.exits import CannotStart
+from contracts.ids import Incarnation, PodId
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,11 @@ class Rest:
                 return
             finally:
                 _attempt.set(None)
+
+    def name(self, pod: PodId, incarnation: Incarnation) -> None:
+        """Say at the end of the User-Agent which process calls, as Discord allows (docs:
+        reference#user-agent): what a replaced owner did can then be told from its successor's."""
+        self._http.user_agent += f" {pod}/{incarnation}"
 
     def extend(self) -> None:
         """The lease was renewed: what is in flight may wait on, up to the request's own limit."""
