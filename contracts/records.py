@@ -31,6 +31,8 @@ class PodLease(Message, frozen=True, kw_only=True):
     """The server of that connection: two servers give the same number."""
     process: str = ""
     """Random name of the process, given by its parent, which attests its end in ``ends``."""
+    ttl_s: float = 5.0
+    """TTL of this lease: who judges the pod waits at least so long."""
     zone: str = ""
     """Where the pod runs; empty: not stated. Owner and follower live in different zones."""
     data: str
@@ -76,6 +78,8 @@ class EarlierOwner(Message, frozen=True, kw_only=True):
     pod: PodId
     incarnation: Incarnation
     epoch: Epoch
+    process: str = ""
+    """`PodLease.process` of that incarnation, as attestations name it."""
 
 
 class StateSource(Message, frozen=True, kw_only=True):
@@ -229,8 +233,8 @@ class Released(Message, frozen=True, kw_only=True):
 
 
 class Silent(Message, frozen=True, kw_only=True):
-    """Bucket ``handoffs``, key ``silent.<guild>``: no request to Discord of the owner of ``epoch``
-    is under way any more, and none will begin."""
+    """Bucket ``handoffs``, key ``silent.<guild>``: no request to Discord of the owner of ``epoch``,
+    or of any owner before it, is under way any more, and none will begin."""
 
     guild: GuildId
     epoch: Epoch
