@@ -264,7 +264,8 @@ class Holding(Message, frozen=True, kw_only=True):
 
 
 class ProcessEnd(Message, frozen=True, kw_only=True):
-    """Bucket ``ends``, key: pod. The parent of a gateway's process saw its end (waitpid)."""
+    """Bucket ``ends``, key: ``<pod>.<process>``. The parent of a gateway's process saw its end
+    (waitpid). Expires after an hour, when waiting has long proved the same."""
 
     pod: PodId
     process: str

@@ -71,7 +71,11 @@ BUCKETS: Final = (
         description="Who let go of a guild, who holds its rows; key: released|silent|holds.guild",
         max_bytes=256 * 1024**2,
     ),
-    Bucket(name=ENDS, description="Ends of gateway processes, seen by their parents; key: pod"),
+    Bucket(
+        name=ENDS,
+        description="Ends of gateway processes, seen by their parents; key: pod.process",
+        expires=True,
+    ),
     Bucket(name=LOADS, description="What each guild costs its pod; key: pod"),
     Bucket(name=INTENT, description="What operators want; key: pod.POD, guild.GUILD, balance"),
     Bucket(name=SHARES, description="How limits are divided among pods; key: limit"),

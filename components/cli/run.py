@@ -3,9 +3,9 @@
 import argparse
 import importlib
 import os
-from typing import Final
+from typing import Final, cast
 
-from components.process.run import run
+from components.process.run import Main, run
 
 SERVICES: Final = ("shard", "gateway", "config", "edge", "simulator")
 
@@ -28,4 +28,12 @@ def main(arguments: list[str]) -> int:
     if component not in SERVICES:
         given = f"SERVICE_MODE is {component!r}" if component else "SERVICE_MODE is not set"
         parser.error(f"name a component, one of {', '.join(SERVICES)} ({given})")
-    return run(importlib.import_module(f"components.{component}.bootstrap").main)
+    return run(_main_of(component))
+
+
+def _main_of(component: str) -> Main:
+    if component == "gateway":
+        parent = importlib.import_module("components.gateway.parent")
+        if parent.wanted():
+            return cast("Main", parent.main)
+    return cast("Main", importlib.import_module(f"components.{component}.bootstrap").main)

@@ -72,6 +72,8 @@ def _tell_what_runs() -> None:
 
 
 def _code(error: BaseException) -> int:
+    if isinstance(error, exits.ChildEnded):
+        return error.code if error.code > 0 else exits.CRASHED
     words = final_words(error)
     if words is not None:
         log.error("%s", words)

@@ -204,11 +204,12 @@ def _gateways(settings: StackSettings, installation: Installation, own: set[str]
                 **backup,
                 "MODBOT_BACKUP_LOG": str(installation.home / "logs" / f"litestream-{name}.log"),
                 "MODBOT_GATEWAY_DATA": str(installation.home / "pods" / name),
+                "MODBOT_PARENT_SEED_FILE": str(installation.files.seeds / "parent.nk"),
             },
             needs=["streams", *_those("s3", own), *_those("simulator", own)],
             probe=BusProbe(component="gateway", replica=name),
             essential=False,
-            grace_s=15.0,
+            grace_s=35.0,  # it drains first (MODBOT_GATEWAY_GRACE_S)
         )
         for name in _names("gateway", settings.gateways)
     ]
