@@ -103,6 +103,7 @@ def test_variables_are_fields_of_the_components_settings() -> None:
     from components.config.settings import ConfigSettings
     from components.discord_api import DiscordSettings
     from components.edge.settings import EdgeSettings
+    from components.gateway.parent import ParentSettings
     from components.gateway.settings import BackupSettings, GatewaySettings
     from components.process.service import ServiceSettings
 
@@ -115,6 +116,7 @@ def test_variables_are_fields_of_the_components_settings() -> None:
             ("DISCORD", DiscordSettings),
             ("EDGE", EdgeSettings),
             ("GATEWAY", GatewaySettings),
+            ("PARENT", ParentSettings),
             ("BACKUP", BackupSettings),
         )
         for field in settings.__struct_fields__
