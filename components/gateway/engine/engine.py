@@ -41,7 +41,7 @@ from components.gateway.engine.policy import Context
 from components.gateway.engine.registry import find_policies
 from components.gateway.engine.replies import find_reply
 from components.gateway.engine.rules import RulesCache
-from components.gateway.engine.schema import GUILD_TABLES
+from components.gateway.engine.schema import drop_guild
 from contracts.facts import InputQuarantined
 from contracts.ids import Epoch, GuildId, PodId, RequestId, Sequence
 from contracts.inputs import AnyInput, SkipInput
@@ -89,12 +89,7 @@ class Engine:
 
     def drop(self, guild: GuildId) -> None:
         """Remove every row of the guild."""
-        for table in GUILD_TABLES:
-            self._database.execute(
-                f"DELETE FROM {table} WHERE guild_id = ?",  # noqa: S608 our own names
-                (guild,),
-            )
-        pod_tables.unpark(self._database, guild)
+        drop_guild(self._database, guild)
 
     def apply(self, item: LoggedInput) -> Applied:
         """Apply the next input of a guild's log; see the module for the promise."""

@@ -2,6 +2,7 @@
 
     EngineError
     ├── InvalidInput    an input that cannot be applied: quarantined, the guild goes on
+    ├── RowsRefused     rows from elsewhere that this code must not take in
     └── MisuseOfEngine  the shell broke the engine's contract: a bug, the pod stops
         ├── UnknownGuild
         ├── OutOfOrder
@@ -26,6 +27,11 @@ class InvalidInput(EngineError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class RowsRefused(EngineError):
+    """Rows that came from elsewhere are newer than this code, damaged, or not there. Nothing was
+    written; take them from another source, or with newer code."""
 
 
 class MisuseOfEngine(EngineError):

@@ -12,6 +12,12 @@ POD_TABLES: Final[dict[str, str]] = {
         PRIMARY KEY (guild_id)""",
 }
 
+COMPLETE: Final = "complete"
+"""Key of the stream sequence up to which all guilds here are complete; ``complete.<guild>``: of a
+guild that has a mark of its own."""
+IMPORTING: Final = "importing"
+"""Key ``importing.<guild>``: the guild's rows are not all here yet (`transfer`)."""
+
 
 def get_meta(database: sqlite3.Connection, key: str) -> str | None:
     """A value that this pod kept, e.g. which data directory this is."""
@@ -24,6 +30,17 @@ def put_meta(database: sqlite3.Connection, key: str, value: str) -> None:
     database.execute("INSERT OR REPLACE INTO pod_meta VALUES (?, ?)", (key, value))
 
 
+def drop_meta(database: sqlite3.Connection, key: str) -> None:
+    """Forget a value."""
+    database.execute("DELETE FROM pod_meta WHERE key = ?", (key,))
+
+
+def complete_mark(database: sqlite3.Connection, guild: GuildId) -> Sequence:
+    """The stream sequence up to which the guild's rows are known to be complete."""
+    own = get_meta(database, f"{COMPLETE}.{guild}")
+    return Sequence(int(own or get_meta(database, COMPLETE) or 0))
+
+
 def park(database: sqlite3.Connection, guild: GuildId, sequence: Sequence, reason: str) -> None:
     """The guild waits at ``sequence`` until an operator skips it."""
     database.execute("INSERT OR REPLACE INTO parked VALUES (?, ?, ?)", (guild, sequence, reason))
@@ -32,3 +49,10 @@ def park(database: sqlite3.Connection, guild: GuildId, sequence: Sequence, reaso
 def unpark(database: sqlite3.Connection, guild: GuildId) -> None:
     """The guild goes on."""
     database.execute("DELETE FROM parked WHERE guild_id = ?", (guild,))
+
+
+def forget_guild(database: sqlite3.Connection, guild: GuildId) -> None:
+    """Drop everything that the pod noted about the guild."""
+    unpark(database, guild)
+    drop_meta(database, f"{COMPLETE}.{guild}")
+    drop_meta(database, f"{IMPORTING}.{guild}")

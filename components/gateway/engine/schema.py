@@ -13,7 +13,8 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
-from components.gateway.engine.pod_tables import POD_TABLES
+from components.gateway.engine.pod_tables import POD_TABLES, forget_guild
+from contracts.ids import GuildId
 
 GUILD_TABLES: Final[dict[str, str]] = {
     "guilds": """
@@ -160,3 +161,11 @@ def open_database(path: Path | str) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = OFF")
     migrations.apply(Database(connection))
     return connection
+
+
+def drop_guild(database: sqlite3.Connection, guild: GuildId) -> None:
+    """Remove every row of the guild, and what the pod noted about it."""
+    for table in GUILD_TABLES:
+        database.execute(f"DELETE FROM {table} WHERE guild_id = ?", (guild,))  # noqa: S608 our own
+    unpark(database, guild)
+    forget_guild(database, guild)

@@ -7,17 +7,14 @@ whose rows are here without being ours keeps the mark it had, in a row of its ow
 """
 
 import sqlite3
-from typing import Final
 
 from components.bus import stream
 from components.bus.connection import Bus
-from components.gateway.engine.pod_tables import get_meta, put_meta
+from components.gateway.engine.pod_tables import COMPLETE, complete_mark, get_meta, put_meta
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.holes import LogState
 from contracts import storage, subjects
 from contracts.ids import GuildId, Sequence
-
-COMPLETE: Final = "complete"
 
 
 class Logbook:
@@ -40,18 +37,13 @@ class Logbook:
 
     async def complete_up_to(self, guild: GuildId) -> Sequence:
         """The stream sequence up to which the guild's rows are known to be complete."""
-        return await self._applier.on_database(lambda database: _mark_of(database, guild))
+        return await self._applier.on_database(lambda database: complete_mark(database, guild))
 
     async def note(self, complete: dict[GuildId, Sequence], ours: set[GuildId]) -> None:
         """After a comparison: guilds that are complete, up to where; ``ours``: all assigned."""
         await self._applier.on_database(
             lambda database: _note(database, complete, ours), writes=True
         )
-
-
-def _mark_of(database: sqlite3.Connection, guild: GuildId) -> Sequence:
-    own = get_meta(database, f"{COMPLETE}.{guild}")
-    return Sequence(int(own or get_meta(database, COMPLETE) or 0))
 
 
 def _note(
