@@ -99,6 +99,8 @@ USERS: Final = (
             *_kv_write(storage.HANDOFFS, storage.LOADS),
             # re-adoption while there is no config leader, by compare-and-set
             *_kv_write(storage.GUILDS),
+            # a pod enters itself into the division of the rate limit, by compare-and-set
+            *_kv_write(storage.SHARES),
             *_stream_read(f"OBJ_{storage.SNAPSHOTS}"),
             *_consume(f"OBJ_{storage.SNAPSHOTS}"),
             f"$JS.API.STREAM.PURGE.OBJ_{storage.SNAPSHOTS}",

@@ -289,10 +289,12 @@ def _records() -> tuple[Channel, ...]:
         _record(kept.ATTEMPTS, "{guild}", records.ReplayAttempt, (GATEWAY,), GATEWAY),
         _record(kept.SIGNALS, "{about}.{id}", records.SharedSignal, (GATEWAY,), GATEWAY),
         *_handoffs(),
-        _record(kept.ENDS, "{pod}.{process}", records.ProcessEnd, (PARENT,), PARENT, GATEWAY, CONFIG),
+        _record(
+            kept.ENDS, "{pod}.{process}", records.ProcessEnd, (PARENT,), PARENT, GATEWAY, CONFIG
+        ),
         _record(kept.LOADS, "{pod}", records.PodLoads, (GATEWAY,), CONFIG),
         *_intents(),
-        _record(kept.SHARES, "{limit}", records.RestShares, (CONFIG,), GATEWAY, CONFIG),
+        _record(kept.SHARES, "{limit}", records.RestShares, (CONFIG, GATEWAY), GATEWAY, CONFIG),
     )
 
 

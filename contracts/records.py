@@ -57,6 +57,9 @@ class PodLease(Message, frozen=True, kw_only=True):
     """Requests to Discord that the pod would send now, if it might."""
     rest_share_per_s: float = 0.0
     """The share of the global limit that the pod keeps to at this moment."""
+    rest_share_revision: int = 0
+    """Revision of ``shares.rest`` whose division the pod keeps to: its requests use no more than
+    that division's share, or a later one's. 0: none yet."""
     invalid_requests: int = 0
     """Answers of 401, 403 and 429 that the pod got within the last 10 minutes."""
     version: str
@@ -323,13 +326,19 @@ class BalanceIntent(Message, frozen=True, kw_only=True):
 class RestShares(Message, frozen=True, kw_only=True):
     """Bucket ``shares``, key ``rest``: how Discord's global limit is divided among the pods.
 
-    Written by the config leader; the last division holds while config is away. A pod not named
-    has the share that is left of the limit divided by the pods not named.
+    Divided by the config leader; a pod enters itself when it starts, with what is free. Both by
+    compare-and-set. The last division holds while config is away. A pod that is not named, or at
+    another incarnation, has no share. The sum of `at_most` never exceeds `per_s` (docs/decisions,
+    0007-rest-shares).
     """
 
     per_s: float
     """The limit that is divided."""
     shares: dict[PodId, float]
+    incarnations: dict[PodId, Incarnation] = {}
+    """Whose the share is: of the start of the pod that entered it."""
+    at_most: dict[PodId, float] = {}
+    """What the pod may still be using, until its lease says that it keeps to a later division."""
     invalid_requests: int = 0
     """Answers of 401, 403 and 429 of all pods within the last 10 minutes."""
 
