@@ -167,5 +167,4 @@ def drop_guild(database: sqlite3.Connection, guild: GuildId) -> None:
     """Remove every row of the guild, and what the pod noted about it."""
     for table in GUILD_TABLES:
         database.execute(f"DELETE FROM {table} WHERE guild_id = ?", (guild,))  # noqa: S608 our own
-    unpark(database, guild)
     forget_guild(database, guild)
