@@ -1,0 +1,162 @@
+"""Who is to follow what, once the owners are known: first who must be replaced, then balance.
+
+A follower is on another pod than the owner, in another zone where pods state zones, and on no pod
+that is leaving. Its cost counts towards the load of its pod beside what the pod owns.
+"""
+
+from typing import Literal
+
+from components.config.balance.layout import NOBODY, Layout
+from components.config.balance.level import levels
+from components.config.balance.leveller import Leveller
+from components.config.balance.model import BalanceOptions
+
+Cause = Literal["placed", "gone", "drained", "capacity", "zone", "balance", "off"]
+
+
+class Followers:
+    """One plan's followers. After `settle`: ``follower`` per guild, ``cause`` of each that moves,
+    ``missing`` for guilds that have none although they should."""
+
+    def __init__(self, layout: Layout, options: BalanceOptions, owner: list[int]) -> None:
+        self._layout = layout
+        self._options = options
+        self._owner = owner
+        self.follower = [self._kept(guild) for guild in range(len(layout.guilds))]
+        self.start = list(self.follower)
+        """Once the owners have moved, before anything here."""
+        self.cause: dict[int, Cause] = {}
+        self.missing: list[int] = []
+        self.bound = 0.0
+        self.levelling: Literal["moved", "slight", "none"] = "none"
+        share = options.follower_share
+        self._base = [0.0] * len(layout.pods)
+        """What each pod owns."""
+        for guild, pod in enumerate(owner):
+            if pod != NOBODY:
+                self._base[pod] += layout.weight[guild]
+        self._leveller = Leveller(
+            pods=layout.taking,
+            base=self._base,
+            room=[pod.capacity for pod in layout.pods],
+            levels=self._levels(),
+            sizes=[share * weight for weight in layout.weight],
+            place=self.follower,
+            fits=self._fits,
+        )
+
+    @property
+    def order(self) -> list[int]:
+        """Guilds in the order in which their follower was first changed."""
+        return list(dict.fromkeys(guild for guild, _, _ in self._leveller.journal))
+
+    def settle(self) -> None:
+        """Do it all."""
+        layout, leveller, options = self._layout, self._leveller, self._options
+        forced = self._forced()
+        leveller.free_to_move(
+            guild
+            for guild, pod in enumerate(self.follower)
+            if pod != NOBODY and layout.takes[pod] and guild not in forced
+            if not self._frozen(guild)
+        )
+        for guild, cause in forced.items():
+            target = leveller.roomiest(guild) if cause != "off" else NOBODY
+            if target is None:
+                self.missing.append(guild)
+                target = NOBODY if cause in ("gone", "placed") else self._fallback(guild)
+            if target != self.follower[guild]:
+                leveller.put(guild, target)
+                self.cause[guild] = cause
+        for pod in layout.taking:
+            while leveller.free[pod] < 0 and self._evict(pod):
+                pass
+        self.bound = sum(
+            leveller.sizes[guild] for guild in self.cause if self.follower[guild] != NOBODY
+        )
+        if not options.followers:
+            return
+        leveller.aim(self._levels(placed=True))
+        bound = leveller.bound(options.tolerance)
+        mean = sum(leveller.levels) / max(len(layout.taking), 1)
+        mark = len(leveller.journal)
+        self.levelling = leveller.level_out(options.tolerance, options.least_gain * mean)
+        if self.levelling == "moved":
+            self.bound += bound
+        for guild, _, _ in leveller.journal[mark:]:
+            self.cause.setdefault(guild, "balance")
+
+    def _kept(self, guild: int) -> int:
+        """The follower that a guild has when its owner has moved: a promotion leaves the old owner
+        as follower if that stays."""
+        layout = self._layout
+        follower = layout.follower[guild]
+        if self._owner[guild] == follower != NOBODY:
+            before = layout.owner[guild]
+            return before if before != NOBODY and layout.takes[before] else NOBODY
+        return follower
+
+    def _frozen(self, guild: int) -> bool:
+        """Its owner cannot give a copy at the moment, or its follower is only away for a while."""
+        layout = self._layout
+        owner, follower = self._owner[guild], self.follower[guild]
+        return owner == NOBODY or any(
+            pod != NOBODY and layout.away[pod] for pod in (owner, follower)
+        )
+
+    def _forced(self) -> dict[int, Cause]:
+        """What cannot stay as it is, guilds without a follower first, then the heaviest."""
+        layout = self._layout
+        found: list[tuple[int, float, int, Cause]] = []
+        for guild, pod in enumerate(self.follower):
+            weight = -layout.weight[guild]
+            if not self._options.followers:
+                if pod != NOBODY:
+                    found.append((0, weight, guild, "off"))
+            elif self._frozen(guild):
+                continue
+            elif pod == NOBODY:
+                had = layout.guilds[guild].follower is not None
+                found.append((0, weight, guild, "gone" if had else "placed"))
+            elif not layout.takes[pod]:
+                found.append((1, weight, guild, "drained"))
+            elif not layout.may_pair(self._owner[guild], pod):
+                found.append((2, weight, guild, "zone"))
+        return {guild: cause for _, _, guild, cause in sorted(found)}
+
+    def _fallback(self, guild: int) -> int:
+        """Where a follower stays that has nowhere to go: a follower on a pod that is leaving, or
+        in the owner's zone, is better than none while it lasts."""
+        pod = self.follower[guild]
+        return NOBODY if pod == self._owner[guild] else pod
+
+    def _evict(self, pod: int) -> bool:
+        guild = self._leveller.lightest(pod)
+        target = None if guild is None else self._leveller.roomiest(guild)
+        if guild is None or target is None:
+            return False
+        self._leveller.put(guild, target)
+        self.cause.setdefault(guild, "capacity")
+        return True
+
+    def _fits(self, guild: int, pod: int) -> bool:
+        return self._layout.may_pair(self._owner[guild], pod)
+
+    def _levels(self, *, placed: bool = False) -> list[float]:
+        """The level of each pod for what is followed: when all is ``placed``, what really is."""
+        layout, share, base = self._layout, self._options.follower_share, self._base
+        followed = [
+            share * layout.weight[guild]
+            for guild, pod in enumerate(self.follower)
+            if (pod != NOBODY and layout.takes[pod]) or not (placed or self._frozen(guild))
+        ]
+        taking = layout.taking
+        mean = sum(followed) / max(len(followed), 1)
+        total = sum(followed) + sum(base[pod] for pod in taking)
+        most = [base[pod] + layout.pods[pod].capacity * mean for pod in taking]
+        result = [0.0] * len(layout.pods)
+        for pod, level in zip(
+            taking, levels(total, [base[pod] for pod in taking], most), strict=True
+        ):
+            result[pod] = level
+        return result

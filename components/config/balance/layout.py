@@ -1,0 +1,54 @@
+"""The input of a plan as arrays over indices: pods by name, guilds by number.
+
+The order of what is given does not matter: the same input gives the same layout.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from components.config.balance.model import GuildLoad, PodRoom
+from components.config.balance.weights import usable
+from contracts.ids import GuildId, PodId
+
+NOBODY = -1
+"""No pod, or one that is not listed."""
+
+
+class Layout:
+    """Who holds what at the start. Read only."""
+
+    def __init__(
+        self, pods: Iterable[PodRoom], guilds: Iterable[GuildLoad], pins: Mapping[GuildId, PodId]
+    ) -> None:
+        self.pods = sorted(pods, key=lambda pod: pod.pod)
+        self.guilds = sorted(guilds, key=lambda load: (len(load.guild), load.guild))
+        index = {pod.pod: at for at, pod in enumerate(self.pods)}
+        if len(index) < len(self.pods):
+            raise ValueError("a pod is listed twice")
+        self.zone = [pod.zone for pod in self.pods]
+        self.takes = [not (pod.draining or pod.away) for pod in self.pods]
+        self.away = [pod.away for pod in self.pods]
+        self.taking = [at for at, takes in enumerate(self.takes) if takes]
+        zones = {self.zone[at] for at in self.taking}
+        self.zoned = len(zones) > 1
+        """Whether there is another zone to go to; with one there is nothing to respect."""
+        self.one_zone = "" if self.zoned or not zones else next(iter(zones))
+        self.weight = [usable(load.weight) for load in self.guilds]
+        self.owner = [_at(index, load.owner) for load in self.guilds]
+        self.follower = [_at(index, load.follower) for load in self.guilds]
+        self.pin = [_at(index, pins.get(load.guild)) for load in self.guilds]
+
+    def name(self, pod: int) -> PodId:
+        """Of a pod that is listed."""
+        return self.pods[pod].pod
+
+    def may_pair(self, owner: int, follower: int) -> bool:
+        """Whether one may follow what the other owns: another pod, and another zone if stated."""
+        return owner != follower and not self.same_zone(owner, follower)
+
+    def same_zone(self, one: int, other: int) -> bool:
+        """Whether both state the same zone, and there is another."""
+        return self.zoned and self.zone[one] != "" and self.zone[one] == self.zone[other]
+
+
+def _at(index: Mapping[PodId, int], pod: PodId | None) -> int:
+    return NOBODY if pod is None else index.get(pod, NOBODY)

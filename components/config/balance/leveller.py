@@ -1,0 +1,254 @@
+"""Brings pods outside a tolerance to their levels with few moves. Pure, and it always ends.
+
+Items (guilds, or the following of guilds) have a size and lie on pods. `level_out` takes from the
+pods that are too full and gives to those that have most room, and fills pods that are too empty
+from the fullest, never past the level on either side while another item would do. Every move makes
+the sum of the squared distances from the levels smaller, so it ends, and where it ends nothing is
+left for a second run to do.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from components.config.balance.layout import NOBODY
+from components.config.balance.ranking import Ranking
+
+LOOK_FURTHER = 16
+"""Items beside the best fitting one that are looked at for a better suited one."""
+
+
+class Leveller:
+    """Items on pods. ``place`` (pod of each item) is changed by what is done here."""
+
+    def __init__(
+        self,
+        *,
+        pods: Sequence[int],
+        base: Sequence[float],
+        room: Sequence[int],
+        levels: Sequence[float],
+        sizes: Sequence[float],
+        place: list[int],
+        fits: Callable[[int, int], bool] | None = None,
+        suits: Callable[[int, int], bool] | None = None,
+        partner: Sequence[int] | None = None,
+    ) -> None:
+        """``pods`` are those that take items; ``base`` is what each carries beside them, ``room``
+        how many items it may hold. ``fits(item, pod)`` must hold, ``suits`` should. An item's
+        ``partner`` is a pod to which it moves more cheaply."""
+        self.pods = pods
+        self.place = place
+        self.sizes = sizes
+        self.levels = list(levels)
+        self.journal: list[tuple[int, int, int]] = []
+        """(item, from, to) of everything that was moved, in order."""
+        self.above = [load - level for load, level in zip(base, levels, strict=True)]
+        """Load above the level, of each pod."""
+        self.free = list(room)
+        self._fits = fits
+        self._suits = suits
+        self._partner = partner
+        self._items: list[list[tuple[float, int]]] = [[] for _ in levels]
+        self._eps = 1e-9 * (1.0 + max(levels, default=0.0))
+        for item, pod in enumerate(place):
+            if pod != NOBODY:
+                self.above[pod] += sizes[item]
+                self.free[pod] -= 1
+        self._ranking = Ranking(self.above, pods)
+
+    def aim(self, levels: Sequence[float]) -> None:
+        """Take other levels."""
+        for pod, level in enumerate(levels):
+            self._ranking.change(pod, self.levels[pod] - level)
+        self.levels = list(levels)
+
+    def loads(self) -> list[float]:
+        """What each pod carries."""
+        return [above + level for above, level in zip(self.above, self.levels, strict=True)]
+
+    def free_to_move(self, items: Iterable[int]) -> None:
+        """Say which items may be moved for balance."""
+        for item in items:
+            self._items[self.place[item]].append((self.sizes[item], item))
+        for on_pod in self._items:
+            on_pod.sort()
+
+    def put(self, item: int, pod: int, *, movable: bool = True) -> None:
+        """Move an item, or place one that lies nowhere; ``pod`` may be `NOBODY`."""
+        size, before = self.sizes[item], self.place[item]
+        if before != NOBODY:
+            entry = (size, item)
+            on_pod = self._items[before]
+            at = bisect_left(on_pod, entry)
+            if at < len(on_pod) and on_pod[at] == entry:
+                del on_pod[at]
+            self._ranking.change(before, -size)
+            self.free[before] += 1
+        if pod != NOBODY:
+            if movable:
+                insort(self._items[pod], (size, item))
+            self._ranking.change(pod, size)
+            self.free[pod] -= 1
+        self.place[item] = pod
+        self.journal.append((item, before, pod))
+
+    def roomiest(self, item: int) -> int | None:
+        """The pod furthest below its level that may hold the item; None if there is none."""
+        for pod in self._ranking.lowest():
+            if self.free[pod] > 0 and pod != self.place[item] and self._may(item, pod):
+                return pod
+        return None
+
+    def lightest(self, pod: int) -> int | None:
+        """The lightest item that may leave the pod."""
+        return self._items[pod][0][1] if self._items[pod] else None
+
+    def out_of_band(self, tolerance: float) -> list[int]:
+        """Pods too full or too empty. A pod may stand one item of its own above its level."""
+        return [pod for pod in self.pods if self._over(pod, tolerance)] + [
+            pod for pod in self.pods if self._under(pod, tolerance)
+        ]
+
+    def bound(self, tolerance: float) -> float:
+        """Least size that has to be moved to bring the pods outside the tolerance to their level:
+        all excess must go, all that is missing must come."""
+        excess = sum(self.above[pod] for pod in self.pods if self._over(pod, tolerance))
+        missing = sum(-self.above[pod] for pod in self.pods if self._under(pod, tolerance))
+        return max(excess, missing)
+
+    def level_out(self, tolerance: float, least_gain: float) -> Literal["moved", "slight", "none"]:
+        """Move what brings the pods outside the tolerance to their levels. ``slight``: no pod
+        would come nearer by ``least_gain``, so nothing is moved."""
+        outside = self.out_of_band(tolerance)
+        before = [abs(self.above[pod]) for pod in outside]
+        mark = len(self.journal)
+        self._exchange(tolerance)
+        while self._shed(tolerance, past_level=False) or self._fill(tolerance):
+            pass
+        while self._shed(tolerance, past_level=True) or self._fill(tolerance):
+            pass
+        gained = any(
+            distance - abs(self.above[pod]) >= least_gain - self._eps
+            for pod, distance in zip(outside, before, strict=True)
+        )
+        if gained:
+            return "moved"
+        slight = len(self.journal) > mark
+        if slight:
+            for item, came_from, _ in reversed(self.journal[mark:]):
+                self.put(item, came_from)
+            del self.journal[mark:]
+        return "slight" if slight else "none"
+
+    def _over(self, pod: int, tolerance: float) -> bool:
+        above = self.above[pod]
+        if above <= tolerance * self.levels[pod] + self._eps or not self._items[pod]:
+            return False
+        return above > self._items[pod][-1][0] + self._eps
+
+    def _under(self, pod: int, tolerance: float) -> bool:
+        return self.above[pod] < -tolerance * self.levels[pod] - self._eps
+
+    def _may(self, item: int, pod: int) -> bool:
+        return self._fits is None or self._fits(item, pod)
+
+    def _exchange(self, tolerance: float) -> None:
+        """The cheapest moves: items that go to their partner, from a pod above its level to one
+        below it, where one of the two is outside the tolerance."""
+        if self._partner is None:
+            return
+        outside = set(self.out_of_band(tolerance))
+        pairs: dict[tuple[int, int], list[tuple[float, int]]] = {}
+        for pod in self.pods:
+            if self.above[pod] <= 0:
+                continue
+            for size, item in self._items[pod]:
+                other = self._partner[item]
+                if other != NOBODY and (pod in outside or other in outside):
+                    pairs.setdefault((pod, other), []).append((size, item))
+        for pod, other in sorted(
+            pairs, key=lambda pair: (self.above[pair[1]] - self.above[pair[0]], pair)
+        ):
+            for size, item in reversed(pairs[pod, other]):
+                if self.free[other] < 1:
+                    break
+                most = min(self.above[pod], -self.above[other]) + self._eps
+                if size <= most and self._may(item, other):
+                    self.put(item, other)
+
+    def _shed(self, tolerance: float, *, past_level: bool) -> bool:
+        """Take from the pods that are too full until nothing fits their excess any more."""
+        moved = False
+        for pod in sorted(self.pods, key=lambda pod: (-self.above[pod], pod)):
+            if not self._over(pod, tolerance):
+                continue
+            while self._shed_one(pod, past_level=past_level):
+                moved = True
+        return moved
+
+    def _shed_one(self, pod: int, *, past_level: bool) -> bool:
+        excess = self.above[pod]
+        for target in self._ranking.lowest():
+            need = -self.above[target]
+            if need <= self._eps:
+                return False
+            if self.free[target] < 1 or target == pod:
+                continue
+            item = self._largest(pod, target, min(excess, need))
+            if item is None and past_level:
+                item = self._smallest(pod, target, excess)
+            if item is not None:
+                self.put(item, target)
+                return True
+        return False
+
+    def _fill(self, tolerance: float) -> bool:
+        """Give to the pods that are too empty until nothing fits what they lack any more."""
+        moved = False
+        for pod in sorted(self.pods, key=lambda pod: (self.above[pod], pod)):
+            if not self._under(pod, tolerance):
+                continue
+            while self._fill_one(pod):
+                moved = True
+        return moved
+
+    def _fill_one(self, pod: int) -> bool:
+        need = -self.above[pod]
+        if self.free[pod] < 1 or need <= self._eps:
+            return False
+        for source in self._ranking.highest():
+            gap = self.above[source] + need
+            if gap <= self._eps:
+                return False
+            # Half of the gap: the source does not end below what it gives to.
+            item = self._largest(source, pod, min(need, gap / 2))
+            if item is not None:
+                self.put(item, pod)
+                return True
+        return False
+
+    def _largest(self, source: int, target: int, most: float) -> int | None:
+        """The largest item up to a size; among the largest rather one that suits."""
+        items = self._items[source]
+        found = None
+        looked = 0
+        for at in range(bisect_right(items, (most + self._eps, len(self.sizes))) - 1, -1, -1):
+            item = items[at][1]
+            if not self._may(item, target):
+                continue
+            if self._suits is None or self._suits(item, target):
+                return item
+            found = item if found is None else found
+            looked += 1
+            if looked >= LOOK_FURTHER:
+                break
+        return found
+
+    def _smallest(self, source: int, target: int, most: float) -> int | None:
+        for size, item in self._items[source]:
+            if size > most + self._eps:
+                return None
+            if self._may(item, target):
+                return item
+        return None

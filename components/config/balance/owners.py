@@ -1,0 +1,189 @@
+"""Who is to own what: first what must move, then balance.
+
+What must move goes in the order of need: guilds that nobody owns, pinned guilds that are elsewhere,
+guilds of pods that are leaving, and what is over a pod's capacity; the heaviest first. A guild goes
+to its follower rather than elsewhere when that pod has room below its level, for nothing has to be
+copied then, and always when its owner is gone, for there its state is.
+"""
+
+from typing import Literal
+
+from components.config.balance.layout import NOBODY, Layout
+from components.config.balance.level import levels
+from components.config.balance.leveller import Leveller
+from components.config.balance.model import BalanceOptions, Note
+
+Cause = Literal["placed", "gone", "pinned", "drained", "capacity", "balance"]
+
+
+class Owners:
+    """One plan's owners. After `settle`: ``owner`` per guild, ``cause`` per guild that moves."""
+
+    def __init__(self, layout: Layout, options: BalanceOptions) -> None:
+        self._layout = layout
+        self._options = options
+        self.owner = list(layout.owner)
+        self.cause: dict[int, Cause] = {}
+        self.notes: list[Note] = []
+        self.bound = 0.0
+        self.levelling: Literal["moved", "slight", "none"] = "none"
+        self.pinned = [
+            layout.pin[guild] != NOBODY
+            and (layout.takes[layout.pin[guild]] or layout.pin[guild] == layout.owner[guild])
+            for guild in range(len(layout.guilds))
+        ]
+        """Held by its pin: it goes there, or is there. A pin to a pod that is away, leaving or
+        gone holds nothing that is elsewhere."""
+        self._start = [0.0] * len(layout.pods)
+        for guild, pod in enumerate(layout.owner):
+            if pod != NOBODY:
+                self._start[pod] += layout.weight[guild]
+        self._leveller = Leveller(
+            pods=layout.taking,
+            base=[0.0] * len(layout.pods),
+            room=[pod.capacity for pod in layout.pods],
+            levels=self._levels(self.owner),
+            sizes=layout.weight,
+            place=self.owner,
+            suits=self._suits if options.followers and layout.zoned else None,
+            partner=layout.follower if options.followers else None,
+        )
+
+    @property
+    def order(self) -> list[int]:
+        """Guilds in the order in which they were first moved."""
+        return list(dict.fromkeys(guild for guild, _, _ in self._leveller.journal))
+
+    def loads(self) -> list[float]:
+        """The weight that each pod owns."""
+        return self._leveller.loads()
+
+    def start_share(self, pod: int) -> float:
+        """What the pod owned at the start, as a share of its level."""
+        level = self._leveller.levels[pod]
+        return self._start[pod] / level if level > 0 else 0.0
+
+    def settle(self) -> None:
+        """Do it all."""
+        layout, leveller, options = self._layout, self._leveller, self._options
+        forced = self._forced()
+        leveller.free_to_move(
+            guild
+            for guild, owner in enumerate(self.owner)
+            if owner != NOBODY and layout.takes[owner] and not self.pinned[guild]
+            if guild not in forced
+        )
+        for guild, cause in forced.items():
+            self._settle_one(guild, cause)
+        for pod in layout.taking:
+            while leveller.free[pod] < 0 and self._evict(pod):
+                pass
+        self.bound = sum(layout.weight[guild] for guild in self.cause)
+        leveller.aim(self._levels(self.owner))
+        bound = leveller.bound(options.tolerance)
+        mean = sum(leveller.levels) / max(len(layout.taking), 1)
+        mark = len(leveller.journal)
+        self.levelling = leveller.level_out(options.tolerance, options.least_gain * mean)
+        if self.levelling == "moved":
+            self.bound += bound
+        for guild, _, _ in leveller.journal[mark:]:
+            self.cause.setdefault(guild, "balance")
+
+    def _levels(self, owner: list[int]) -> list[float]:
+        """The level of each pod for the guilds that it and the others own or are to own; of pods
+        that take nothing, 0."""
+        layout = self._layout
+        result = [0.0] * len(layout.pods)
+        least = [0.0] * len(layout.pods)
+        total, count = 0.0, 0
+        for guild, pod in enumerate(owner):
+            pinned = self.pinned[guild]
+            if pod != NOBODY and (
+                layout.away[pod] or (pinned and not layout.takes[layout.pin[guild]])
+            ):
+                continue
+            total += layout.weight[guild]
+            count += 1
+            if pinned:
+                least[layout.pin[guild]] += layout.weight[guild]
+        mean_weight = total / max(count, 1)
+        taking = layout.taking
+        most = [max(layout.pods[pod].capacity * mean_weight, least[pod]) for pod in taking]
+        for pod, level in zip(
+            taking, levels(total, [least[pod] for pod in taking], most), strict=True
+        ):
+            result[pod] = level
+        return result
+
+    def _forced(self) -> dict[int, Cause]:
+        """What cannot stay where it is, most urgent first."""
+        layout = self._layout
+        found: list[tuple[int, float, int, Cause]] = []
+        for guild, owner in enumerate(layout.owner):
+            weight = -layout.weight[guild]
+            if owner == NOBODY:
+                cause: Cause = "placed" if layout.guilds[guild].owner is None else "gone"
+                found.append((0, weight, guild, cause))
+            elif layout.away[owner]:
+                continue
+            elif self.pinned[guild]:
+                if owner != layout.pin[guild]:
+                    found.append((1, weight, guild, "pinned"))
+            elif not layout.takes[owner]:
+                found.append((2, weight, guild, "drained"))
+        return {guild: cause for _, _, guild, cause in sorted(found)}
+
+    def _settle_one(self, guild: int, cause: Cause) -> None:
+        layout, leveller = self._layout, self._leveller
+        pin = layout.pin[guild]
+        if self.pinned[guild]:
+            if leveller.free[pin] > 0 or self._evict(pin):
+                leveller.put(guild, pin, movable=False)
+                self.cause[guild] = cause
+                return
+            self._note_full_pin(guild, pin)
+            if cause == "pinned" and layout.takes[layout.owner[guild]]:
+                return
+        target = self._target(guild, cause)
+        if target is not None:
+            leveller.put(guild, target, movable=not self.pinned[guild])
+            self.cause[guild] = cause
+
+    def _target(self, guild: int, cause: Cause) -> int | None:
+        layout, leveller = self._layout, self._leveller
+        follower = layout.follower[guild]
+        if follower != NOBODY and layout.takes[follower] and leveller.free[follower] > 0:
+            above = leveller.above[follower]
+            slight = self._options.tolerance / 2 * leveller.levels[follower]
+            if cause == "gone" or above < 0 or above + layout.weight[guild] <= slight:
+                return follower
+        return leveller.roomiest(guild)
+
+    def _evict(self, pod: int) -> bool:
+        """Make room on a full pod with its lightest guild; False if that cannot go anywhere."""
+        guild = self._leveller.lightest(pod)
+        if guild is None:
+            return False
+        target = self._target(guild, "capacity")
+        if target is None or target == pod:
+            return False
+        self._leveller.put(guild, target)
+        self.cause.setdefault(guild, "capacity")
+        return True
+
+    def _note_full_pin(self, guild: int, pin: int) -> None:
+        layout = self._layout
+        name = layout.name(pin)
+        self.notes.append(
+            Note(
+                constraint="capacity",
+                pod=name,
+                words=f"guild {layout.guilds[guild].guild} cannot go to {name}, to which it is "
+                f"pinned: the pod has no room and none can be made",
+            )
+        )
+
+    def _suits(self, guild: int, pod: int) -> bool:
+        """Its follower need not move when it goes there."""
+        follower = self._layout.follower[guild]
+        return follower in (NOBODY, pod) or not self._layout.same_zone(follower, pod)

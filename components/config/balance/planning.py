@@ -1,0 +1,189 @@
+"""The plan: from pods, guilds, weights and pins to moves, with a reason for each.
+
+`plan` is a pure function: the same input gives the same plan, in whatever order it is given.
+`applied` says what the guilds look like once moves are made; planning on that gives no moves.
+Raises ValueError if a pod is listed twice.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+import msgspec
+
+from components.config.balance.followers import Followers
+from components.config.balance.layout import NOBODY, Layout
+from components.config.balance.model import (
+    BalanceOptions,
+    BalancePlan,
+    Figures,
+    GuildLoad,
+    Move,
+    PodRoom,
+)
+from components.config.balance.notes import explain
+from components.config.balance.owners import Owners
+from components.config.balance.reasons import follow_reason, own_reason
+from contracts.ids import GuildId, PodId
+
+URGENCY = {"gone": 0, "placed": 1, "pinned": 2, "drained": 3, "off": 4, "capacity": 5, "zone": 6}
+"""Lower first; balance comes last."""
+
+
+def plan(
+    pods: Iterable[PodRoom],
+    guilds: Iterable[GuildLoad],
+    pins: Mapping[GuildId, PodId] | None = None,
+    options: BalanceOptions | None = None,
+) -> BalancePlan:
+    """What to move, in which order, and why not more."""
+    options = options or BalanceOptions()
+    layout = Layout(pods, guilds, pins or {})
+    owners = Owners(layout, options)
+    owners.settle()
+    followers = Followers(layout, options, owners.owner)
+    followers.settle()
+    moves = _in_order(layout, owners, followers)
+    kept, left_over = moves, 0
+    if options.budget is not None and len(moves) > options.budget:
+        kept, left_over = moves[: options.budget], len(moves) - options.budget
+    owner, follower = _after(layout, kept)
+    return BalancePlan(
+        moves=kept,
+        notes=explain(layout, options, owners, followers, left_over),
+        before=_figures(layout, options, layout.owner, layout.follower),
+        after=_figures(layout, options, owner, follower),
+        left_over=left_over,
+        own_weight_moved=sum(move.weight for move in moves if move.kind == "own"),
+        own_weight_bound=owners.bound,
+        follow_weight_moved=options.follower_share
+        * sum(move.weight for move in moves if move.kind == "follow" and move.to_pod is not None),
+        follow_weight_bound=followers.bound,
+    )
+
+
+def applied(
+    guilds: Iterable[GuildLoad], moves: Iterable[Move], pods: Iterable[PodRoom]
+) -> list[GuildLoad]:
+    """The guilds once the moves are made, in the order in which they were given."""
+    staying = {pod.pod for pod in pods if not pod.draining}
+    loads = {load.guild: load for load in guilds}
+    for move in moves:
+        load = loads[move.guild]
+        if move.kind == "follow":
+            changed = msgspec.structs.replace(load, follower=move.to_pod)
+        elif move.to_pod == load.follower:
+            before = load.owner if load.owner in staying else None
+            changed = msgspec.structs.replace(load, owner=move.to_pod, follower=before)
+        else:
+            changed = msgspec.structs.replace(load, owner=move.to_pod)
+        loads[move.guild] = changed
+    return list(loads.values())
+
+
+def _in_order(layout: Layout, owners: Owners, followers: Followers) -> list[Move]:
+    """Urgent moves first, each kind as it was decided: what gives most relief first. A guild's
+    follower moves right after its owner, where both do."""
+    own = {guild: _own_move(layout, owners, guild) for guild in owners.order}
+    follow = {guild: _follow_move(layout, owners, followers, guild) for guild in followers.order}
+    groups = []
+    for guild in dict.fromkeys(chain(own, follow)):
+        group = [move for move in (own.get(guild), follow.get(guild)) if move is not None]
+        if group:
+            urgency = min(URGENCY.get(move.cause, len(URGENCY)) for move in group)
+            groups.append((urgency, group))
+    groups.sort(key=lambda entry: entry[0])
+    return _with_room(layout, [group for _, group in groups])
+
+
+def _with_room(layout: Layout, groups: Sequence[list[Move]]) -> list[Move]:
+    """The same, with a move to a full pod after the moves that make room there."""
+    owned = {pod.pod: pod.capacity for pod in layout.pods}
+    for pod in layout.owner:
+        if pod != NOBODY:
+            owned[layout.name(pod)] -= 1
+    ordered: list[Move] = []
+    waiting = list(groups)
+    while waiting:
+        later: list[list[Move]] = []
+        for group in waiting:
+            move = group[0]
+            if move.kind == "own" and move.to_pod is not None:
+                if owned[move.to_pod] < 1:
+                    later.append(group)
+                    continue
+                owned[move.to_pod] -= 1
+                if move.from_pod in owned:
+                    owned[move.from_pod] += 1
+            ordered.extend(group)
+        if len(later) == len(waiting):  # full pods that would exchange guilds: balance without
+            break
+        waiting = later
+    return ordered
+
+
+def _own_move(layout: Layout, owners: Owners, guild: int) -> Move | None:
+    target, source = owners.owner[guild], layout.owner[guild]
+    if target in (source, NOBODY):
+        return None
+    load = layout.guilds[guild]
+    return Move(
+        guild=load.guild,
+        kind="own",
+        from_pod=load.owner,
+        to_pod=layout.name(target),
+        cause=owners.cause[guild],
+        promotes=target == layout.follower[guild],
+        reason=own_reason(layout, owners, guild),
+        weight=layout.weight[guild],
+    )
+
+
+def _follow_move(layout: Layout, owners: Owners, followers: Followers, guild: int) -> Move | None:
+    target, source = followers.follower[guild], followers.start[guild]
+    if target == source:
+        return None
+    load = layout.guilds[guild]
+    promoted = owners.owner[guild] == layout.follower[guild] != NOBODY
+    was = load.follower
+    if promoted:
+        was = None if source == NOBODY else layout.name(source)
+    return Move(
+        guild=load.guild,
+        kind="follow",
+        from_pod=was,
+        to_pod=None if target == NOBODY else layout.name(target),
+        cause=followers.cause[guild],
+        reason=follow_reason(layout, owners, followers, guild),
+        weight=layout.weight[guild],
+    )
+
+
+def _after(layout: Layout, moves: Iterable[Move]) -> tuple[list[int], list[int]]:
+    index = {pod.pod: at for at, pod in enumerate(layout.pods)}
+    owner, follower = [], []
+    for load in applied(layout.guilds, moves, layout.pods):
+        owner.append(NOBODY if load.owner is None else index.get(load.owner, NOBODY))
+        follower.append(NOBODY if load.follower is None else index.get(load.follower, NOBODY))
+    return owner, follower
+
+
+def _figures(
+    layout: Layout, options: BalanceOptions, owner: Sequence[int], follower: Sequence[int]
+) -> Figures:
+    owned = [0.0] * len(layout.pods)
+    load = [0.0] * len(layout.pods)
+    for guild, weight in enumerate(layout.weight):
+        if owner[guild] != NOBODY:
+            owned[owner[guild]] += weight
+            load[owner[guild]] += weight
+        if follower[guild] != NOBODY:
+            load[follower[guild]] += weight * options.follower_share
+    return Figures(
+        owned_max_over_mean=_max_over_mean([owned[pod] for pod in layout.taking]),
+        load_max_over_mean=_max_over_mean([load[pod] for pod in layout.taking]),
+    )
+
+
+def _max_over_mean(loads: Sequence[float]) -> float:
+    total = sum(loads)
+    return max(loads) * len(loads) / total if total > 0 else 0.0
