@@ -317,6 +317,8 @@ def _intents() -> tuple[Channel, ...]:
         intent("pod.{pod}", records.PodIntent, ".pod"),
         intent("guild.{guild}", records.GuildIntent, ".guild"),
         intent("balance", records.BalanceIntent, ".balance"),
+        intent("move.{guild}", records.MoveIntent, ".move"),
+        intent("rebalance", records.RebalanceIntent, ".rebalance"),
     )
 
 

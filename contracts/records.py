@@ -166,6 +166,9 @@ class LeaderLease(Message, frozen=True, kw_only=True):
 
     holder: str
     since_ms: int
+    nats_client: int = 0
+    """The server's number of the leader's connection, as advisories name it."""
+    nats_server: str = ""
 
 
 class ShardLease(Message, frozen=True, kw_only=True):
@@ -303,6 +306,8 @@ class PodIntent(Message, frozen=True, kw_only=True):
     draining: bool
     by: str
     since_ms: int
+    operation: str = ""
+    """On whose subject its progress is told (`OperationProgress`)."""
 
 
 class GuildIntent(Message, frozen=True, kw_only=True):
@@ -310,6 +315,27 @@ class GuildIntent(Message, frozen=True, kw_only=True):
 
     guild: GuildId
     pod: PodId
+    by: str
+    since_ms: int
+    operation: str = ""
+
+
+class MoveIntent(Message, frozen=True, kw_only=True):
+    """Bucket ``intent``, key ``move.<guild>``: the guild is to move once. Deleted by the leader
+    when it has, or cannot."""
+
+    guild: GuildId
+    pod: PodId
+    operation: str
+    by: str
+    since_ms: int
+
+
+class RebalanceIntent(Message, frozen=True, kw_only=True):
+    """Bucket ``intent``, key ``rebalance``: guilds are to be spread evenly now, also while config
+    does not do so by itself. Deleted by the leader when the moves are made."""
+
+    operation: str
     by: str
     since_ms: int
 

@@ -77,7 +77,7 @@ BUCKETS: Final = (
         expires=True,
     ),
     Bucket(name=LOADS, description="What each guild costs its pod; key: pod"),
-    Bucket(name=INTENT, description="What operators want; key: pod.POD, guild.GUILD, balance"),
+    Bucket(name=INTENT, description="What operators want; key: pod|guild|move.ID, balance"),
     Bucket(name=SHARES, description="How limits are divided among pods; key: limit"),
 )
 
