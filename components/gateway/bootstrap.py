@@ -36,6 +36,7 @@ from components.gateway.shell.data_folder import DataFolder
 from components.gateway.shell.effects.lanes import Outlets
 from components.gateway.shell.effects.limits import InvalidRequests, RateShare
 from components.gateway.shell.effects.rest import Rest
+from components.gateway.shell.effects.shares import Shares
 from components.gateway.shell.gate import Gate
 from components.gateway.shell.guild import Services
 from components.gateway.shell.logbook import Logbook
@@ -127,11 +128,13 @@ class _Running:
         )
         lease = self._pod.lease
         self._gate = Gate(bus, lambda: lease.valid)
+        self._share = RateShare()
+        self._invalid = InvalidRequests(gateway.invalid_limit)
         self._rest = Rest(
             self._gate,
             lambda: lease.remaining_s,
-            RateShare(gateway.rest_per_s),
-            InvalidRequests(gateway.invalid_limit),
+            self._share,
+            self._invalid,
             gateway.rest_in_flight,
         )
 
@@ -184,11 +187,18 @@ class _Running:
             self._gate,
             ownership,
             logbook,
-            self._rest.split,
             self._settings.gateway.sweep_every_s,
-            self._settings.gateway.lease_ttl_s,
         )
-        self._pod.load = _load_of(ownership, self._applier)
+        self._pod.load = _load_of(ownership, self._applier, self._share, self._invalid)
+        self._share.on_news = self._pod.renew_soon
+        shares = Shares(
+            self._bus,
+            self._settings.pod,
+            self._pod.incarnation,
+            self._share,
+            self._invalid,
+            self._settings.gateway.rest_per_s,
+        )
 
         async def confirm(link: int) -> None:
             await ownership.read_again(link)
@@ -214,6 +224,7 @@ class _Running:
             tasks.create_task(ownership.follow()),
             tasks.create_task(sweep.run()),
             tasks.create_task(timers.run()),
+            tasks.create_task(shares.run()),
             tasks.create_task(self._rest.login(self._settings.discord.token)),
             tasks.create_task(_watch(self._applier)),
         ]
@@ -245,7 +256,9 @@ async def _watch(applier: Applier) -> None:
     await applier.failed
 
 
-def _load_of(ownership: Ownership, applier: Applier) -> Callable[[], PodLoad]:
+def _load_of(
+    ownership: Ownership, applier: Applier, share: RateShare, invalid: InvalidRequests
+) -> Callable[[], PodLoad]:
     """What the lease tells; the rate is that since the last renewal."""
     then, count = steady_s(), applier.applied
 
@@ -254,6 +267,14 @@ def _load_of(ownership: Ownership, applier: Applier) -> Callable[[], PodLoad]:
         now, applied = steady_s(), applier.applied
         rate = (applied - count) / max(0.001, now - then)
         then, count = now, applied
-        return PodLoad(guilds=ownership.open_count, applied_per_s=rate)
+        wanted, kept, revision = share.report()
+        return PodLoad(
+            guilds=ownership.open_count,
+            applied_per_s=rate,
+            rest_wanted_per_s=wanted,
+            rest_share_per_s=kept,
+            rest_share_revision=revision,
+            invalid_requests=invalid.count,
+        )
 
     return load_now

@@ -27,9 +27,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_margin_s: float = 0.5
     """The pod stops acting this long before its lease can expire."""
     rest_per_s: float = 50.0
-    """REST requests a second of all pods together (docs: topics/rate-limits#global-rate-limit)."""
+    """REST requests a second of all pods together (docs: topics/rate-limits#global-rate-limit),
+    until config has divided them."""
     rest_in_flight: int = 256
-    """Most requests that wait for Discord at once."""
+    """Most requests outside of the global rate that wait for Discord at once."""
     invalid_limit: int = 5000
     """Responses of 401, 403 and 429 within 10 minutes, of all pods together, after which posts
     wait: at 10,000 Discord bans the address."""

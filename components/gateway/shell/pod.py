@@ -33,6 +33,10 @@ class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
 
     guilds: int
     applied_per_s: float
+    rest_wanted_per_s: float = 0.0
+    rest_share_per_s: float = 0.0
+    rest_share_revision: int = 0
+    invalid_requests: int = 0
 
 
 class Pod:
@@ -169,6 +173,10 @@ class Pod:
                 nats_client=self._bus.client_id,
                 guilds=load.guilds,
                 applied_per_s=round(load.applied_per_s, 1),
+                rest_wanted_per_s=load.rest_wanted_per_s,
+                rest_share_per_s=load.rest_share_per_s,
+                rest_share_revision=load.rest_share_revision,
+                invalid_requests=load.invalid_requests,
             )
         )
 

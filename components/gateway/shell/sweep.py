@@ -9,11 +9,9 @@ mark "complete up to" moves (`logbook`).
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from components.bus import stream
-from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.gateway.shell.gate import Gate
@@ -40,19 +38,14 @@ class Sweep:
         gate: Gate,
         ownership: Ownership,
         logbook: Logbook,
-        split: Callable[[int], None],
         every_s: float,
-        lease_ttl_s: int,
     ) -> None:
         self._bus = bus
         self._gate = gate
         self._ownership = ownership
         self._logbook = logbook
-        self._split = split
         self._every_s = every_s
-        self._lease_ttl_s = lease_ttl_s
         self._now = asyncio.Event()
-        self._pods = Bucket(bus, storage.PODS)
 
     def soon(self) -> None:
         """Compare at once: something may have been missed."""
@@ -65,7 +58,6 @@ class Sweep:
             self._now.clear()
             try:
                 await self._go_round(hurry=hurry)
-                self._split(len(await self._pods.held(self._lease_ttl_s)))
             except BusError as error:
                 log.info("logs are compared later: %s", error)
                 await self._pause(self._every_s)

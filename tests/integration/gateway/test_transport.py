@@ -132,7 +132,7 @@ async def test_a_renewed_lease_lets_a_slow_request_go_on(
 async def test_other_pods_take_their_part_of_the_invalid_requests(
     pod: Pod, control: SimulatorControl
 ) -> None:
-    pod.rest.split(3)
+    pod.invalid.publish(2, pods=3)
     await control.add_fault(path="*/bans*", status=403, count=1)
     with pytest.raises(Refused):
         await pod.rest.call(PERMIT, ban_list)

@@ -9,6 +9,7 @@ caller hears whether bytes may have been written.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -41,14 +42,40 @@ INVALID: Final = frozenset({401, 403, 429})
 
 
 class Attempt:
-    """One call: on whose behalf, and whether bytes may have left."""
+    """One call: on whose behalf, and whether bytes may have left. ``share``: whose slot it takes
+    before it is written; None for an endpoint outside of the global rate."""
 
-    __slots__ = ("deadline", "permit", "written")
+    __slots__ = ("_has_slot", "_share", "deadline", "permit", "urgent", "written")
 
-    def __init__(self, permit: Permit | None) -> None:
+    def __init__(
+        self, permit: Permit | None, share: RateShare | None, *, urgent: bool = True
+    ) -> None:
         self.permit = permit
+        self.urgent = urgent
         self.written = False
         self.deadline: asyncio.Timeout | None = None
+        self._share = share
+        self._has_slot = False
+
+    async def turn(self) -> None:
+        """Wait for a slot of the share. Raises `Again` when there is none for long."""
+        if self._share is None or self._has_slot:
+            return
+        try:
+            async with asyncio.timeout(TURN_WITHIN_S):
+                await self._share.take(urgent=self.urgent)
+        except TimeoutError:
+            raise Again("not its turn yet", after_s=0.0, in_doubt=False) from None
+        self._has_slot = True
+
+    def over(self) -> None:
+        """An answer came, or none is waited for any more."""
+        if self._share is not None and self._has_slot:
+            self._has_slot = False
+            if self.written:
+                self._share.answered()
+            else:
+                self._share.unused()
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
@@ -69,7 +96,8 @@ class _Broken(Exception):
 
 
 class GatedConnector(aiohttp.TCPConnector):
-    """Asks the gate after a connection was acquired: the last moment before bytes are written."""
+    """Waits for a slot of the global rate, when the request has its route's, and asks the gate
+    after a connection was acquired: the last moment before bytes are written."""
 
     def __init__(self, gate: Gate, remaining_s: Callable[[], float]) -> None:
         super().__init__(limit=0, keepalive_timeout=60)
@@ -83,17 +111,19 @@ class GatedConnector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 aiohttp's signature
     ) -> Connection:
         """A connection that may be written to right now; else `GateClosed`."""
+        attempt = _attempt.get()
+        if attempt is None:
+            raise GateClosed(None, "a request outside of any attempt")
+        await attempt.turn()
         connection = await super().connect(req, traces, timeout)
         try:
-            self._pass_gate(_attempt.get())
+            self._pass_gate(attempt)
         except (GateClosed, _Broken):
             connection.release()
             raise
         return connection
 
-    def _pass_gate(self, attempt: Attempt | None) -> None:
-        if attempt is None:
-            raise GateClosed(None, "a request outside of any attempt")
+    def _pass_gate(self, attempt: Attempt) -> None:
         if attempt.written:
             # aiohttp repeats some methods on a broken connection. Whether the first one happened
             # is for settlement to find out.
@@ -126,7 +156,7 @@ class Rest:
         self._gate = gate
         self._share = share
         self._invalid = invalid
-        self._in_flight = asyncio.Semaphore(in_flight)
+        self._unlimited = asyncio.Semaphore(in_flight)
         self._ready = asyncio.Event()
         self._attempts: set[Attempt] = set()
         self._remaining_s = remaining_s
@@ -138,7 +168,8 @@ class Rest:
         kept alive. Raises `CannotStart` when Discord refuses the token."""
         pause_s = 0.2
         while True:
-            _attempt.set(Attempt(None))  # reading who we are changes nothing for anybody
+            attempt = Attempt(None, self._share)  # who we are changes nothing for anybody
+            _attempt.set(attempt)
             try:
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     user = await self._http.static_login(token)
@@ -147,7 +178,7 @@ class Rest:
                     "Discord refused the bot's token: set MODBOT_DISCORD_TOKEN to the one of the "
                     "developer portal"
                 ) from error
-            except (HTTPException, _Answered, _Broken, TimeoutError) as error:
+            except (HTTPException, _Answered, _Broken, Again, TimeoutError) as error:
                 log.warning("Discord does not answer yet: %s", error or type(error).__name__)
                 await asyncio.sleep(pause_s)
                 pause_s = min(5.0, pause_s * 2)
@@ -156,6 +187,7 @@ class Rest:
                 self._ready.set()
                 return
             finally:
+                attempt.over()
                 _attempt.set(None)
 
     def name(self, pod: PodId, incarnation: Incarnation) -> None:
@@ -188,16 +220,16 @@ class Rest:
         try:
             async with asyncio.timeout(TURN_WITHIN_S):
                 await self._ready.wait()
-                if limited:
-                    await self._share.take(urgent=urgent)
         except TimeoutError:
-            raise Again("not its turn yet", after_s=0.0, in_doubt=False) from None
-        attempt = Attempt(permit)
-        async with self._in_flight:
+            raise Again("not logged in yet", after_s=0.0, in_doubt=False) from None
+        attempt = Attempt(permit, self._share if limited else None, urgent=urgent)
+        # Whoever takes a slot is bounded by the share; waiting for one must not hold others up.
+        async with contextlib.nullcontext() if limited else self._unlimited:
             _attempt.set(attempt)
             self._attempts.add(attempt)
             try:
-                async with asyncio.timeout(REQUEST_TIMEOUT_S + MAX_WAIT_S) as deadline:
+                within_s = REQUEST_TIMEOUT_S + MAX_WAIT_S + TURN_WITHIN_S
+                async with asyncio.timeout(within_s) as deadline:
                     attempt.deadline = deadline
                     return await request(self._http)
             except (_Answered, HTTPException, RateLimited) as error:
@@ -206,13 +238,9 @@ class Rest:
                 reason = str(error) or "no answer in time"
                 raise Again(reason, in_doubt=attempt.written) from error
             finally:
+                attempt.over()
                 self._attempts.discard(attempt)
                 _attempt.set(None)
-
-    def split(self, pods: int) -> None:
-        """This many pods share Discord's limits from now on."""
-        self._share.split(pods)
-        self._invalid.split(pods)
 
     async def close(self) -> None:
         """Close every connection."""
