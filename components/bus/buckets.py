@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-import msgspec
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import Error as JetStreamError
@@ -17,11 +16,14 @@ from nats.js.kv import KeyValue
 from components.bus import stream
 from components.bus.cancellation import never_lost
 from components.bus.connection import Bus
+from components.bus.entries import Entry
 from components.bus.errors import BusError, NotConnected, Unanswered, WrongLastSequence
 from components.bus.staleness import MARGIN_S, Staleness
 from components.process.clock import SteadyClock, steady_s
 from components.telemetry.traces import carry
 from contracts import headers
+
+__all__ = ("Bucket", "Entry")
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +32,6 @@ MARKER = "Nats-Marker-Reason"
 WATCHED_S = 5.0
 """The server deletes a watch's consumer so long after its connection is gone; one that ends in
 order is deleted at once."""
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A key's latest value; ``value`` None means that it was deleted or has expired."""
-
-    key: str
-    value: bytes | None
-    revision: int
-    created_ms: int
-    ttl_s: int = 0
-    """The time to live it was written with; 0 for none, and in what a watch or a snapshot shows."""
 
 
 class Bucket:
