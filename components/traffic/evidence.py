@@ -48,6 +48,8 @@ class PublishedFact(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     type: str
     data: bytes
+    epoch: int = 0
+    """Of the owner that published it."""
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +90,13 @@ async def gather(
     moment: Cut,
     *,
     begun: Mapping[GuildId, int] | None = None,
+    since: int = 0,
 ) -> Evidence:
     """Read everything about the guilds; what came after ``moment`` may be under way.
 
     ``begun``: the sequence on each log up to which facts are left out, because the simulator's
-    record does not know what they led to: it was another simulator's run.
+    record does not know what they led to: it was another simulator's run. ``since``: the entry
+    of the record after which it is read, for guilds that did not exist before.
     """
     inputs: list[LoggedItem] = []
     facts: list[PublishedFact] = []
@@ -103,7 +107,7 @@ async def gather(
         told = (_fact(guild, message) for message in published)
         before = (begun or {}).get(guild, 0)
         facts += [fact for fact in told if fact.input_sequence > before]
-    record = await control.record_all(KINDS)
+    record = await control.record_all(KINDS, since)
     mod_logs = {
         GuildId(str(guild.id)): str(guild.channels[MOD_LOG])
         for guild in await control.guilds()
@@ -186,4 +190,5 @@ def _fact(guild: GuildId, message: stream.StoredMessage) -> PublishedFact:
         id=message.headers[headers.CE_ID],
         type=subjects.guild_and_event(message.subject)[1],
         data=message.data,
+        epoch=int(message.headers.get(headers.EPOCH, "0")),
     )

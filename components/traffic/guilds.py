@@ -6,6 +6,7 @@ Raises `GuildsNotServed` when the owners do not answer in time; the words name t
 
 import asyncio
 import uuid
+from collections.abc import Callable
 
 import msgspec
 
@@ -70,6 +71,17 @@ def settings_for(guild: GuildInfo) -> GuildSettings:
 
 
 async def put_settings(bus: Bus, guilds: list[GuildInfo], *, wait_s: float = 60.0) -> None:
+    """`put` of `settings_for` each guild."""
+    await put(bus, guilds, settings_for, wait_s=wait_s)
+
+
+async def put(
+    bus: Bus,
+    guilds: list[GuildInfo],
+    settings_of: Callable[[GuildInfo], GuildSettings],
+    *,
+    wait_s: float = 60.0,
+) -> None:
     """Give every guild its settings, waiting for its owner where there is none yet.
 
     Raises `GuildsNotServed` after ``wait_s``.
@@ -77,10 +89,10 @@ async def put_settings(bus: Bus, guilds: list[GuildInfo], *, wait_s: float = 60.
     places = asyncio.Semaphore(AT_ONCE)
     waiting = {str(guild.id): "no answer" for guild in guilds}
 
-    async def put(guild: GuildInfo) -> None:
+    async def put_one(guild: GuildInfo) -> None:
         request = PutSettings(
             actor=Actor(kind="operator", id="traffic"),
-            settings=msgspec.Raw(encode(settings_for(guild))),
+            settings=msgspec.Raw(encode(settings_of(guild))),
         )
         fields = {headers.REQUEST_ID: uuid.uuid4().hex}
         subject = subjects.request(GuildId(str(guild.id)), PutSettings.verb)
@@ -102,7 +114,7 @@ async def put_settings(bus: Bus, guilds: list[GuildInfo], *, wait_s: float = 60.
     try:
         async with asyncio.timeout(wait_s), asyncio.TaskGroup() as group:
             for guild in guilds:
-                group.create_task(put(guild))
+                group.create_task(put_one(guild))
     except TimeoutError as error:
         names = sorted(waiting)
         raise GuildsNotServed(names, waiting[names[0]]) from error

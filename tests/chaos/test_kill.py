@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from components.bench.stack import LiveStack, live_stack
+from components.chaos.questions import all_answered, ask_for_cases, outages, wrong
 from components.cli.traffic import report_on
 from components.traffic import journal
 from components.traffic.check import check
@@ -27,7 +28,6 @@ from components.traffic.evidence import Evidence, cut, gather, settled, unsettle
 from contracts.ids import GuildId, InteractionId
 from contracts.inputs import interaction_id
 from contracts.interactions import CHANNEL_MESSAGE, DEFERRED_CHANNEL_MESSAGE
-from tests.chaos.interactions import all_answered, ask_for_cases, outages, wrong
 from tests.support.replay import dump_of_pod, replay
 
 SHARD = "shard-0"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from components.chaos.questions import Outage, outages, wrong
 from components.simulator.record import Entry
-from tests.chaos.interactions import Outage, outages, wrong
 
 TOKEN = "token"
 WORDS: dict[str, Any] = {"content": "case 1", "flags": 64}

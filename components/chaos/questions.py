@@ -1,5 +1,6 @@
-"""Moderators who ask for a case twice a second while processes are killed, and what must have
-become of every question."""
+"""Moderators who ask for a case twice a second, and what must have become of every question:
+answered once, or deferred and then edited once, or failed visibly while its first responder was
+dead."""
 
 import asyncio
 import itertools
@@ -22,16 +23,20 @@ ANSWER_S = 3.0
 
 
 class Outage(msgspec.Struct, frozen=True, kw_only=True):
-    """From the kill of the first responder until it has its session again, on Discord's clock."""
+    """From the end of the first responder until there is one again, on Discord's clock."""
 
     from_ms: float
     to_ms: float
 
 
 async def ask_for_cases(
-    control: SimulatorControl, guilds: Sequence[GuildInfo], asked: list[int]
+    control: SimulatorControl,
+    guilds: Sequence[GuildInfo],
+    asked: list[int],
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """Ask in one guild after the other, without end; every question goes into ``asked``."""
+    """Ask in one guild after the other until ``stop``; every question goes into ``asked``."""
+    stop = stop or asyncio.Event()
     moderators = {
         guild.id: await control.join(guild.id, username="moderator", roles=[MODERATOR])
         for guild in guilds
@@ -42,7 +47,12 @@ async def ask_for_cases(
                 guild.channels[CHANNELS[0]], moderators[guild.id], "case view", {"number": 1}
             )
         )
-        await asyncio.sleep(EVERY_S)
+        try:
+            async with asyncio.timeout(EVERY_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
+        return
 
 
 async def all_answered(control: SimulatorControl, asked: Sequence[int]) -> list[dict[str, Any]]:
@@ -55,7 +65,7 @@ async def all_answered(control: SimulatorControl, asked: Sequence[int]) -> list[
 
 
 def outages(record: Sequence[Entry], kills_ms: Sequence[float]) -> list[Outage]:
-    """The outages that the kills of the only shard led to."""
+    """The outages that the ends of a shard at these moments led to."""
     back = [
         entry.at_ms
         for entry in record
@@ -72,8 +82,7 @@ def outages(record: Sequence[Entry], kills_ms: Sequence[float]) -> list[Outage]:
 def wrong(
     shown: Sequence[dict[str, Any]], record: Sequence[Entry], down: Sequence[Outage]
 ) -> list[str]:
-    """What is wrong with the answers, in words: every question must be answered once, or deferred
-    and then edited once, or have failed visibly while nobody could respond to it."""
+    """What is wrong with the answers, in words."""
     created = {
         entry.data["id"]: entry.at_ms
         for entry in record

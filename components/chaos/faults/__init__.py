@@ -1,0 +1,1 @@
+"""The faults, one module a family. Each does its harm, ends it and says what it was."""

@@ -1,0 +1,102 @@
+"""Connections go silent with their sockets open, or Discord fails, or a disk is slow."""
+
+import asyncio
+import time
+
+from components.chaos.arena import Arena
+from components.chaos.proxies import Mode
+from components.chaos.scenario import Fault
+
+CUT_S = (1.0, 9.0)
+"""Around the lease's 5 s."""
+SLOW_MS = (50, 400)
+
+
+async def cut_gateway(arena: Arena) -> Fault:
+    """Nothing passes between a gateway and NATS. What was under way arrives late, or never."""
+    pod = arena.some_owner()
+    struck = arena.owned_by([pod])
+    mode: Mode = arena.dice.choice(("held", "swallowed"))
+    seconds = arena.dice.uniform(*CUT_S)
+    proxy = arena.proxies[pod]
+    began = time.time() * 1000
+    proxy.cut(mode)
+    try:
+        await asyncio.sleep(seconds)  # how long the cut lasts is the scenario's input
+    finally:
+        proxy.restore()
+    return Fault(
+        words=f"{pod} cut from NATS for {seconds:.1f} s, bytes {mode}",
+        began_ms=began,
+        guilds=frozenset(struck),
+    )
+
+
+async def cut_discord(arena: Arena) -> Fault:
+    """REST fails in every way, before and after it took effect; sessions lose their sockets."""
+    control = arena.live.control
+    began = time.time() * 1000
+    words = []
+    for _ in range(3):
+        moment = arena.dice.choice(("before", "after"))
+        status = arena.dice.choice((None, 500, 502, 503, 429))
+        answer = "connection cut" if status is None else f"status {status}"
+        words.append(f"{answer} {moment} it took effect")
+        await control.add_fault(
+            path=None,
+            status=status,
+            drop=status is None,
+            moment=moment,
+            retry_after_s=0.5,
+            scope="shared",  # others' doing: the address is not banned for it
+            count=None,
+        )
+        await control.gateway_fault("drop")
+        await asyncio.sleep(arena.dice.uniform(0.5, 2.5))  # how long is the scenario's input
+        await control.clear_faults()
+    return Fault(
+        words=f"Discord failed: {', then '.join(words)}",
+        began_ms=began,
+        guilds=frozenset(),
+        everyone_down=True,
+    )
+
+
+async def slow_disk(arena: Arena) -> Fault:
+    """Every commit of one gateway takes much longer."""
+    pod = arena.some_owner()
+    delay_ms = arena.dice.randint(*SLOW_MS)
+    slow = arena.flag(f"slow-{pod}")
+    began = time.time() * 1000
+    try:
+        slow.write_text(str(delay_ms), encoding="ascii")
+        await asyncio.sleep(arena.dice.uniform(4.0, 8.0))  # how long is the scenario's input
+    finally:
+        slow.unlink(missing_ok=True)
+    return Fault(
+        words=f"commits of {pod} delayed by {delay_ms} ms", began_ms=began, guilds=frozenset()
+    )
+
+
+async def jump_clock(arena: Arena) -> Fault:
+    """The wall clock of one process after the other jumps, forward and back; steady clocks and
+    the servers' clocks do not."""
+    names = [
+        name
+        for component in ("gateway", "config", "shard", "edge")
+        for name in arena.replicas(component)
+    ]
+    struck = arena.dice.sample(names, max(1, len(names) // 2))
+    jumps = []
+    began = time.time() * 1000
+    try:
+        for name in struck:
+            seconds = arena.dice.choice((-86_400, -3600, -30, 30, 3600, 86_400))
+            jumps.append(f"{name} {seconds:+} s")
+            arena.flag(f"clock-{name}").write_text(str(seconds), encoding="ascii")
+            await asyncio.sleep(arena.dice.uniform(0.2, 1.0))  # the moment is the input
+        await asyncio.sleep(arena.dice.uniform(2.0, 4.0))
+    finally:
+        for name in names:
+            arena.flag(f"clock-{name}").unlink(missing_ok=True)
+    return Fault(words=f"clocks: {', '.join(jumps)}", began_ms=began, guilds=frozenset())

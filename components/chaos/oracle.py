@@ -1,0 +1,94 @@
+"""The oracle: a guild's log, replayed into an empty database by the engine alone.
+
+Raises what the bus raises, and what the engine raises on a log that nobody could apply.
+"""
+
+import sqlite3
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+
+from components.bus import stream
+from components.bus.connection import Bus
+from components.gateway.engine.dump import canonical_dump
+from components.gateway.engine.engine import Engine
+from components.gateway.engine.model import Applied
+from components.gateway.engine.schema import open_database
+from components.gateway.shell.intake import logged_input
+from contracts import storage, subjects
+from contracts.ids import GuildId, Sequence
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log says must have happened."""
+
+    dump: bytes
+    dumps: dict[int, bytes]
+    """The dump after each of the sequences that were asked for, if the log has it."""
+    facts: set[tuple[int, int, str]]
+    """(input sequence, index, type) of every fact."""
+    effects: set[tuple[int, int]]
+    applied: int
+    last: int
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A guild's rows in one pod's database."""
+
+    pod: str
+    sequence: int
+    dump: bytes
+
+
+async def replay(bus: Bus, guild: GuildId, *, at: Collection[int] = ()) -> Replayed:
+    """Replay the guild's whole log from INPUTS, one input a transaction."""
+    database = open_database(":memory:")
+    engine = Engine(database)
+    generation = (await stream.bounds(bus, storage.INPUTS)).generation
+    engine.create(guild, generation)
+    outcomes: list[Applied] = []
+    dumps: dict[int, bytes] = {}
+    start = Sequence(1)
+    while batch := await stream.read_batch(
+        bus, storage.INPUTS, subjects.inputs(guild), start, timeout_s=30
+    ):
+        for message in batch:
+            outcomes.append(engine.apply(logged_input(guild, message)))
+            if message.sequence in at:
+                dumps[message.sequence] = canonical_dump(database, guild)
+        start = Sequence(batch[-1].sequence + 1)
+    replayed = Replayed(
+        dump=canonical_dump(database, guild),
+        dumps=dumps,
+        facts={(f.sequence, f.index, f.type) for done in outcomes for f in done.facts},
+        effects={(e.sequence, e.index) for done in outcomes for e in done.effects},
+        applied=len(outcomes),
+        last=start - 1,
+    )
+    database.close()
+    return replayed
+
+
+def held_by(data: Path, guild: GuildId) -> Held | None:
+    """The guild's rows in a pod's live database, in one snapshot of it; None if it has none."""
+    file = data / "gateway.db"
+    if not file.exists():
+        return None
+    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None)
+    try:
+        database.execute("BEGIN")
+        known = database.execute(
+            "SELECT sequence FROM guilds WHERE guild_id = ?", (guild,)
+        ).fetchone()
+        if known is None:
+            return None
+        return Held(pod=data.name, sequence=known[0], dump=canonical_dump(database, guild))
+    finally:
+        database.close()
+
+
+def dump_of_pod(data: Path, guild: GuildId) -> bytes | None:
+    """The canonical dump of a guild in a pod's live database; None if the pod has no rows."""
+    held = held_by(data, guild)
+    return None if held is None else held.dump

@@ -1,0 +1,195 @@
+"""Finds acts of owners that were none any more. Pure.
+
+The log says who owned a guild when: each `OwnerOpened` names epoch, pod and incarnation. A call to
+Discord names the process that made it. It is stale when
+
+- its process had not opened the guild at any epoch before it, or
+- the owner of a later epoch had made a call for the guild before it, or
+- its process was fenced longer ago than a lease can last, or
+- its epoch had been declared silent.
+
+Two owners at one time: two processes at one epoch, an epoch that begins after a later one, a fact
+or an acknowledged write of an earlier epoch behind the beginning of a later one, an answer of an
+owner that had applied the beginning of a later epoch and still spoke for its own.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from components.chaos.clients import Asked
+from components.chaos.probes import Answered
+from components.simulator.record import Entry
+from components.traffic.evidence import Evidence
+from contracts.ids import GuildId
+from contracts.inputs import OwnerOpened
+
+LEASE_S = 5.0
+"""A fenced pod's last renewal was sent before the fence; it stops within the lease's TTL."""
+MARGIN_S = 0.5
+SEEN_LATE_MS = 50.0
+"""The record and the watches are of different processes: differences below this say nothing."""
+
+_CALLER = re.compile(r" (gateway-\d+)/(\S+)$")
+_CHANNEL = re.compile(r"^/channels/(\d+)")
+_GUILD = re.compile(r"^/guilds/(\d+)")
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """The beginning of an epoch on a guild's log."""
+
+    epoch: int
+    pod: str
+    incarnation: str
+    sequence: int
+    at_ms: int
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """A call to Discord on a guild's behalf."""
+
+    guild: GuildId
+    pod: str
+    incarnation: str
+    at_ms: float
+    what: str
+
+
+class Stale(msgspec.Struct, frozen=True, kw_only=True):
+    """A stale act and why it is one."""
+
+    act: Act
+    words: str
+
+
+def openings(evidence: Evidence) -> dict[GuildId, list[Opening]]:
+    """The epochs of every guild, in the log's order."""
+    found: dict[GuildId, list[Opening]] = defaultdict(list)
+    for item in evidence.inputs:
+        if isinstance(item.body, OwnerOpened):
+            found[item.guild].append(
+                Opening(
+                    epoch=item.body.epoch,
+                    pod=item.body.pod,
+                    incarnation=item.body.incarnation,
+                    sequence=item.sequence,
+                    at_ms=item.stored_ms,
+                )
+            )
+    return found
+
+
+def acts(record: Sequence[Entry], guild_of_channel: Mapping[str, GuildId]) -> list[Act]:
+    """The calls that change something, of gateways, in the order of their arrival. First answers
+    to interactions are exempt: their token makes them single."""
+    found: list[Act] = []
+    threads: dict[str, GuildId] = {}
+    for entry in sorted(record, key=lambda entry: (entry.at_ms, entry.n)):
+        if entry.kind != "rest" or entry.data["method"] == "GET":
+            continue
+        caller = _CALLER.search(entry.data.get("caller") or "")
+        if caller is None:
+            continue
+        path = entry.data["path"]
+        guild: GuildId | None = None
+        if (place := _CHANNEL.match(path)) is not None:
+            guild = guild_of_channel.get(place[1]) or threads.get(place[1])
+            if guild is not None and path.endswith("/threads"):
+                threads[path.split("/")[4]] = guild  # a thread has its message's id
+        elif (place := _GUILD.match(path)) is not None:
+            guild = GuildId(place[1])
+        if guild is not None:
+            what = f"{entry.data['method']} {path}"
+            found.append(
+                Act(
+                    guild=guild,
+                    pod=caller[1],
+                    incarnation=caller[2],
+                    at_ms=entry.at_ms,
+                    what=what,
+                )
+            )
+    return found
+
+
+def stale_acts(
+    done: Iterable[Act],
+    opened: Mapping[GuildId, Sequence[Opening]],
+    fences: Mapping[tuple[str, str], float],
+    silences: Mapping[tuple[GuildId, int], float],
+) -> list[Stale]:
+    """The acts that no owner may have made; ``done`` in the order of arrival."""
+    latest: dict[GuildId, int] = {}
+    found: list[Stale] = []
+    for act in done:
+        epoch = _epoch_of(act, opened.get(act.guild, ()))
+        words = ""
+        fenced = fences.get((act.pod, act.incarnation))
+        silent = silences.get((act.guild, epoch)) if epoch is not None else None
+        if epoch is None:
+            words = "its process had not opened the guild"
+        elif epoch < latest.get(act.guild, 0):
+            words = f"epoch {epoch}, after an act of epoch {latest[act.guild]}"
+        elif fenced is not None and act.at_ms > fenced + (LEASE_S + MARGIN_S) * 1000:
+            words = f"{(act.at_ms - fenced) / 1000:.2f} s after its fence"
+        elif silent is not None and act.at_ms > silent + SEEN_LATE_MS:
+            words = f"{act.at_ms - silent:.0f} ms after epoch {epoch} was declared silent"
+        if words:
+            found.append(Stale(act=act, words=words))
+        elif epoch is not None:
+            latest[act.guild] = max(latest.get(act.guild, 0), epoch)
+    return found
+
+
+def _epoch_of(act: Act, opened: Sequence[Opening]) -> int | None:
+    """The highest epoch that the act's process had opened by then."""
+    return max(
+        (
+            opening.epoch
+            for opening in opened
+            if (opening.pod, opening.incarnation) == (act.pod, act.incarnation)
+            and opening.at_ms <= act.at_ms + SEEN_LATE_MS
+        ),
+        default=None,
+    )
+
+
+def two_owners(
+    evidence: Evidence,
+    opened: Mapping[GuildId, Sequence[Opening]],
+    answers: Iterable[Answered],
+    asked: Iterable[Asked],
+) -> list[str]:
+    """Guilds that had two owners at one time, in words."""
+    found: list[str] = []
+    for guild, all_of_it in opened.items():
+        holders: dict[int, tuple[str, str]] = {}
+        highest = 0
+        for opening in all_of_it:
+            who = (opening.pod, opening.incarnation)
+            if holders.setdefault(opening.epoch, who) != who:
+                found.append(f"guild {guild}: epoch {opening.epoch} of {who} and of another")
+            if opening.epoch < highest:
+                found.append(f"guild {guild}: epoch {opening.epoch} began after {highest}")
+            highest = max(highest, opening.epoch)
+    last: dict[GuildId, int] = {}
+    for fact in sorted(evidence.facts, key=lambda fact: fact.stream_sequence):
+        if fact.epoch < last.get(fact.guild, 0):
+            found.append(f"fact {fact.id} of epoch {fact.epoch}, after {last[fact.guild]}")
+        last[fact.guild] = max(last.get(fact.guild, 0), fact.epoch)
+    spoke = [(a.guild, a.epoch, a.applied, "an answer") for a in answers]
+    spoke += [
+        (a.guild, a.epoch, a.applied, f"the answer to {a.client}'s {a.kind}")
+        for a in asked
+        if a.served
+    ]
+    for guild, epoch, applied, what in spoke:
+        later = [o for o in opened.get(guild, ()) if o.epoch > epoch and o.sequence <= applied]
+        if later:
+            found.append(
+                f"guild {guild}: {what} at epoch {epoch}, which had applied "
+                f"the beginning of epoch {later[0].epoch}"
+            )
+    return found

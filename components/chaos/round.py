@@ -1,0 +1,247 @@
+"""One round: fresh guilds, mixed traffic, a fault at a random moment, its end, then the truth.
+
+Raises `NotInTime`, `NotThere` and `GuildsNotServed`: a round that could not be played is a failed
+one. Whatever a fault has done to the stack ends with the fault itself.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from components.bus.errors import BusError
+from components.chaos.arena import Arena
+from components.chaos.checker import (
+    Checked,
+    History,
+    Violations,
+    check_round,
+    nothing_checked,
+)
+from components.chaos.load import Load
+from components.chaos.oracle import Held, held_by, replay
+from components.chaos.probes import deletions, effect_gaps, read_gaps
+from components.chaos.questions import ANSWER_S, Outage, all_answered, outages
+from components.chaos.scenario import Fault, Scenario
+from components.chaos.town import Town, found
+from components.process.clock import steady_s
+from components.traffic.evidence import Cut, Evidence, cut, gather, unsettled
+from components.traffic.guilds import MOD_LOG
+from contracts.ids import GuildId
+
+TALKING = 8
+PROBED = 4
+BEFORE_S = (1.5, 3.0)
+"""The fault comes at a moment in this range after the traffic has begun."""
+AFTER_S = 2.0
+"""The traffic goes on for so long after everything is back."""
+SETTLE_S = 60.0
+SOON_S = 0.5
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a round."""
+
+    words: str
+    checked: Checked
+    violations: Violations
+    history: History
+    read_gaps_s: list[float]
+    effect_gaps_s: list[float]
+    took_s: float
+
+
+async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
+    """Play one round."""
+    began_s = steady_s()
+    live = arena.live
+    since = (await live.control.record(limit=1)).last
+    town = await found(live.control, live.bus, number, talking=TALKING, probed=PROBED)
+    arena.guilds, arena.probed = town.ids, town.probed_ids
+    await _with_followers(arena)
+    edges = {name: live.record.urls[name] for name in arena.replicas("edge")}
+    load = Load(
+        control=live.control,
+        bus=live.bus,
+        town=town,
+        edges=edges,
+        token=arena.operator_token,
+        dice=arena.dice,
+        patience_s=scenario.patience_s,
+        pods=arena.replicas("gateway"),
+    )
+    traffic = asyncio.create_task(load.run())
+    try:
+        await _unless_ended(traffic, arena.dice.uniform(*BEFORE_S))
+        fault = await scenario.inject(arena)
+        await arena.whole()
+        await _answering(load, arena)
+        ended_ms = time.time() * 1000
+        await _unless_ended(traffic, AFTER_S)
+    finally:
+        load.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await traffic
+    history = await _settled_history(arena, town, load, fault, since)
+    checked, violations = check_round(history)
+    violations.not_settled += nothing_checked(checked)
+    return Played(
+        words=fault.words,
+        checked=checked,
+        violations=violations,
+        history=history,
+        read_gaps_s=read_gaps(
+            load.probes.answers, _struck(fault, town), fault.began_ms - 100, ended_ms
+        ),
+        effect_gaps_s=effect_gaps(
+            load.probes.posts,
+            deletions(history.evidence.record),
+            _struck(fault, town),
+            fault.began_ms,
+        ),
+        took_s=steady_s() - began_s,
+    )
+
+
+def _struck(fault: Fault, town: Town) -> list[GuildId]:
+    """The probed guilds that the fault must have struck."""
+    return [guild for guild in town.probed_ids if guild in fault.guilds]
+
+
+async def _unless_ended(traffic: "asyncio.Task[None]", seconds: float) -> None:
+    """Let the traffic go on for a while; what ends it is raised."""
+    done, _ = await asyncio.wait([traffic], timeout=seconds)
+    for task in done:
+        task.result()
+
+
+async def _with_followers(arena: Arena) -> None:
+    """Wait until every guild has the follower that the installation gives it, if it gives any."""
+    if not arena.followers:
+        return
+    await arena.until(
+        lambda: all(arena.watched.has_follower(guild) for guild in arena.guilds),
+        "every guild of the round has a follower",
+    )
+
+
+async def _answering(load: Load, arena: Arena) -> None:
+    """Wait until every probed guild has answered a question that was asked from now on."""
+    now = time.time() * 1000
+
+    def all_of_them() -> bool:
+        return {a.guild for a in load.probes.answers if a.asked_ms > now} >= set(arena.probed)
+
+    await arena.until(all_of_them, "every probed guild answers again")
+
+
+async def _settled_history(
+    arena: Arena, town: Town, load: Load, fault: Fault, since: int
+) -> History:
+    """Everything about the round once its guilds' owners have nothing left to do, or at the
+    deadline: then what is missing is missing."""
+    moment = await _moment(arena, town)
+    until = steady_s() + SETTLE_S
+    waiting = await _settle(arena, town, until)
+    shown = await _questions(arena, load.questions, until)
+    while True:
+        history = await _history(arena, town, load, fault, moment, since, shown, waiting)
+        _, violations = check_round(history)
+        missing = violations.inputs_lost or violations.effects_lost or violations.facts_missing
+        if not missing or waiting or steady_s() > until:
+            return history
+        await asyncio.sleep(SOON_S)  # a dispatch may still be on its way: nobody tells
+        waiting = await _settle(arena, town, until)
+
+
+async def _settle(arena: Arena, town: Town, until: float) -> list[str]:
+    """Wait until no owner has anything to do; what it has to do at the deadline."""
+    while True:
+        waiting = [
+            words for words in await unsettled(arena.live.bus, town.ids) if _without_parked(words)
+        ]
+        if not waiting or steady_s() > until:
+            return waiting
+        await asyncio.sleep(0.1)  # another process's state: there is no event for it
+
+
+def _without_parked(words: str) -> bool:
+    """Whether there is more than effects that wait for a human, which do not settle."""
+    what = words.partition(": ")[2]
+    return any(not part.endswith("effects parked") for part in what.split(", "))
+
+
+async def _questions(arena: Arena, asked: Sequence[int], until: float) -> list[dict[str, Any]]:
+    control = arena.live.control
+    try:
+        async with asyncio.timeout(max(ANSWER_S, until - steady_s())):
+            return await all_answered(control, asked)
+    except TimeoutError:
+        return [await control.interaction(one) for one in asked]
+
+
+async def _moment(arena: Arena, town: Town) -> Cut:
+    """This moment, of a bus that may have just come back."""
+    while True:
+        try:
+            return await cut(arena.live.control, arena.live.bus, town.ids)
+        except BusError:
+            await asyncio.sleep(SOON_S)
+
+
+async def _history(
+    arena: Arena,
+    town: Town,
+    load: Load,
+    fault: Fault,
+    moment: Cut,
+    since: int,
+    shown: list[dict[str, Any]],
+    waiting: list[str],
+) -> History:
+    live = arena.live
+    held: dict[GuildId, list[Held]] = {}
+    for guild in town.ids:
+        rows = [held_by(arena.data(pod), guild) for pod in arena.replicas("gateway")]
+        held[guild] = [one for one in rows if one is not None]
+    replays = {
+        guild: await replay(live.bus, guild, at={one.sequence for one in held[guild]})
+        for guild in town.ids
+    }
+    evidence = await gather(live.control, live.bus, town.ids, moment, since=since)
+    return History(
+        evidence=_of_talking(evidence, town),
+        posted=load.posted,
+        probe_posts=load.probes.posts,
+        answers=load.probes.answers,
+        asked=load.asked,
+        shown=shown,
+        down=_down(evidence, fault),
+        replays=replays,
+        held=held,
+        guild_of_channel={
+            str(channel): GuildId(str(guild.id))
+            for guild in town.guilds
+            for channel in guild.channels.values()
+        },
+        fences=arena.watched.fences(),
+        silences=arena.watched.silences(),
+        stopped_in_window=fault.stopped_in_window,
+        unsettled=waiting,
+    )
+
+
+def _of_talking(evidence: Evidence, town: Town) -> Evidence:
+    """Reports are owed to this round's guilds with a mod log alone."""
+    own = {str(guild.id) for guild in town.talking if MOD_LOG in guild.channels}
+    mod_logs = {guild: log for guild, log in evidence.mod_logs.items() if guild in own}
+    return msgspec.structs.replace(evidence, mod_logs=mod_logs)
+
+
+def _down(evidence: Evidence, fault: Fault) -> list[Outage]:
+    if fault.everyone_down:
+        return [Outage(from_ms=fault.began_ms, to_ms=float("inf"))]
+    return outages(evidence.record, fault.responders_down_ms)

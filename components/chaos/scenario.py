@@ -1,0 +1,43 @@
+"""What a scenario is. The table of all is `components.chaos.scenarios`."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from components.chaos.arena import Arena
+from contracts.ids import GuildId
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, for the round's measurements and excuses."""
+
+    words: str
+    began_ms: float
+    """When the harm began, on this machine's wall clock (as the simulator's record)."""
+    guilds: frozenset[GuildId]
+    """Those that it must have struck: their time without an owner is measured."""
+    responders_down_ms: tuple[float, ...] = ()
+    """When first responders were ended: questions that were theirs may fail until others are."""
+    everyone_down: bool = False
+    """No first responder could make an interaction durable: questions may fail all the time."""
+    stopped_in_window: tuple[str, ...] = ()
+    """Pods whose process was stopped between the gate and the socket: the one request of each
+    that had passed the gate leaves when it wakes, which nothing can prevent (0006)."""
+
+
+Injection: TypeAlias = Callable[[Arena], Awaitable[Fault]]
+"""Does the harm and ends it; returns when nothing of it is left but its consequences."""
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault, and under which circumstances it is injected."""
+
+    name: str
+    words: str
+    inject: Injection
+    patience_s: float = 0.0
+    """How long a client goes on asking before its request has failed. 0: the first answer counts
+    (an edge looks for an owner for 2 s by itself)."""
+    options: tuple[str, ...] = ()
+    """Of `modbot up`, after the usual ones; a later one overrides."""

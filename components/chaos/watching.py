@@ -1,0 +1,112 @@
+"""Watches the buckets in which ownership is written, and remembers what it saw and when.
+
+A bucket holds one value a key: what was there in between is known only to who watched. After a
+break of the connection the watch starts over; a value that came and went in the break is missed.
+"""
+
+import asyncio
+import time
+
+import msgspec
+
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from contracts import storage
+from contracts.ids import GuildId
+from contracts.message import MalformedMessage, decode
+from contracts.records import Assignment, PodLease, ProcessEnd, Silent
+
+BUCKETS = (storage.GUILDS, storage.PODS, storage.HANDOFFS, storage.ENDS)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A value as the watch showed it; ``value`` None: deleted or expired."""
+
+    seen_ms: float
+    bucket: str
+    key: str
+    revision: int
+    value: bytes | None
+
+
+class Watched:
+    """Everything the watches have shown."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.assignments: dict[GuildId, Assignment] = {}
+        self.leases: dict[str, PodLease] = {}
+        self._known: set[tuple[str, int]] = set()
+        self._moved = asyncio.Event()
+
+    async def run(self, bus: Bus) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name in BUCKETS:
+                group.create_task(self._watch(Bucket(bus, name)))
+
+    async def changed(self) -> None:
+        """Wait for the next change of anything."""
+        await self._moved.wait()
+
+    def has_follower(self, guild: GuildId) -> bool:
+        """Whether the guild's last assignment names a follower."""
+        known = self.assignments.get(guild)
+        return known is not None and known.follower is not None
+
+    def fences(self) -> dict[tuple[str, str], float]:
+        """(pod, incarnation) to the moment at which its fence was seen."""
+        found: dict[tuple[str, str], float] = {}
+        for change in self.changes:
+            if change.bucket == storage.PODS and change.value is not None:
+                lease = decode(change.value, PodLease)
+                if lease.state == "fenced" and lease.incarnation is not None:
+                    found.setdefault((lease.pod, lease.incarnation), change.seen_ms)
+        return found
+
+    def silences(self) -> dict[tuple[GuildId, int], float]:
+        """(guild, epoch) to the moment at which its owner's silence was seen."""
+        found: dict[tuple[GuildId, int], float] = {}
+        for change in self.changes:
+            is_silence = change.bucket == storage.HANDOFFS and change.key.startswith("silent.")
+            if is_silence and change.value is not None:
+                silent = decode(change.value, Silent)
+                found.setdefault((silent.guild, silent.epoch), change.seen_ms)
+        return found
+
+    def ends(self) -> list[ProcessEnd]:
+        """Ends of processes that their parents attested."""
+        return [
+            decode(change.value, ProcessEnd)
+            for change in self.changes
+            if change.bucket == storage.ENDS and change.value is not None
+        ]
+
+    async def _watch(self, bucket: Bucket) -> None:
+        async for entry in bucket.watch():
+            if entry is None or (bucket.name, entry.revision) in self._known:
+                continue
+            self._known.add((bucket.name, entry.revision))
+            change = Change(
+                seen_ms=time.time() * 1000,
+                bucket=bucket.name,
+                key=entry.key,
+                revision=entry.revision,
+                value=entry.value,
+            )
+            self.changes.append(change)
+            self._note(change)
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    def _note(self, change: Change) -> None:
+        try:
+            if change.bucket == storage.GUILDS and change.value is not None:
+                self.assignments[GuildId(change.key)] = decode(change.value, Assignment)
+            elif change.bucket == storage.PODS:
+                if change.value is None:
+                    self.leases.pop(change.key, None)
+                else:
+                    self.leases[change.key] = decode(change.value, PodLease)
+        except MalformedMessage:
+            return  # not ours to judge here: the change itself is kept

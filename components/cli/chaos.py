@@ -1,0 +1,103 @@
+"""``modbot chaos SCENARIO``: break the real stack on purpose and check the whole history."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from components.bench.stack import StackDidNotStart
+from components.chaos.run import ChaosResult, run
+from components.chaos.scenarios import SCENARIOS
+from components.cli.errors import CommandError
+
+
+def main(arguments: list[str]) -> int:
+    """Play the rounds; 0 only if there was no violation in any of them."""
+    options = _parser().parse_args(arguments)
+    if options.list:
+        for scenario in SCENARIOS.values():
+            print(f"{scenario.name:<24} {scenario.words}")
+        return 0
+    if options.scenario is None:
+        raise CommandError("name a scenario; `modbot chaos --list` lists them", 64)
+    home = Path(options.home or tempfile.mkdtemp(prefix="modbot-chaos-")).resolve() / "stack"
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    say(f"{options.scenario}, seed {options.seed}, in {home.parent}")
+    try:
+        result = asyncio.run(
+            run(
+                SCENARIOS[options.scenario],
+                seed=options.seed,
+                rounds=options.rounds,
+                home=home,
+                say=say,
+            )
+        )
+    except StackDidNotStart as error:
+        raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
+    if options.json:
+        print(msgspec.json.encode(result).decode())
+    else:
+        _draw(result)
+    if not result.ok:
+        say(
+            f"repeat: modbot chaos {result.scenario} --seed {result.seed} "
+            f"--rounds {result.rounds} (evidence: {result.evidence})"
+        )
+    return 0 if result.ok else 1
+
+
+def _draw(result: ChaosResult) -> None:
+    checked = ", ".join(
+        f"{getattr(result.checked, name)} {name}" for name in result.checked.__struct_fields__
+    )
+    table = Table(title=f"{result.scenario}: {result.rounds} rounds, seed {result.seed}")
+    table.add_column("violation")
+    table.add_column("found", justify="right")
+    for name, count in result.violations.items():
+        table.add_row(name.replace("_", " "), f"[{'red' if count else 'green'}]{count}[/]")
+    console = Console()
+    console.print(table)
+    console.print(f"checked: {checked}")
+    for name in ("reads", "effects"):
+        of = getattr(result.unowned_s, name)
+        console.print(
+            f"without an owner, {name}: p50 {of.p50} s, p99 {of.p99} s, max {of.max} s "
+            f"over {of.measured} guilds"
+        )
+    for name, examples in result.examples.items():
+        console.print(f"{name}: {'; '.join(examples)}", markup=False)
+    for words in result.not_played:
+        console.print(words, markup=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(len(name) for name in SCENARIOS)
+    lines = [f"  {name:<{width}}  {one.words}" for name, one in SCENARIOS.items()]
+    parser = argparse.ArgumentParser(
+        prog="modbot chaos",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Start the real stack in a folder of its own, put mixed traffic on it, do the\n"
+        "harm at a random moment, let it settle and check the whole history: the\n"
+        "simulated Discord's record, INPUTS, EVENTS, every database and the clients' log.\n"
+        "Exit code 0 only without any violation.",
+        epilog="scenarios:\n" + "\n".join(lines),
+    )
+    parser.add_argument("scenario", nargs="?", choices=list(SCENARIOS), metavar="SCENARIO")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
+    parser.add_argument("--seed", type=int, default=1, help="of all random choices (default 1)")
+    parser.add_argument(
+        "--rounds", type=int, default=1, metavar="K", help="default 1; 0: until Ctrl-C"
+    )
+    parser.add_argument("--home", metavar="FOLDER", help="for the stack and the evidence")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser
