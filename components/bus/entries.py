@@ -1,5 +1,5 @@
-"""An entry of a bucket, as data: apart from `buckets`, so that state machines can take it in without
-knowing how it came."""
+"""An entry of a bucket, as data: apart from `buckets`, so that state machines can take it in
+without knowing how it came."""
 
 import msgspec
 
