@@ -22,6 +22,7 @@ from components.gateway.engine.engine import Engine
 from components.gateway.engine.model import Applied, LoggedInput
 from components.gateway.engine.pod_tables import get_meta, put_meta
 from components.gateway.engine.schema import open_database
+from components.gateway.engine.transfer import unfinished_imports
 from components.gateway.shell.errors import EngineFailed
 from contracts.errors import ServiceError
 from contracts.inputs import SkipInput
@@ -166,6 +167,8 @@ class Applier:
             self.unclean = get_meta(database, RUNNING) == "yes"
             put_meta(database, RUNNING, "yes")
             engine = Engine(database)
+            for guild in unfinished_imports(database):
+                engine.drop(guild)
         except BaseException as error:  # whatever it is, the loop must hear of it
             self._tell(self._started_with, error)
             return

@@ -3,6 +3,8 @@
 ShellError
 ├── GateClosed        the pod may not act for the guild now: nothing was sent
 ├── HoleFound         the log cannot bring the guild's rows up to date: an operator decides
+├── SnapshotFailed    no snapshot of a guild came from its owner: ask again
+├── ReplicaFailed     no replica of a pod could be restored: another source, or ask again
 ├── EngineFailed      applying failed for a reason that would not replay: the pod stops
 └── DataFolderInUse   another process holds the lock on the data folder
 """
@@ -30,6 +32,25 @@ class HoleFound(ShellError):
     def __init__(self, guild: GuildId, reason: str) -> None:
         super().__init__(f"guild {guild} cannot be served: {reason}")
         self.guild = guild
+        self.reason = reason
+
+
+class SnapshotFailed(ShellError):
+    """The owner gave no snapshot, or what it gave could not be taken in. Ask again later."""
+
+    def __init__(self, guild: GuildId, reason: str) -> None:
+        super().__init__(f"no snapshot of guild {guild}: {reason}")
+        self.guild = guild
+        self.reason = reason
+
+
+class ReplicaFailed(ShellError):
+    """The replica under ``prefix`` could not be restored at any point in time that holds what is
+    wanted. ``reason`` is shown to operators."""
+
+    def __init__(self, prefix: str, reason: str) -> None:
+        super().__init__(f"replica {prefix} cannot be restored: {reason}")
+        self.prefix = prefix
         self.reason = reason
 
 

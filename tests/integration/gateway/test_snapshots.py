@@ -1,0 +1,256 @@
+"""A follower gets a guild's rows from their owner while the owner goes on."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from nats.aio.msg import Msg
+
+from components.bus import stream
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from components.gateway.engine.dump import canonical_dump
+from components.gateway.engine.errors import RowsRefused
+from components.gateway.engine.schema import GUILD_TABLES, open_database
+from components.gateway.engine.transfer import RowSource, unfinished_imports
+from components.gateway.shell.applier import Applier
+from components.gateway.shell.errors import SnapshotFailed
+from components.gateway.shell.snapshots import Snapshots
+from contracts import headers, storage, subjects
+from contracts.errors import ErrorCode, ServiceError
+from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
+from contracts.message import decode, encode
+from contracts.records import Assignment, Holder, Joining
+from contracts.requests import TakeSnapshot
+from tests.support.nats import RunningNats
+from tests.unit.gateway.engine.support import GUILD, Log
+
+OWNER = Holder(pod=PodId("gateway-0"), incarnation=Incarnation("i-1"))
+FOLLOWER = Holder(pod=PodId("gateway-1"), incarnation=Incarnation("i-2"))
+STREAM = f"OBJ_{storage.SNAPSHOTS}"
+
+
+def history(path: Path, posts: int = 200, guild: GuildId = GUILD) -> Log:
+    """A guild with some rows in a pod's database."""
+    log = Log(guild=guild, database=open_database(path))
+    log.database.execute("BEGIN")
+    for number in range(posts):
+        log.post(f"free nitro gift {number}")
+    log.database.execute("COMMIT")
+    return log
+
+
+class Owner:
+    """Answers ``snapshot.take`` as the owner's request server does."""
+
+    def __init__(self, bus: Bus, snapshots: Snapshots) -> None:
+        self._bus = bus
+        self._snapshots = snapshots
+
+    async def answer(self, message: Msg) -> None:
+        guild, _ = subjects.guild_and_verb(message.subject)
+        try:
+            taken = await self._snapshots.take(guild, decode(message.data, TakeSnapshot))
+        except ServiceError as error:
+            fields = {headers.SERVICE_ERROR: "no", headers.SERVICE_ERROR_CODE: str(error.code)}
+            await self._bus.say(message.reply, b"", fields)
+        else:
+            await self._bus.say(message.reply, encode(taken))
+
+
+class Pair:
+    """An owner of a guild with rows, and a pod that is to follow it."""
+
+    def __init__(
+        self, log: Log, owner: Snapshots, follower: Snapshots, applier: Applier, config: Bus
+    ) -> None:
+        self.log = log
+        self.owner = owner
+        self.follower = follower
+        self.applier = applier
+        self.config = config
+
+    async def assign(self, **fields: object) -> None:
+        """Write the assignment; by default nobody but the owner is in it."""
+        assignment = Assignment(
+            guild=GUILD,
+            pod=OWNER.pod,
+            incarnation=OWNER.incarnation,
+            epoch=Epoch(1),
+            first_sequence=Sequence(1),
+            generation=Generation("g1"),
+            cause="placed",
+            since_ms=0,
+            **fields,  # type: ignore[arg-type]
+        )
+        await Bucket(self.config, storage.GUILDS).put(GUILD, encode(assignment))
+
+    async def dump(self) -> bytes:
+        return await self.applier.on_database(lambda database: canonical_dump(database, GUILD))
+
+    async def rows(self) -> int:
+        def count(database: sqlite3.Connection) -> int:
+            query = "SELECT count(*) FROM {} WHERE guild_id = ?"
+            return sum(
+                database.execute(query.format(table), (GUILD,)).fetchone()[0]
+                for table in GUILD_TABLES
+            )
+
+        return await self.applier.on_database(count)
+
+
+@pytest.fixture
+async def pair(nats_server: RunningNats, tmp_path: Path) -> AsyncIterator[Pair]:
+    log = history(tmp_path / "owner.db")
+    here, there, config = [
+        await nats_server.connect(user) for user in ("gateway", "gateway", "config")
+    ]
+    mine = Applier(tmp_path / "owner.db")
+    await mine.start()
+    theirs = Applier(tmp_path / "follower.db")
+    await theirs.start()
+    owner = Snapshots(here, mine, tmp_path / "owner.db", tmp_path / "owner-scratch")
+    follower = Snapshots(there, theirs, tmp_path / "follower.db", tmp_path / "scratch")
+    await here.listen(subjects.requests(GUILD), Owner(here, owner).answer)
+    await stream.bounds(here, STREAM)  # goes out behind the subscription; a flush overtakes it
+    yield Pair(log, owner, follower, theirs, config)
+    await mine.stop()
+    await theirs.stop()
+    log.database.close()
+
+
+async def test_a_follower_gets_the_rows_and_leaves_nothing_on_the_way(
+    pair: Pair, nats_server: RunningNats, tmp_path: Path
+) -> None:
+    await pair.assign(follower=FOLLOWER)
+    rows = await pair.follower.fetch(GUILD, FOLLOWER)
+    assert rows.sequence == pair.log.sequence
+    assert await pair.dump() == pair.log.dump()
+    watching = await nats_server.connect("gateway")
+    assert (await stream.bounds(watching, STREAM)).messages == 0
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert list((tmp_path / "owner-scratch").iterdir()) == []
+
+
+async def test_a_pod_that_joins_to_own_gets_the_rows_too(pair: Pair) -> None:
+    joining = Joining(
+        pod=FOLLOWER.pod, incarnation=FOLLOWER.incarnation, purpose="own", cause="moved"
+    )
+    await pair.assign(joining=joining)
+    await pair.follower.fetch(GUILD, FOLLOWER)
+    assert await pair.dump() == pair.log.dump()
+
+
+@pytest.mark.parametrize("incarnation", ["i-2", "i-9"])
+async def test_a_pod_that_the_assignment_does_not_name_gets_nothing(
+    pair: Pair, incarnation: str
+) -> None:
+    another = Holder(pod=FOLLOWER.pod, incarnation=Incarnation("i-3"))
+    await pair.assign(follower=another)
+    asking = Holder(pod=FOLLOWER.pod, incarnation=Incarnation(incarnation))
+    with pytest.raises(SnapshotFailed, match=str(ErrorCode.FORBIDDEN)):
+        await pair.follower.fetch(GUILD, asking)
+    assert await pair.rows() == 0
+
+
+async def test_rows_that_are_replaced_leave_nothing_of_what_was_there(
+    pair: Pair, tmp_path: Path
+) -> None:
+    await pair.assign(follower=FOLLOWER)
+    old = history(tmp_path / "follower.db", posts=3)
+    old.put_settings({"mod_log_channel": "4000"})
+    old.database.close()
+    await pair.follower.fetch(GUILD, FOLLOWER)
+    assert await pair.dump() == pair.log.dump()
+
+
+async def test_the_owner_goes_on_while_the_snapshot_is_fetched(pair: Pair) -> None:
+    await pair.assign(follower=FOLLOWER)
+    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER))
+    dumps = {pair.log.sequence: pair.log.dump()}
+    while not fetching.done():
+        pair.log.post("and another")
+        dumps[pair.log.sequence] = pair.log.dump()
+        await asyncio.sleep(0)
+    rows = await fetching
+    assert await pair.dump() == dumps[rows.sequence]
+
+
+async def test_without_an_owner_there_is_no_snapshot(pair: Pair) -> None:
+    with pytest.raises(SnapshotFailed, match="nobody answers"):
+        await pair.follower.fetch(GuildId("77"), FOLLOWER)
+
+
+async def test_an_owner_without_the_rows_says_so(
+    pair: Pair, nats_server: RunningNats, tmp_path: Path
+) -> None:
+    await pair.assign(follower=FOLLOWER)
+    pair.log.engine.drop(GUILD)
+    with pytest.raises(SnapshotFailed, match=str(ErrorCode.UNAVAILABLE)):
+        await pair.follower.fetch(GUILD, FOLLOWER)
+
+
+async def test_rows_that_need_a_newer_engine_are_refused(pair: Pair) -> None:
+    await pair.assign(follower=FOLLOWER)
+    pair.log.database.execute("UPDATE guilds SET engine_version = 99")
+    with pytest.raises(RowsRefused, match="update this pod"):
+        await pair.follower.fetch(GUILD, FOLLOWER)
+    assert await pair.rows() == 0
+
+
+async def test_a_snapshot_that_was_damaged_on_the_way_is_refused(
+    pair: Pair, nats_server: RunningNats
+) -> None:
+    await pair.assign(follower=FOLLOWER)
+    gateway = await nats_server.connect("gateway")
+    taken = await pair.owner.take(
+        GUILD, TakeSnapshot(pod=FOLLOWER.pod, incarnation=FOLLOWER.incarnation)
+    )
+    wrong = encode(decode(encode(taken).replace(taken.sha256.encode(), b"0" * 64), type(taken)))
+    other = GuildId("88")
+
+    async def answer(message: Msg) -> None:
+        await gateway.say(message.reply, wrong)
+
+    await gateway.listen(subjects.requests(other), answer)
+    await stream.bounds(gateway, STREAM)
+    with pytest.raises(SnapshotFailed, match="not those that were put"):
+        await pair.follower.fetch(other, FOLLOWER)
+
+
+async def test_a_fetch_that_is_cancelled_in_the_import_leaves_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await pair.assign(follower=FOLLOWER)
+    in_large = RowSource.batches
+    monkeypatch.setattr(RowSource, "batches", lambda source, guild: in_large(source, guild, 10))
+    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER))
+    while not await pair.rows():
+        await asyncio.sleep(0)
+    assert not fetching.done()
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    assert await pair.rows() == 0
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+async def test_an_import_that_was_killed_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    history(tmp_path / "owner.db").database.close()
+    database = open_database(tmp_path / "killed.db")
+    with RowSource(tmp_path / "owner.db") as source:
+        next(source.batches(GUILD, 10)).write(database)
+    assert unfinished_imports(database) == [GUILD]
+    database.close()
+    applier = Applier(tmp_path / "killed.db")
+    await applier.start()
+    found = await applier.on_database(
+        lambda database: (
+            unfinished_imports(database),
+            database.execute("SELECT count(*) FROM sessions").fetchone(),
+        )
+    )
+    assert found == ([], (0,))
+    await applier.stop()
