@@ -159,6 +159,11 @@ REPLY_OF: Final[dict[type[requests.Request], type[msgspec.Struct]]] = {
     requests.ListQuarantine: requests.QuarantineList,
     requests.SkipParkedInput: requests.GuildStatus,
     requests.TakeSnapshot: requests.SnapshotTaken,
+    requests.GetDigest: requests.GuildDigest,
+    requests.BeginRestore: requests.RestoreView,
+    requests.PutRestorePiece: requests.RestoreView,
+    requests.CloseRestore: requests.RestoreView,
+    requests.UndoRestore: requests.RestoreView,
 }
 
 

@@ -105,6 +105,20 @@ class SettingsChanged(Fact, frozen=True, kw_only=True):
     """Paths of the changed fields, e.g. ``spam.timeout_s``."""
 
 
+class GuildRestored(Fact, frozen=True, kw_only=True):
+    """Parts of an earlier state were put back, or that was undone."""
+
+    type: ClassVar[str] = "guild.restored"
+    restore: str
+    at_ms: int
+    """The moment whose state was put back."""
+    parts: list[Literal["settings", "cases", "reports"]]
+    rows: int
+    by_kind: Literal["operator", "user", "integrator"]
+    by: str
+    undone: bool = False
+
+
 class InputQuarantined(Fact, frozen=True, kw_only=True):
     """An input could not be applied and was set aside; the guild goes on."""
 
@@ -115,7 +129,13 @@ class InputQuarantined(Fact, frozen=True, kw_only=True):
 
 
 AnyFact: TypeAlias = (
-    MessageFlagged | ReportFiled | CaseOpened | CaseUpdated | SettingsChanged | InputQuarantined
+    MessageFlagged
+    | ReportFiled
+    | CaseOpened
+    | CaseUpdated
+    | SettingsChanged
+    | GuildRestored
+    | InputQuarantined
 )
 FACTS: tuple[type[Fact], ...] = (
     MessageFlagged,
@@ -123,6 +143,7 @@ FACTS: tuple[type[Fact], ...] = (
     CaseOpened,
     CaseUpdated,
     SettingsChanged,
+    GuildRestored,
     InputQuarantined,
 )
 FACT_OF_TYPE: dict[str, type[Fact]] = {fact.type: fact for fact in FACTS}

@@ -5,7 +5,7 @@ a request that writes carries `headers.REQUEST_ID` and is stored once under it. 
 from outside, so a field nobody knows is refused; replies tolerate them.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -105,6 +105,75 @@ class TakeSnapshot(Request, frozen=True, kw_only=True):
     incarnation: Incarnation
 
 
+class GetDigest(Request, frozen=True, kw_only=True):
+    """A digest of all rows of the guild as they are now, to compare another copy with. Reads
+    every row of the guild. Reply: `GuildDigest`."""
+
+    verb: ClassVar[str] = "digest"
+
+
+RestorePart: TypeAlias = Literal["settings", "cases", "reports"]
+"""What can be put back. ``reports``: reports of members and their threads."""
+
+
+class RestoredRow(Message, frozen=True, kw_only=True):
+    """A row as it was, without its guild: values in the order of the table's columns."""
+
+    table: str
+    values: list[str | int | None]
+    """A blob, which holds JSON, is text here."""
+
+
+class BeginRestore(Request, frozen=True, kw_only=True):
+    """Announce parts of an earlier state that are to be put back. They are staged until
+    `CloseRestore`; another begin forgets what was staged before. Reply: `RestoreView`; 409 when
+    the rows are of another schema than the owner's."""
+
+    verb: ClassVar[str] = "restore.begin"
+    writes: ClassVar[bool] = True
+    actor: Actor
+    restore: str
+    """Name of the restore, new for each."""
+    at_ms: int
+    """The moment whose state is put back."""
+    parts: list[RestorePart]
+    pieces: int
+    """How many `PutRestorePiece` follow, numbered from 1."""
+    schema_version: int
+
+
+class PutRestorePiece(Request, frozen=True, kw_only=True):
+    """Stage rows; sending a piece again is harmless. Reply: `RestoreView`."""
+
+    verb: ClassVar[str] = "restore.piece"
+    writes: ClassVar[bool] = True
+    actor: Actor
+    restore: str
+    number: int
+    rows: list[RestoredRow]
+
+
+class CloseRestore(Request, frozen=True, kw_only=True):
+    """Put everything staged into force at once. Rows that are there replace today's rows of the
+    same key; what came into being since stays. No effect is sent again. Reply: `RestoreView`; 409
+    while pieces are missing."""
+
+    verb: ClassVar[str] = "restore.close"
+    writes: ClassVar[bool] = True
+    actor: Actor
+    restore: str
+
+
+class UndoRestore(Request, frozen=True, kw_only=True):
+    """Put back what the last restore replaced, and remove what it brought. Reply: `RestoreView`;
+    409 unless it is the guild's last one and in force."""
+
+    verb: ClassVar[str] = "restore.undo"
+    writes: ClassVar[bool] = True
+    actor: Actor
+    restore: str
+
+
 REQUESTS: tuple[type[Request], ...] = (
     GetCase,
     ListCases,
@@ -114,6 +183,11 @@ REQUESTS: tuple[type[Request], ...] = (
     ListQuarantine,
     SkipParkedInput,
     TakeSnapshot,
+    GetDigest,
+    BeginRestore,
+    PutRestorePiece,
+    CloseRestore,
+    UndoRestore,
 )
 REQUEST_OF_VERB: dict[str, type[Request]] = {request.verb: request for request in REQUESTS}
 
@@ -208,3 +282,30 @@ class SnapshotTaken(Message, frozen=True, kw_only=True):
     size: int
     """Bytes."""
     sha256: str
+
+
+class GuildDigest(Message, frozen=True, kw_only=True):
+    """All rows of a guild as one value: the SHA-256 of its canonical dump."""
+
+    guild: GuildId
+    generation: Generation
+    sequence: Sequence
+    """The last input that is applied in it."""
+    sha256: str
+    rows: dict[str, int]
+    """Rows of each table that has some."""
+
+
+class RestoreView(Message, frozen=True, kw_only=True):
+    """How far a restore is."""
+
+    restore: str
+    state: Literal["staged", "in_force", "undone"]
+    at_ms: int
+    parts: list[RestorePart]
+    pieces: int
+    received: int
+    """Pieces that are there."""
+    rows: int
+    """Rows that are staged, or were put back."""
+    by: Actor
