@@ -88,7 +88,10 @@ Components expect them. `make up` creates them; elsewhere, as the user `provisio
 |---|---|
 {streams}
 
-In a cluster set `num_replicas` to 3 in each. INPUTS refuses new messages when it is full, rather
+In a cluster set `num_replicas` to 3 in each (`modbot provision --replicas 3` does; also later, while
+they are in use). A node of a cluster needs a `cluster` section beside this configuration: name,
+routes and a password for them. A server that stood alone cannot be made a node with its data: it
+would remove the streams. INPUTS refuses new messages when it is full, rather
 than lose old ones: watch its size.
 
 ## Look at it
@@ -101,7 +104,9 @@ Put the contexts where the `nats` command finds them, and the seeds into `{keys}
     nats --context modbot-operator req modbot.rpc.GUILD.status '{{}}'
     nats --context modbot-operator stream view EVENTS
     nats --context modbot-operator kv get guilds GUILD
+    nats --context modbot-operator kv watch pods
+    nats --context modbot-operator micro ls
 
-`make up` prints its address and keeps its seeds in its data folder: pass them with `--server` and
-`--nkey` (and `--inbox-prefix _INBOX_operator`) instead of a context.
+`make tools` builds the command. `make up` writes a context for its own bus and prints how to use it:
+`XDG_CONFIG_HOME=.modbot/config nats stream ls`.
 """
