@@ -4,11 +4,12 @@ A follower is on another pod than the owner, in another zone where pods state zo
 that is leaving. Its cost counts towards the load of its pod beside what the pod owns.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from components.config.balance.layout import NOBODY, Layout
 from components.config.balance.level import levels
-from components.config.balance.leveller import Leveller
+from components.config.balance.leveller import Leveller, Levelling
 from components.config.balance.model import BalanceOptions
 
 Cause = Literal["placed", "gone", "drained", "capacity", "zone", "balance", "off"]
@@ -22,13 +23,18 @@ class Followers:
         self._layout = layout
         self._options = options
         self._owner = owner
+        self._owners_moved = sum(
+            weight
+            for weight, before, now in zip(layout.weight, layout.owner, owner, strict=True)
+            if before != now
+        )
         self.follower = [self._kept(guild) for guild in range(len(layout.guilds))]
         self.start = list(self.follower)
         """Once the owners have moved, before anything here."""
         self.cause: dict[int, Cause] = {}
         self.missing: list[int] = []
         self.bound = 0.0
-        self.levelling: Literal["moved", "slight", "none"] = "none"
+        self.levelling: Levelling = "none"
         share = options.follower_share
         self._base = [0.0] * len(layout.pods)
         """What each pod owns."""
@@ -50,6 +56,10 @@ class Followers:
         """Guilds in the order in which their follower was first changed."""
         return list(dict.fromkeys(guild for guild, _, _ in self._leveller.journal))
 
+    def loads(self) -> list[float]:
+        """All work of each pod: what it owns, and the share of what it follows."""
+        return self._leveller.loads()
+
     def settle(self) -> None:
         """Do it all."""
         layout, leveller, options = self._layout, self._leveller, self._options
@@ -60,49 +70,60 @@ class Followers:
             if pod != NOBODY and layout.takes[pod] and guild not in forced
             if not self._frozen(guild)
         )
-        for guild, cause in forced.items():
-            target = leveller.roomiest(guild) if cause != "off" else NOBODY
-            if target is None:
-                self.missing.append(guild)
-                target = NOBODY if cause in ("gone", "placed") else self._fallback(guild)
-            if target != self.follower[guild]:
-                leveller.put(guild, target)
-                self.cause[guild] = cause
-        for pod in layout.taking:
-            while leveller.free[pod] < 0 and self._evict(pod):
-                pass
-        self.bound = sum(
-            leveller.sizes[guild] for guild in self.cause if self.follower[guild] != NOBODY
-        )
+        self.missing = self._place(forced)
         if not options.followers:
             return
         leveller.aim(self._levels(placed=True))
-        bound = leveller.bound(options.tolerance)
-        mean = sum(leveller.levels) / max(len(layout.taking), 1)
         mark = len(leveller.journal)
-        self.levelling = leveller.level_out(options.tolerance, options.least_gain * mean)
-        if self.levelling == "moved":
-            self.bound += bound
+        moved = self._owners_moved + sum(leveller.sizes[guild] for guild in self.cause)
+        self.levelling = leveller.level_out(options.tolerance, options.least_gain, moved)
+        self.bound = leveller.bound
         for guild, _, _ in leveller.journal[mark:]:
             self.cause.setdefault(guild, "balance")
+        self.missing = self._place({guild: forced[guild] for guild in self.missing})
+        self.bound += sum(
+            leveller.sizes[guild]
+            for guild, cause in self.cause.items()
+            if cause != "balance" and self.follower[guild] != NOBODY
+        )
+
+    def _place(self, forced: Mapping[int, Cause]) -> list[int]:
+        """Give each a new follower; those for which there is none are returned. One that moves
+        may make room for one that was tried before it."""
+        waiting = list(forced)
+        while waiting:
+            left = [guild for guild in waiting if not self._place_one(guild, forced[guild])]
+            full = [pod for pod in self._layout.taking if self._leveller.free[pod] < 0]
+            evicted = [pod for pod in full if self._evict(pod)]
+            if len(left) == len(waiting) and not evicted:
+                return left
+            waiting = left
+        return []
+
+    def _place_one(self, guild: int, cause: Cause) -> bool:
+        target = NOBODY if cause == "off" else self._leveller.roomiest(guild)
+        if target is None:
+            if self.follower[guild] == self._owner[guild]:
+                self._leveller.put(guild, NOBODY)
+                self.cause[guild] = cause
+            return False
+        self._leveller.put(guild, target)
+        self.cause[guild] = cause
+        return True
 
     def _kept(self, guild: int) -> int:
         """The follower that a guild has when its owner has moved: a promotion leaves the old owner
         as follower if that stays."""
         layout = self._layout
-        follower = layout.follower[guild]
-        if self._owner[guild] == follower != NOBODY:
-            before = layout.owner[guild]
+        follower, before = layout.follower[guild], layout.owner[guild]
+        if self._owner[guild] == follower != before:
             return before if before != NOBODY and layout.takes[before] else NOBODY
         return follower
 
     def _frozen(self, guild: int) -> bool:
         """Its owner cannot give a copy at the moment, or its follower is only away for a while."""
-        layout = self._layout
-        owner, follower = self._owner[guild], self.follower[guild]
-        return owner == NOBODY or any(
-            pod != NOBODY and layout.away[pod] for pod in (owner, follower)
-        )
+        owner, follower, away = self._owner[guild], self.follower[guild], self._layout.away
+        return owner == NOBODY or away[owner] or (follower != NOBODY and away[follower])
 
     def _forced(self) -> dict[int, Cause]:
         """What cannot stay as it is, guilds without a follower first, then the heaviest."""
@@ -123,12 +144,6 @@ class Followers:
             elif not layout.may_pair(self._owner[guild], pod):
                 found.append((2, weight, guild, "zone"))
         return {guild: cause for _, _, guild, cause in sorted(found)}
-
-    def _fallback(self, guild: int) -> int:
-        """Where a follower stays that has nowhere to go: a follower on a pod that is leaving, or
-        in the owner's zone, is better than none while it lasts."""
-        pod = self.follower[guild]
-        return NOBODY if pod == self._owner[guild] else pod
 
     def _evict(self, pod: int) -> bool:
         guild = self._leveller.lightest(pod)

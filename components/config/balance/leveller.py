@@ -8,7 +8,7 @@ left for a second run to do.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Literal
 
 from components.config.balance.layout import NOBODY
@@ -16,6 +16,11 @@ from components.config.balance.ranking import Ranking
 
 LOOK_FURTHER = 16
 """Items beside the best fitting one that are looked at for a better suited one."""
+Levelling = Literal["moved", "slight", "none"]
+
+SLACK = 1.15
+"""How far past a level an item may reach once levelling has been found worth its while. What fits
+only with slack is no reason to begin, so small changes of the sizes do not begin it anew."""
 
 
 class Leveller:
@@ -43,9 +48,13 @@ class Leveller:
         self.levels = list(levels)
         self.journal: list[tuple[int, int, int]] = []
         """(item, from, to) of everything that was moved, in order."""
+        self.bound = 0.0
+        """Least size that had to be moved to bring the pods that were levelled to their levels:
+        all excess had to go, all that was missing had to come."""
         self.above = [load - level for load, level in zip(base, levels, strict=True)]
         """Load above the level, of each pod."""
         self.free = list(room)
+        self._slack = 1.0
         self._fits = fits
         self._suits = suits
         self._partner = partner
@@ -104,35 +113,30 @@ class Leveller:
         """The lightest item that may leave the pod."""
         return self._items[pod][0][1] if self._items[pod] else None
 
-    def out_of_band(self, tolerance: float) -> list[int]:
-        """Pods too full or too empty. A pod may stand one item of its own above its level."""
-        return [pod for pod in self.pods if self._over(pod, tolerance)] + [
-            pod for pod in self.pods if self._under(pod, tolerance)
-        ]
-
-    def bound(self, tolerance: float) -> float:
-        """Least size that has to be moved to bring the pods outside the tolerance to their level:
-        all excess must go, all that is missing must come."""
-        excess = sum(self.above[pod] for pod in self.pods if self._over(pod, tolerance))
-        missing = sum(-self.above[pod] for pod in self.pods if self._under(pod, tolerance))
-        return max(excess, missing)
-
-    def level_out(self, tolerance: float, least_gain: float) -> Literal["moved", "slight", "none"]:
-        """Move what brings the pods outside the tolerance to their levels. ``slight``: no pod
-        would come nearer by ``least_gain``, so nothing is moved."""
-        outside = self.out_of_band(tolerance)
-        before = [abs(self.above[pod]) for pod in outside]
+    def level_out(self, tolerance: float, least_gain: float, moved: float) -> Levelling:
+        """If pods are outside the tolerance, bring those to their levels that are outside half of
+        it; ``slight``: none of the former would come nearer by ``least_gain`` of the mean, so
+        nothing is moved. Half of it is enough to begin when as much has been ``moved`` already:
+        what is left then stands firm against small changes."""
+        least = least_gain * sum(self.levels) / max(len(self.pods), 1)
+        half = tolerance / 2
+        outside = self._out_of_band(half if moved and moved >= least else tolerance)
+        if not outside:
+            return "none"
+        before = [(pod, abs(self.above[pod])) for pod in outside]
+        outside |= self._out_of_band(half)
+        excess = sum(above for pod in outside if (above := self.above[pod]) > 0)
+        missing = sum(-above for pod in outside if (above := self.above[pod]) < 0)
         mark = len(self.journal)
-        self._exchange(tolerance)
-        while self._shed(tolerance, past_level=False) or self._fill(tolerance):
-            pass
-        while self._shed(tolerance, past_level=True) or self._fill(tolerance):
-            pass
-        gained = any(
-            distance - abs(self.above[pod]) >= least_gain - self._eps
-            for pod, distance in zip(outside, before, strict=True)
-        )
-        if gained:
+        self._exchange(outside)
+        for self._slack in (1.0, SLACK):
+            for past_level in (False, True):
+                while self._shed(outside, past_level=past_level) or self._fill(outside):
+                    outside |= self._out_of_band(half)
+            if not self._gained(before, least):
+                break
+        else:
+            self.bound = max(excess, missing)
             return "moved"
         slight = len(self.journal) > mark
         if slight:
@@ -140,6 +144,18 @@ class Leveller:
                 self.put(item, came_from)
             del self.journal[mark:]
         return "slight" if slight else "none"
+
+    def _gained(self, before: Iterable[tuple[int, float]], least_gain: float) -> bool:
+        """Whether a pod is nearer to its level than ``before`` by that much."""
+        return any(
+            distance - abs(self.above[pod]) >= least_gain - self._eps for pod, distance in before
+        )
+
+    def _out_of_band(self, tolerance: float) -> set[int]:
+        """Pods too full or too empty. A pod may stand one item of its own above its level."""
+        return {
+            pod for pod in self.pods if self._over(pod, tolerance) or self._under(pod, tolerance)
+        }
 
     def _over(self, pod: int, tolerance: float) -> bool:
         above = self.above[pod]
@@ -153,12 +169,11 @@ class Leveller:
     def _may(self, item: int, pod: int) -> bool:
         return self._fits is None or self._fits(item, pod)
 
-    def _exchange(self, tolerance: float) -> None:
+    def _exchange(self, outside: Set[int]) -> None:
         """The cheapest moves: items that go to their partner, from a pod above its level to one
         below it, where one of the two is outside the tolerance."""
         if self._partner is None:
             return
-        outside = set(self.out_of_band(tolerance))
         pairs: dict[tuple[int, int], list[tuple[float, int]]] = {}
         for pod in self.pods:
             if self.above[pod] <= 0:
@@ -177,25 +192,25 @@ class Leveller:
                 if size <= most and self._may(item, other):
                     self.put(item, other)
 
-    def _shed(self, tolerance: float, *, past_level: bool) -> bool:
+    def _shed(self, outside: Set[int], *, past_level: bool) -> bool:
         """Take from the pods that are too full until nothing fits their excess any more."""
         moved = False
-        for pod in sorted(self.pods, key=lambda pod: (-self.above[pod], pod)):
-            if not self._over(pod, tolerance):
-                continue
+        for pod in sorted(outside, key=lambda pod: (-self.above[pod], pod)):
             while self._shed_one(pod, past_level=past_level):
                 moved = True
         return moved
 
     def _shed_one(self, pod: int, *, past_level: bool) -> bool:
         excess = self.above[pod]
+        if excess <= self._eps:
+            return False
         for target in self._ranking.lowest():
             need = -self.above[target]
             if need <= self._eps:
                 return False
             if self.free[target] < 1 or target == pod:
                 continue
-            item = self._largest(pod, target, min(excess, need))
+            item = self._largest(pod, target, min(excess, need) * self._slack)
             if item is None and past_level:
                 item = self._smallest(pod, target, excess)
             if item is not None:
@@ -203,12 +218,10 @@ class Leveller:
                 return True
         return False
 
-    def _fill(self, tolerance: float) -> bool:
+    def _fill(self, outside: Set[int]) -> bool:
         """Give to the pods that are too empty until nothing fits what they lack any more."""
         moved = False
-        for pod in sorted(self.pods, key=lambda pod: (self.above[pod], pod)):
-            if not self._under(pod, tolerance):
-                continue
+        for pod in sorted(outside, key=lambda pod: (self.above[pod], pod)):
             while self._fill_one(pod):
                 moved = True
         return moved
@@ -222,7 +235,7 @@ class Leveller:
             if gap <= self._eps:
                 return False
             # Half of the gap: the source does not end below what it gives to.
-            item = self._largest(source, pod, min(need, gap / 2))
+            item = self._largest(source, pod, min(need, gap / 2) * self._slack)
             if item is not None:
                 self.put(item, pod)
                 return True

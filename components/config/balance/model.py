@@ -14,8 +14,10 @@ Constraint = Literal["pin", "zone", "capacity", "pods", "guild", "hysteresis", "
 """What kept balance from being better. ``pods``: there are too few; ``guild``: single guilds are
 too heavy to be divided."""
 
+# ``gc=False``: they hold no references that could form a cycle, and there are 100,000s of them.
 
-class PodRoom(msgspec.Struct, frozen=True, kw_only=True):
+
+class PodRoom(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A pod that may hold guilds. A pod that is not listed is gone, and its guilds must leave."""
 
     pod: PodId
@@ -29,7 +31,7 @@ class PodRoom(msgspec.Struct, frozen=True, kw_only=True):
     """Not there at the moment and not given up: what it holds stays with it, nothing is added."""
 
 
-class GuildLoad(msgspec.Struct, frozen=True, kw_only=True):
+class GuildLoad(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A guild, its weight, and who holds it. ``owner`` None: it waits for its first one."""
 
     guild: GuildId
@@ -62,7 +64,7 @@ class BalanceOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a budget below 1 never moves anything; pause balancing instead")
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True):
+class Move(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change. ``own`` to the guild's follower is a promotion: the two change places (unless
     ``from_pod`` is leaving); ``own`` to another pod leaves the follower as it is."""
 

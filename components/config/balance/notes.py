@@ -22,12 +22,13 @@ def explain(
         *owners.notes,
         *_pins(layout, owners),
         *_without_owner(layout, owners),
-        *_still_there(layout, owners, followers),
+        *_still_there(layout, options, owners, followers),
         *_over_capacity(layout, owners),
         *_uneven(layout, options, owners),
     ]
     if options.followers:
         notes.extend(_without_follower(layout, followers))
+        notes.extend(_uneven_work(layout, options, followers))
     if left_over:
         notes.append(
             Note(
@@ -64,12 +65,21 @@ def _without_owner(layout: Layout, owners: Owners) -> Iterator[Note]:
         yield Note(constraint="pods", words=f"no pod takes guilds: {_guilds(layout, left)} wait")
 
 
-def _still_there(layout: Layout, owners: Owners, followers: Followers) -> Iterator[Note]:
+def _still_there(
+    layout: Layout, options: BalanceOptions, owners: Owners, followers: Followers
+) -> Iterator[Note]:
     """Pods that are to be left and are not."""
     for pod, room in enumerate(layout.pods):
         if not room.draining:
             continue
         owned = [guild for guild, owner in enumerate(owners.owner) if owner == pod]
+        if room.away:
+            yield Note(
+                constraint="pods",
+                pod=room.pod,
+                words=f"{room.pod} is to be left and is away: it is left when it is back or gone",
+            )
+            continue
         pinned = [guild for guild in owned if owners.pinned[guild]]
         stuck = [guild for guild in owned if not owners.pinned[guild]]
         if pinned:
@@ -85,7 +95,7 @@ def _still_there(layout: Layout, owners: Owners, followers: Followers) -> Iterat
                 words=f"{room.pod} keeps {_guilds(layout, stuck)}: no other pod has room",
             )
         followed = sum(follower == pod for follower in followers.follower)
-        if followed:
+        if followed and options.followers:
             yield Note(
                 constraint=_why_no_follower(layout),
                 pod=room.pod,
@@ -107,60 +117,69 @@ def _over_capacity(layout: Layout, owners: Owners) -> Iterator[Note]:
 
 
 def _uneven(layout: Layout, options: BalanceOptions, owners: Owners) -> Iterator[Note]:
-    """Pods that end away from the mean."""
+    """Pods that end away from the mean of what is owned."""
     loads = owners.loads()
     total = sum(loads[pod] for pod in layout.taking)
     if total <= 0:
         return
     mean = total / len(layout.taking)
-    owned = Counter(owners.owner)
-    pinned = [0.0] * len(layout.pods)
-    heaviest = [0.0] * len(layout.pods)
-    for guild, pod in enumerate(owners.owner):
-        if owners.pinned[guild]:
-            pinned[pod] += layout.weight[guild]
-        heaviest[pod] = max(heaviest[pod], layout.weight[guild])
-    within = True
+    left_alone = False
     for pod in layout.taking:
-        name, share = layout.name(pod), loads[pod] / mean
-        if abs(share - 1) <= options.tolerance:
-            within = within and abs(share - 1) <= EVEN
-        elif owners.levelling == "slight":
-            within = False
-        elif share > 1 and pinned[pod] > mean:
-            yield Note(
-                constraint="pin",
-                pod=name,
-                words=f"{name} has {share:.2f} of the mean: the guilds pinned to it alone weigh "
-                f"{pinned[pod] / mean:.2f} of it",
-            )
-        elif share < 1 and owned[pod] >= layout.pods[pod].capacity:
-            yield Note(
-                constraint="capacity",
-                pod=name,
-                words=f"{name} has {share:.2f} of the mean and is full with {owned[pod]} guilds",
-            )
-        elif share > 1 and all(
-            owned[other] >= layout.pods[other].capacity for other in layout.taking if other != pod
-        ):
-            yield Note(
-                constraint="capacity",
-                pod=name,
-                words=f"{name} has {share:.2f} of the mean: all other pods are full",
-            )
-        else:
-            yield Note(
-                constraint="guild",
-                pod=name,
-                words=f"{name} has {share:.2f} of the mean: guilds are too heavy to divide more "
-                f"evenly (its heaviest weighs {heaviest[pod] / mean:.2f} of the mean)",
-            )
-    if not within:
+        share = loads[pod] / mean
+        if abs(share - 1) <= options.tolerance or owners.levelling == "slight":
+            left_alone = left_alone or abs(share - 1) > EVEN
+            continue
+        constraint, why = _why_uneven(layout, options, owners, pod, mean)
+        name = layout.name(pod)
+        yield Note(
+            constraint=constraint, pod=name, words=f"{name} owns {share:.2f} of the mean: {why}"
+        )
+    if left_alone:
         yield Note(
             constraint="hysteresis",
             words=f"pods within {options.tolerance:.0%} of their share are left alone, and so is "
             f"what gains less than {options.least_gain:.0%} of the mean",
         )
+
+
+def _why_uneven(
+    layout: Layout, options: BalanceOptions, owners: Owners, pod: int, mean: float
+) -> tuple[Constraint, str]:
+    owned = [guild for guild, owner in enumerate(owners.owner) if owner == pod]
+    pinned = sum(layout.weight[guild] for guild in owned if owners.pinned[guild])
+    level, room = owners.level(pod) / mean, layout.pods[pod].capacity
+    if level > 1 + options.tolerance:
+        if pinned / mean > level - options.tolerance:
+            return "pin", f"the guilds pinned to it alone weigh {pinned / mean:.2f} of it"
+        return "capacity", "other pods may not own as many guilds as would be their share"
+    if level < 1 - options.tolerance or (len(owned) >= room and owners.loads()[pod] < mean):
+        if len(owned) + 1 >= room:
+            return "capacity", f"it may own {room} guilds"
+        return "pin", "guilds pinned to other pods are missing here"
+    heaviest = max((layout.weight[guild] for guild in owned), default=0.0) / mean
+    return "guild", (
+        f"no guild can move without making it worse elsewhere (its heaviest is {heaviest:.2f})"
+    )
+
+
+def _uneven_work(layout: Layout, options: BalanceOptions, followers: Followers) -> Iterator[Note]:
+    """Pods that have too much to do, followers counted, for that these cannot go elsewhere."""
+    loads = followers.loads()
+    total = sum(loads[pod] for pod in layout.taking)
+    heaviest = max(layout.weight, default=0.0)
+    for pod in layout.taking:
+        mean = total / len(layout.taking)
+        if followers.levelling != "slight" and (
+            loads[pod] > (1 + options.tolerance) * mean + heaviest
+        ):
+            name = layout.name(pod)
+            why = "of the zones" if layout.zoned else "of who owns what"
+            yield Note(
+                constraint="zone" if layout.zoned else "pods",
+                pod=name,
+                words=f"{name} has {loads[pod] / mean:.2f} of the mean to do, followers counted: "
+                f"what it follows can be followed nowhere else, because {why}",
+            )
 
 
 def _without_follower(layout: Layout, followers: Followers) -> Iterator[Note]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from components.config.balance.layout import NOBODY, Layout
 from components.config.balance.level import levels
-from components.config.balance.leveller import Leveller
+from components.config.balance.leveller import Leveller, Levelling
 from components.config.balance.model import BalanceOptions, Note
 
 Cause = Literal["placed", "gone", "pinned", "drained", "capacity", "balance"]
@@ -26,7 +26,7 @@ class Owners:
         self.cause: dict[int, Cause] = {}
         self.notes: list[Note] = []
         self.bound = 0.0
-        self.levelling: Literal["moved", "slight", "none"] = "none"
+        self.levelling: Levelling = "none"
         self.pinned = [
             layout.pin[guild] != NOBODY
             and (layout.takes[layout.pin[guild]] or layout.pin[guild] == layout.owner[guild])
@@ -58,6 +58,10 @@ class Owners:
         """The weight that each pod owns."""
         return self._leveller.loads()
 
+    def level(self, pod: int) -> float:
+        """The weight that the pod should own."""
+        return self._leveller.levels[pod]
+
     def start_share(self, pod: int) -> float:
         """What the pod owned at the start, as a share of its level."""
         level = self._leveller.levels[pod]
@@ -80,12 +84,9 @@ class Owners:
                 pass
         self.bound = sum(layout.weight[guild] for guild in self.cause)
         leveller.aim(self._levels(self.owner))
-        bound = leveller.bound(options.tolerance)
-        mean = sum(leveller.levels) / max(len(layout.taking), 1)
         mark = len(leveller.journal)
-        self.levelling = leveller.level_out(options.tolerance, options.least_gain * mean)
-        if self.levelling == "moved":
-            self.bound += bound
+        self.levelling = leveller.level_out(options.tolerance, options.least_gain, self.bound)
+        self.bound += leveller.bound
         for guild, _, _ in leveller.journal[mark:]:
             self.cause.setdefault(guild, "balance")
 

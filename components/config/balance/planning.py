@@ -143,7 +143,7 @@ def _follow_move(layout: Layout, owners: Owners, followers: Followers, guild: in
     if target == source:
         return None
     load = layout.guilds[guild]
-    promoted = owners.owner[guild] == layout.follower[guild] != NOBODY
+    promoted = layout.owner[guild] != owners.owner[guild] == layout.follower[guild]
     was = load.follower
     if promoted:
         was = None if source == NOBODY else layout.name(source)
@@ -159,11 +159,21 @@ def _follow_move(layout: Layout, owners: Owners, followers: Followers, guild: in
 
 
 def _after(layout: Layout, moves: Iterable[Move]) -> tuple[list[int], list[int]]:
+    """Owner and follower of each guild once the moves are made, as `applied` says it."""
     index = {pod.pod: at for at, pod in enumerate(layout.pods)}
-    owner, follower = [], []
-    for load in applied(layout.guilds, moves, layout.pods):
-        owner.append(NOBODY if load.owner is None else index.get(load.owner, NOBODY))
-        follower.append(NOBODY if load.follower is None else index.get(load.follower, NOBODY))
+    number = {load.guild: guild for guild, load in enumerate(layout.guilds)}
+    owner, follower = list(layout.owner), list(layout.follower)
+    for move in moves:
+        guild = number[move.guild]
+        target = NOBODY if move.to_pod is None else index[move.to_pod]
+        if move.kind == "follow":
+            follower[guild] = target
+            continue
+        if target == follower[guild]:
+            before = owner[guild]
+            stays = before != NOBODY and not layout.pods[before].draining
+            follower[guild] = before if stays else NOBODY
+        owner[guild] = target
     return owner, follower
 
 
