@@ -132,7 +132,8 @@ class WriteHolds(GuildCommand, frozen=True, kw_only=True):
 
 
 class ConfirmDrop(GuildCommand, frozen=True, kw_only=True):
-    """Read the guild's assignment from the bucket's leader: `PodMachine.drop_confirmed`."""
+    """Delete ``holds.<guild>.<pod>``, and after the acknowledgement read the guild's assignment
+    from the bucket's leader: `PodMachine.drop_confirmed`."""
 
 
 class DropRows(GuildCommand, frozen=True, kw_only=True):

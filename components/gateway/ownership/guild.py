@@ -38,7 +38,7 @@ Effects = Literal["held", "comparing", "open"]
 Named = Literal["own", "follow", "source", "nothing"]
 
 ACTING: frozenset[Phase] = frozenset({"opening", "open", "refused"})
-CRASHED = frozenset({"promoted", "restored", "replaced"})
+CRASHED = frozenset({"promoted", "restored"})
 """Causes of an epoch whose former owner ended without letting go."""
 
 
@@ -48,6 +48,8 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     pod: PodId
     incarnation: Incarnation
     data: str
+    replica: str = ""
+    """Where this start's database is backed up to; empty: nowhere."""
 
 
 class _Owed(msgspec.Struct, kw_only=True):
@@ -274,6 +276,7 @@ class GuildMachine:
         drop = self.phase == "kept" and named == "nothing" and not self.owes
         if drop and self._asked_drop != self.revision and confirmed:
             self._asked_drop = self.revision
+            self._holds = None
             todo.append(ask.ConfirmDrop(guild=self.guild))
         return todo
 

@@ -16,7 +16,15 @@ from components.gateway.ownership.guild import GuildMachine, Me
 from components.ownership.evidence import Evidence
 from components.ownership.lease import LeaseClock
 from contracts.ids import Epoch, GuildId
-from contracts.records import Assignment, EarlierOwner, PodLease, ProcessEnd, Released, Silent
+from contracts.records import (
+    Assignment,
+    EarlierOwner,
+    PodLease,
+    ProcessEnd,
+    Released,
+    Silent,
+    StateSource,
+)
 
 RENEW_EVERY_S: Final = 1.0
 RENEW_AGAIN_S: Final = 0.05
@@ -434,4 +442,13 @@ class PodMachine:
             by=self.me.pod,
             joining=None,
             before=before,
+            sources=self._sources(a),
         )
+
+    def _sources(self, a: Assignment) -> list[StateSource]:
+        """Our replica begins empty: what our last start left in its own stays a source."""
+        me = self.me
+        known = [one for one in a.sources if one.incarnation != a.incarnation]
+        replica = f"pods/{a.pod}/{a.incarnation}" if me.replica else ""
+        own = StateSource(pod=a.pod, incarnation=a.incarnation, data=me.data, replica=replica)
+        return [*known, own]
