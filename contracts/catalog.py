@@ -208,26 +208,96 @@ def _answers() -> tuple[Channel, ...]:
     )
 
 
+CONFIG_ENDPOINTS: Final[
+    tuple[tuple[str, str, type[msgspec.Struct] | None, type[msgspec.Struct]], ...]
+] = (
+    (
+        "status",
+        "Leader, pods, guilds that wait and why, backups, what is under way. The request is empty.",
+        None,
+        operations.ClusterStatus,
+    ),
+    ("pods", "Every pod. The request is empty.", None, operations.PodList),
+    ("guild", "One guild: where it is and why.", operations.GuildQuery, operations.GuildPlacement),
+    ("guilds", "Guilds by id, a page at a time.", operations.GuildsQuery, operations.GuildList),
+    (
+        "plan",
+        "What a rebalance would move now, why, and what prevents more. The request is empty.",
+        None,
+        operations.BalanceReport,
+    ),
+    (
+        "rebalance",
+        "Spread guilds evenly now.",
+        operations.Rebalance,
+        operations.OperationStarted,
+    ),
+    (
+        "drain",
+        "Move everything off a pod and keep it empty.",
+        operations.DrainPod,
+        operations.OperationStarted,
+    ),
+    (
+        "undrain",
+        "Let a pod take guilds again.",
+        operations.DrainPod,
+        operations.OperationStarted,
+    ),
+    (
+        "move",
+        "Let a pod own these guilds.",
+        operations.MoveGuilds,
+        operations.OperationStarted,
+    ),
+    (
+        "pin",
+        "Move a guild to a pod and keep it there.",
+        operations.PinGuild,
+        operations.OperationStarted,
+    ),
+    ("unpin", "Let a guild be moved again.", operations.UnpinGuild, operations.OperationStarted),
+    (
+        "pause",
+        "Move nothing by itself; crashes are answered all the same.",
+        operations.PauseBalance,
+        operations.OperationStarted,
+    ),
+    (
+        "resume",
+        "Spread guilds evenly again by itself.",
+        operations.PauseBalance,
+        operations.OperationStarted,
+    ),
+    (
+        "history",
+        "Changes of ownership, newest first.",
+        operations.HistoryQuery,
+        operations.History,
+    ),
+)
+"""Name, purpose, request (None: empty), reply: of the service ``modbot-config``."""
+
+
+def _endpoint(
+    name: str, purpose: str, request: type[msgspec.Struct] | None, reply: type[msgspec.Struct]
+) -> Channel:
+    sent = () if request is None else (Sent(type=request, senders=(OPERATOR,), headers=TRACED),)
+    return Channel(
+        name=f"config.{name}",
+        address=f"modbot.config.{name}",
+        purpose=purpose,
+        sent=sent,
+        senders=(OPERATOR,) if request is None else (),
+        receivers=(CONFIG,),
+        reply=Sent(type=reply, senders=(CONFIG,), headers=TRACED),
+        takes_errors=True,
+    )
+
+
 def _operations() -> tuple[Channel, ...]:
     return (
-        Channel(
-            name="config.status",
-            address="modbot.config.status",
-            purpose="The cluster as config sees it. The request is empty.",
-            senders=(OPERATOR,),
-            receivers=(CONFIG,),
-            reply=Sent(type=operations.ClusterStatus, senders=(CONFIG,), headers=TRACED),
-            takes_errors=True,
-        ),
-        Channel(
-            name="config.guild",
-            address="modbot.config.guild",
-            purpose="Where one guild is, and why.",
-            sent=(Sent(type=operations.GuildQuery, senders=(OPERATOR,), headers=TRACED),),
-            receivers=(CONFIG,),
-            reply=Sent(type=operations.GuildPlacement, senders=(CONFIG,), headers=TRACED),
-            takes_errors=True,
-        ),
+        *(_endpoint(*endpoint) for endpoint in CONFIG_ENDPOINTS),
         Channel(
             name="config.progress",
             address="modbot.progress.{operation}",
