@@ -56,7 +56,7 @@ class Chooser:
                 if wish == follower:
                     self._unfollow(pod, weight)
                 return self._own(pod, weight)
-        for pod in self._by_owned.lowest():
+        for _, pod in self._by_owned.order:
             if self._room[pod] > 0:
                 return self._own(pod, weight)
         return None
@@ -65,7 +65,7 @@ class Chooser:
         """The pod that is to follow a guild that nobody follows: the one with least work that is
         not the owner's and, where zones are stated, not in its zone. None if there is none."""
         at = self._index.get(owner, NOBODY)
-        for pod in self._by_load.lowest():
+        for _, pod in self._by_load.order:
             if self._follow_room[pod] < 1:
                 continue
             if at == NOBODY or self._layout.may_pair(at, pod):

@@ -104,8 +104,9 @@ class Leveller:
 
     def roomiest(self, item: int) -> int | None:
         """The pod furthest below its level that may hold the item; None if there is none."""
-        for pod in self._ranking.lowest():
-            if self.free[pod] > 0 and pod != self.place[item] and self._may(item, pod):
+        free, place, fits = self.free, self.place[item], self._fits
+        for _, pod in self._ranking.order:
+            if free[pod] > 0 and pod != place and (fits is None or fits(item, pod)):
                 return pod
         return None
 
@@ -204,7 +205,7 @@ class Leveller:
         excess = self.above[pod]
         if excess <= self._eps:
             return False
-        for target in self._ranking.lowest():
+        for _, target in self._ranking.order:
             need = -self.above[target]
             if need <= self._eps:
                 return False
@@ -230,7 +231,7 @@ class Leveller:
         need = -self.above[pod]
         if self.free[pod] < 1 or need <= self._eps:
             return False
-        for source in self._ranking.highest():
+        for _, source in reversed(self._ranking.order):
             gap = self.above[source] + need
             if gap <= self._eps:
                 return False

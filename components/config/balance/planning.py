@@ -22,7 +22,7 @@ from components.config.balance.model import (
 )
 from components.config.balance.notes import explain
 from components.config.balance.owners import Owners
-from components.config.balance.reasons import follow_reason, own_reason
+from components.config.balance.reasons import Reasons
 from contracts.ids import GuildId, PodId
 
 URGENCY = {"gone": 0, "placed": 1, "pinned": 2, "drained": 3, "off": 4, "capacity": 5, "zone": 6}
@@ -83,49 +83,61 @@ def applied(
 def _in_order(layout: Layout, owners: Owners, followers: Followers) -> list[Move]:
     """Urgent moves first, each kind as it was decided: what gives most relief first. A guild's
     follower moves right after its owner, where both do."""
-    own = {guild: _own_move(layout, owners, guild) for guild in owners.order}
-    follow = {guild: _follow_move(layout, owners, followers, guild) for guild in followers.order}
-    groups = []
-    for guild in dict.fromkeys(chain(own, follow)):
-        group = [move for move in (own.get(guild), follow.get(guild)) if move is not None]
-        if group:
-            urgency = min(URGENCY.get(move.cause, len(URGENCY)) for move in group)
-            groups.append((urgency, group))
-    groups.sort(key=lambda entry: entry[0])
-    return _with_room(layout, [group for _, group in groups])
+    reasons = Reasons(layout, owners, followers)
+    queues: list[list[Move]] = [[] for _ in range(len(URGENCY) + 1)]
+    last = len(URGENCY)
+    for guild in dict.fromkeys(chain(owners.order, followers.order)):
+        owned = owners.owner[guild] not in (NOBODY, layout.owner[guild])
+        followed = followers.follower[guild] != followers.start[guild]
+        urgency = last
+        if owned:
+            urgency = URGENCY.get(owners.cause[guild], last)
+        if followed:
+            urgency = min(urgency, URGENCY.get(followers.cause[guild], last))
+        if owned:
+            queues[urgency].append(_own_move(layout, owners, reasons, guild))
+        if followed:
+            queues[urgency].append(_follow_move(layout, owners, followers, reasons, guild))
+    return _with_room(layout, owners, list(chain.from_iterable(queues)))
 
 
-def _with_room(layout: Layout, groups: Sequence[list[Move]]) -> list[Move]:
+def _with_room(layout: Layout, owners: Owners, moves: list[Move]) -> list[Move]:
     """The same, with a move to a full pod after the moves that make room there."""
-    owned = {pod.pod: pod.capacity for pod in layout.pods}
-    for pod in layout.owner:
-        if pod != NOBODY:
-            owned[layout.name(pod)] -= 1
+    room = [pod.capacity for pod in layout.pods]
+    arriving = list(room)
+    for before, now in zip(layout.owner, owners.owner, strict=True):
+        if before != NOBODY:
+            room[before] -= 1
+            arriving[before] -= 1
+        if now not in (NOBODY, before):
+            arriving[now] -= 1
+    if all(arriving[pod] >= 0 for pod in layout.taking):
+        return moves  # room enough for all who come, even before anyone leaves
+    left = {layout.name(at): free for at, free in enumerate(room)}
     ordered: list[Move] = []
-    waiting = list(groups)
-    while waiting:
-        later: list[list[Move]] = []
-        for group in waiting:
-            move = group[0]
+    while moves:
+        later: dict[GuildId, list[Move]] = {}
+        for move in moves:
+            if move.guild in later:
+                later[move.guild].append(move)
+                continue
             if move.kind == "own" and move.to_pod is not None:
-                if owned[move.to_pod] < 1:
-                    later.append(group)
+                if left[move.to_pod] < 1:
+                    later[move.guild] = [move]
                     continue
-                owned[move.to_pod] -= 1
-                if move.from_pod in owned:
-                    owned[move.from_pod] += 1
-            ordered.extend(group)
-        if len(later) == len(waiting):  # full pods that would exchange guilds: balance without
+                left[move.to_pod] -= 1
+                if move.from_pod in left:
+                    left[move.from_pod] += 1
+            ordered.append(move)
+        waiting = list(chain.from_iterable(later.values()))
+        if len(waiting) == len(moves):  # full pods that would exchange guilds: balance without
             break
-        waiting = later
+        moves = waiting
     return ordered
 
 
-def _own_move(layout: Layout, owners: Owners, guild: int) -> Move | None:
-    target, source = owners.owner[guild], layout.owner[guild]
-    if target in (source, NOBODY):
-        return None
-    load = layout.guilds[guild]
+def _own_move(layout: Layout, owners: Owners, reasons: Reasons, guild: int) -> Move:
+    load, target = layout.guilds[guild], owners.owner[guild]
     return Move(
         guild=load.guild,
         kind="own",
@@ -133,19 +145,18 @@ def _own_move(layout: Layout, owners: Owners, guild: int) -> Move | None:
         to_pod=layout.name(target),
         cause=owners.cause[guild],
         promotes=target == layout.follower[guild],
-        reason=own_reason(layout, owners, guild),
+        reason=reasons.own(guild),
         weight=layout.weight[guild],
     )
 
 
-def _follow_move(layout: Layout, owners: Owners, followers: Followers, guild: int) -> Move | None:
+def _follow_move(
+    layout: Layout, owners: Owners, followers: Followers, reasons: Reasons, guild: int
+) -> Move:
     target, source = followers.follower[guild], followers.start[guild]
-    if target == source:
-        return None
     load = layout.guilds[guild]
-    promoted = layout.owner[guild] != owners.owner[guild] == layout.follower[guild]
     was = load.follower
-    if promoted:
+    if layout.owner[guild] != owners.owner[guild] == layout.follower[guild]:  # promoted
         was = None if source == NOBODY else layout.name(source)
     return Move(
         guild=load.guild,
@@ -153,7 +164,7 @@ def _follow_move(layout: Layout, owners: Owners, followers: Followers, guild: in
         from_pod=was,
         to_pod=None if target == NOBODY else layout.name(target),
         cause=followers.cause[guild],
-        reason=follow_reason(layout, owners, followers, guild),
+        reason=reasons.follow(guild),
         weight=layout.weight[guild],
     )
 

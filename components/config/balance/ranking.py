@@ -1,7 +1,7 @@
 """Pods in the order of a number each, kept sorted while the numbers change."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 
 class Ranking:
@@ -12,23 +12,15 @@ class Ranking:
 
     def __init__(self, values: list[float], pods: Iterable[int]) -> None:
         self._values = values
-        self._order = sorted((values[pod], pod) for pod in pods)
+        self.order = sorted((values[pod], pod) for pod in pods)
+        """(value, pod), lowest first. To be read only, and not across a change."""
 
     def change(self, pod: int, by: float) -> None:
         """Add to the value of a pod, whether it is ranked or not."""
-        old = (self._values[pod], pod)
-        self._values[pod] += by
-        at = bisect_left(self._order, old)
-        if at < len(self._order) and self._order[at] == old:
-            del self._order[at]
-            insort(self._order, (self._values[pod], pod))
-
-    def lowest(self) -> Iterator[int]:
-        """Lowest first. A change ends the iteration's validity: stop then."""
-        for _, pod in self._order:
-            yield pod
-
-    def highest(self) -> Iterator[int]:
-        """Highest first, likewise."""
-        for _, pod in reversed(self._order):
-            yield pod
+        value = self._values[pod]
+        self._values[pod] = value + by
+        order = self.order
+        at = bisect_left(order, (value, pod))
+        if at < len(order) and order[at][1] == pod:
+            del order[at]
+            insort(order, (value + by, pod))
