@@ -16,8 +16,8 @@ class Disk:
         """Its identity."""
         self.rows: dict[str, Rows] = {}
         self.beat = 0
-        self.complete_to = 0
-        """Stream sequence up to which all guilds were complete at that beat."""
+        self.complete: dict[str, int] = {}
+        """By guild: the stream sequence up to which all of its inputs are applied."""
         self.lock: Process | None = None
         self.lost = False
 
@@ -29,12 +29,12 @@ class Disk:
 class Replica:
     """A database as it is in the bucket."""
 
-    __slots__ = ("beat", "complete_to", "rows", "written_s")
+    __slots__ = ("beat", "complete", "rows", "written_s")
 
     def __init__(self, disk: Disk, now_s: float) -> None:
         self.rows = dict(disk.rows)
         self.beat = disk.beat
-        self.complete_to = disk.complete_to
+        self.complete = dict(disk.complete)
         self.written_s = now_s
 
 

@@ -9,6 +9,7 @@ key in the order of its own writes, late; a value that was overwritten meanwhile
 
 from collections.abc import Callable
 
+from components.bus.entries import Entry as BusEntry
 from components.simulate.loop import Loop
 from contracts.message import Message
 
@@ -24,13 +25,16 @@ class WrongRevision(Exception):
 class Entry:
     """The latest write to a key; ``value`` None: deleted or expired."""
 
-    __slots__ = ("key", "revision", "value", "written_s")
+    __slots__ = ("encoded", "expired", "key", "revision", "value", "written_s")
 
     def __init__(self, key: str, value: Message | None, revision: int, written_s: float) -> None:
         self.key = key
         self.value = value
         self.revision = revision
         self.written_s = written_s
+        self.expired = False
+        self.encoded: BusEntry | None = None
+        """As `components.bus` shows it."""
 
 
 Watch = Callable[[Entry], None]
@@ -114,3 +118,4 @@ class KeyValues:
             self._loop.after(self._loop.between(0.05, 1.0), lambda: self._expire(entry))
             return
         self.write(entry.key, None, None, None)
+        self.entries[entry.key].expired = True

@@ -208,6 +208,15 @@ class Link:
         read_inputs: list[Input] = await self.ask(read)
         return read_inputs
 
+    async def request(self, subject: str, message: Any) -> None:
+        """Send a core message to whoever listens. Raises `NoResponder`."""
+
+        def publish() -> None:
+            if not self.server.publish(subject, message):
+                raise NoResponder
+
+        await self.ask(publish)
+
     # What comes unasked
 
     def listen(self, subject: str, hear: Callable[[Any], None]) -> None:
