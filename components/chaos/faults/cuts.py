@@ -38,8 +38,9 @@ async def cut_discord(arena: Arena) -> Fault:
     began = time.time() * 1000
     words = []
     for _ in range(3):
-        moment = arena.dice.choice(("before", "after"))
         status = arena.dice.choice((None, 500, 502, 503, 429))
+        # a 429 says that nothing happened
+        moment = "before" if status == 429 else arena.dice.choice(("before", "after"))
         answer = "connection cut" if status is None else f"status {status}"
         words.append(f"{answer} {moment} it took effect")
         await control.add_fault(
