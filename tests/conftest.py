@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nats import RunningNats
+from tests.support.nats import RunningCluster, RunningNats
 from tests.support.postgres import RunningPostgres
 
 
@@ -15,6 +15,19 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[RunningNats]:
     running = RunningNats(tmp_path / "nats")
     await running.start()
     try:
+        await running.provision()
+        yield running
+    finally:
+        await running.close()
+
+
+@pytest.fixture
+async def nats_cluster(tmp_path: Path) -> AsyncIterator[RunningCluster]:
+    """Three real nats-servers with modbot's streams and buckets, each kept three times."""
+    running = RunningCluster(tmp_path / "nats")
+    try:
+        for name in running.servers:
+            running.start(name)
         await running.provision()
         yield running
     finally:

@@ -33,6 +33,7 @@ from components.bus.errors import (
     Refused,
     TooLarge,
     Unanswered,
+    Unavailable,
     WrongLastSequence,
 )
 from components.bus.settings import BusSettings
@@ -41,6 +42,8 @@ from contracts.accounts import inbox_prefix
 log = logging.getLogger(__name__)
 
 WRONG_LAST_SEQUENCE = 10071
+UNAVAILABLE = frozenset({10008, 10009, 10163})
+"""err_codes: no leader of the cluster, not the leader, the leader cannot compare sequences yet."""
 PENDING_MESSAGES = 65_536
 """Bound of one subscription's queue; beyond it the client drops and tells `on_slow`."""
 
@@ -91,8 +94,15 @@ class Bus:
 
     @property
     def client_id(self) -> int:
-        """The server's number of this connection, as its advisories name it."""
+        """The server's number of this connection, as its advisories name it. Two servers of a
+        cluster may give the same number: only with `server_id` it names one connection."""
         return int(self.client.client_id or 0) if self.connected else 0
+
+    @property
+    def server_id(self) -> str:
+        """The server that the connection ends at, as its advisories name it (``server.id``); a
+        server has a new one each time it starts. Empty while there is no connection."""
+        return str(self.client._server_info.get("server_id", "")) if self.connected else ""
 
     def on_connected(self, listener: Listener) -> None:
         """Call the listener after every reconnect (not the first connect)."""
@@ -117,7 +127,8 @@ class Bus:
         """Store a message on the stream of the subject and wait for the acknowledgement.
 
         Raises `NotConnected`, `TooLarge`, `Unanswered` (it may be stored: append again under the
-        same id), `NoOwner` (no stream takes the subject now), `Refused`, `WrongLastSequence`.
+        same id), `NoOwner` (no stream takes the subject now, e.g. while a cluster elects the
+        stream's leader), `Refused`, `WrongLastSequence`.
         """
         message = await self.ask(subject, data, headers, timeout_s=timeout_s)
         ack = _decode_ack(message.data)
@@ -220,6 +231,8 @@ class Bus:
 
 def refusal(subject: str, code: int, err_code: int, description: str) -> Refused:
     """The error for a server's refusal."""
+    if err_code in UNAVAILABLE:
+        return Unavailable(subject, code, err_code, description)
     if err_code == WRONG_LAST_SEQUENCE:
         return WrongLastSequence(subject, code, err_code, description)
     return Refused(subject, code, err_code, description)

@@ -6,6 +6,7 @@ BusError
 ├── Unanswered         sent, no answer inside the deadline: it may have happened
 ├── NoOwner            nobody listens on the subject
 └── Refused            the server or the responder said no; carries its code
+    ├── Unavailable         a cluster cannot say now: nothing was done, ask again
     └── WrongLastSequence   compare-and-set lost (err_code 10071)
 """
 
@@ -58,6 +59,11 @@ class Refused(BusError):
         self.code = code
         self.err_code = err_code
         self.description = description
+
+
+class Unavailable(Refused):
+    """A cluster has no leader at the moment, or its new one has not caught up. Nothing was stored:
+    send it again under the same id."""
 
 
 class WrongLastSequence(Refused):

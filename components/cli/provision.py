@@ -5,7 +5,7 @@ import asyncio
 
 from components.bus.connection import connect
 from components.bus.errors import BusError, Refused
-from components.bus.provisioning import provision
+from components.bus.provisioning import ProvisioningSettings, provision
 from components.bus.settings import BusSettings
 from components.cli.errors import CommandError
 from components.process import exits
@@ -25,11 +25,14 @@ def main(arguments: list[str]) -> int:
         "(MODBOT_NATS_URL, MODBOT_NATS_SEED_FILE).",
     )
     parser.add_argument(
-        "--replicas", type=int, default=1, help="copies of each stream, in a cluster (default 1)"
+        "--replicas",
+        type=int,
+        help="copies of each stream: 3 in a cluster (MODBOT_NATS_REPLICAS; default: as many as there are)",
     )
     options = parser.parse_args(arguments)
     try:
-        names = asyncio.run(_provision(load(BusSettings, "NATS"), options.replicas))
+        replicas = options.replicas or load(ProvisioningSettings, "NATS").replicas
+        names = asyncio.run(_provision(load(BusSettings, "NATS"), replicas))
     except Refused as error:
         raise CommandError(_words_of(error), exits.CONFIG) from error
     except (InvalidSettings, BusError) as error:

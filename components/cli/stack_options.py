@@ -8,6 +8,7 @@ import msgspec
 from components.cli.errors import CommandError
 from components.process import exits
 from components.process.settings import InvalidSettings, load
+from components.stack.installation import NODES
 from components.stack.settings import StackSettings
 
 
@@ -26,6 +27,12 @@ def add_counts(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=_count, metavar="N", help=f"{name} to run (default {default})"
         )
+    parser.add_argument(
+        "--nats",
+        type=int,
+        choices=NODES,
+        help="NATS servers: a cluster of 3 or 5 keeps every stream three times (default 1)",
+    )
     parser.add_argument(
         "--traces", action="store_true", default=None, help="write spans to HOME/traces"
     )

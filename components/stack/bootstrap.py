@@ -180,6 +180,8 @@ class _Stack:
                 self._screen.line(f"  {link.name + ' (' + child.name + ')':<30} {link.url}")
         token = self._installation.files.operator_token
         self._screen.line(f"  {'operator token of the API':<30} {token}")
+        look = f"XDG_CONFIG_HOME={self._installation.home / 'config'} nats stream ls"
+        self._screen.line(f"  {'look at the bus (make tools)':<30} {look}")
         self._screen.line(f"  {'logs':<30} {self._logs}")
 
     @contextlib.contextmanager

@@ -4,6 +4,7 @@ StackError
 ├── AlreadyRunning   another `modbot up` uses the data folder
 ├── AccountRefused   the Discord account cannot be used as it is
 ├── OtherApplication the data folder belongs to another Discord application
+├── OtherNodes       the streams are kept by another number of NATS servers
 ├── StartFailed      a process did not become ready
 └── Refused          a process said that starting it again cannot help (exit code 78)
 """
@@ -23,6 +24,10 @@ class AccountRefused(StackError):
 
 class OtherApplication(StackError):
     """The folder's guilds are those of another application. Use another folder, or reset it."""
+
+
+class OtherNodes(StackError):
+    """Servers of the streams cannot be added or left out afterwards. The words say what to do."""
 
 
 class StartFailed(StackError):

@@ -16,11 +16,12 @@ from components.process.settings import InvalidSettings, variable_of
 from components.simulator.world.store import signing_seed
 from components.stack import nats, ports, postgres
 from components.stack.errors import OtherApplication
-from components.stack.nats import NatsServer
+from components.stack.nats import NatsServer, NodePorts
 from components.stack.postgres import PostgresServer
 from components.stack.settings import StackSettings
 
 HOST = "127.0.0.1"
+NODES = (1, 3, 5)
 SIMULATED_APPLICATION = 1_000_000_000_000_000_001
 SIMULATOR_SEED = 0
 """The application's signing key derives from it, and the edge must know the public one."""
@@ -58,12 +59,13 @@ class SecretFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """Servers that are None run elsewhere."""
+    """Servers that are None, or no servers, run elsewhere."""
 
     home: Path
     ports: dict[str, int]
-    nats: NatsServer | None
+    nats: list[NatsServer]
     nats_url: str
+    """All addresses, separated by commas."""
     postgres: PostgresServer | None
     s3: S3Server | None
     s3_endpoint: str
@@ -85,7 +87,7 @@ def prepare(
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     _bind(home, account)
     chosen = ports.choose(home, _names(settings, account), keep=keep_ports, claims=claims)
-    own_nats = None if settings.nats_url else nats.prepare(home / "nats", chosen["nats"])
+    own_nats = _nats(settings, home / "nats", chosen)
     database = None
     if not settings.database_url:
         database = postgres.prepare(home / "postgres", chosen["postgres"])
@@ -102,11 +104,13 @@ def prepare(
             kept / "discord-token", account.token if account else SIMULATED_TOKEN
         ),
     )
+    nats_url = ",".join(server.url for server in own_nats) or settings.nats_url
+    nats.write_context(home / "config", nats_url, files.seeds / "operator.nk")
     return Installation(
         home=home,
         ports=chosen,
         nats=own_nats,
-        nats_url=own_nats.url if own_nats else settings.nats_url,
+        nats_url=nats_url,
         postgres=database,
         s3=None if settings.s3_endpoint else _s3(home / "s3", chosen["s3"], settings, files),
         s3_endpoint=settings.s3_endpoint or f"http://{HOST}:{chosen['s3']}",
@@ -140,13 +144,41 @@ def _named(application: str) -> str:
 
 def _names(settings: StackSettings, account: Discord | None) -> list[str]:
     servers = (
-        ("nats", not settings.nats_url),
         ("postgres", not settings.database_url),
         ("s3", not settings.s3_endpoint),
         ("simulator", account is None),
     )
     names = [name for name, own in servers if own]
+    if not settings.nats_url:
+        names += _nats_names(settings.nats)
     return names + [f"edge-{number}" for number in range(settings.edges)]
+
+
+def _nats_names(nodes: int) -> list[str]:
+    if nodes == 1:
+        return ["nats"]
+    return [f"{port}-{node}" for node in range(nodes) for port in ("nats", "route", "monitor")]
+
+
+def _nats(settings: StackSettings, folder: Path, chosen: dict[str, int]) -> list[NatsServer]:
+    if settings.nats_url:
+        return []
+    if settings.nats not in NODES:
+        raise InvalidSettings(
+            variable_of("STACK", "nats"),
+            f"is {settings.nats}; a cluster that decides by majority has 3 or 5 servers, or 1",
+        )
+    if settings.nats == 1:
+        return [nats.prepare(folder, chosen["nats"], name="nats")]
+    ports_of_nodes = [
+        NodePorts(
+            client=chosen[f"nats-{node}"],
+            route=chosen[f"route-{node}"],
+            monitor=chosen[f"monitor-{node}"],
+        )
+        for node in range(settings.nats)
+    ]
+    return nats.prepare_cluster(folder, ports_of_nodes)
 
 
 def _seeds(settings: StackSettings, home: Path) -> Path:

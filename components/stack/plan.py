@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from components.stack.installation import SIMULATOR_SEED, Installation
+from components.stack.nats import NatsServer
 from components.stack.settings import StackSettings
 
 COMPONENTS = ("simulator", "config", "shard", "gateway", "edge")
@@ -78,12 +79,15 @@ def processes(settings: StackSettings, installation: Installation) -> list[Proce
     """The plan. Servers and a Discord that are used from elsewhere are not in it."""
     plan = [*_servers(installation)]
     own = {process.name for process in plan}
+    # On servers that run elsewhere streams stay as they are, or as MODBOT_NATS_REPLICAS says.
+    nodes = len(installation.nats)
+    replicas = {"MODBOT_NATS_REPLICAS": str(min(3, nodes))} if nodes else {}
     streams = Process(
         name="streams",
         label="servers",
         command=modbot("provision"),
-        environment=_bus(settings, installation, "streams", "provisioner"),
-        needs=_those("nats", own),
+        environment=_bus(settings, installation, "streams", "provisioner") | replicas,
+        needs=[server.name for server in installation.nats],
         probe=DoneProbe(),
     )
     plan.append(streams)
@@ -111,17 +115,18 @@ def shown(process: Process) -> str:
 
 
 def _servers(installation: Installation) -> list[Process]:
-    found = []
-    if installation.nats is not None:
-        found.append(
-            Process(
-                name="nats",
-                label="servers",
-                command=installation.nats.command,
-                environment=installation.nats.environment,
-                probe=TcpProbe(port=installation.ports["nats"]),
-            )
+    found = [
+        Process(
+            name=server.name,
+            label="servers",
+            command=server.command,
+            environment=server.environment,
+            probe=_nats_probe(server),
+            # Its leaders of streams are handed over first.
+            grace_s=20.0,
         )
+        for server in installation.nats
+    ]
     if installation.postgres is not None:
         found.append(
             Process(
@@ -146,6 +151,13 @@ def _servers(installation: Installation) -> list[Process]:
             )
         )
     return found
+
+
+def _nats_probe(server: NatsServer) -> Probe:
+    """A node of a cluster is ready when its streams have caught up with the others'."""
+    if server.monitor:
+        return HttpProbe(port=server.monitor, path="/healthz")
+    return TcpProbe(port=server.port)
 
 
 def _simulator(installation: Installation) -> Process:

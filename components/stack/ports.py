@@ -14,8 +14,17 @@ from typing import IO
 
 import msgspec
 
-DEFAULTS = {"nats": 4222, "postgres": 54329, "s3": 9000, "simulator": 8600, "edge": 8080}
-"""PostgreSQL's own 5432 is left to whoever has one."""
+DEFAULTS = {
+    "nats": 4222,
+    "route": 6222,
+    "monitor": 8222,
+    "postgres": 54329,
+    "s3": 9000,
+    "simulator": 8600,
+    "edge": 8080,
+}
+"""``route`` and ``monitor`` are those of NATS servers in a cluster. PostgreSQL's own 5432 is left
+to whoever has one."""
 
 
 class Claims:

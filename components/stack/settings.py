@@ -13,6 +13,8 @@ class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
     gateways: int = 2
     configs: int = 2
     edges: int = 1
+    nats: int = 1
+    """NATS servers: one alone, or a cluster of 3 or 5, each stream on three of them."""
     log_level: str = "INFO"
     traces: bool = False
     """Write the spans of every process to ``<home>/traces``."""

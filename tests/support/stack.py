@@ -22,12 +22,16 @@ def installation(**changed: object) -> Installation:
     made = Installation(
         home=HOME,
         ports=ports,
-        nats=NatsServer(
-            command=["nats-server", "-p", "4222"],
-            environment={"MODBOT_NKEY_SHARD": "UPUBLIC"},
-            url="nats://127.0.0.1:4222",
-            seeds={"shard": "SUSECRETSEED"},
-        ),
+        nats=[
+            NatsServer(
+                name="nats",
+                port=4222,
+                command=["nats-server", "-p", "4222"],
+                environment={"MODBOT_NKEY_SHARD": "UPUBLIC"},
+                url="nats://127.0.0.1:4222",
+                seeds={"shard": "SUSECRETSEED"},
+            )
+        ],
         nats_url="nats://127.0.0.1:4222",
         postgres=PostgresServer(
             command=["postgres", "-D", "data"],

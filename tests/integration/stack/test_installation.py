@@ -60,7 +60,7 @@ def test_addresses_given_are_used_and_nothing_is_made_for_them(tmp_path: Path) -
             s3_secret_key="their-secret",
         )
     )
-    assert (made.nats, made.postgres, made.s3) == (None, None, None)
+    assert (made.nats, made.postgres, made.s3) == ([], None, None)
     assert made.nats_url == "nats://nats.example:4222"
     assert made.files.seeds == seeds
     assert made.files.database_url.read_text() == "postgresql://db.example/modbot"

@@ -49,7 +49,7 @@ def test_every_process_comes_after_what_it_needs() -> None:
 @pytest.mark.parametrize(
     ("changed", "missing"),
     [
-        ({"nats": None}, "nats"),
+        ({"nats": []}, "nats"),
         ({"postgres": None}, "postgres"),
         ({"s3": None}, "s3"),
         ({"discord": REAL_DISCORD}, "simulator"),
@@ -99,6 +99,7 @@ def test_no_secret_is_in_the_plan_but_the_local_s3_key() -> None:
 
 def test_variables_are_fields_of_the_components_settings() -> None:
     """A renamed setting would otherwise be ignored in silence."""
+    from components.bus.provisioning import ProvisioningSettings
     from components.bus.settings import BusSettings
     from components.config.settings import ConfigSettings
     from components.discord_api import DiscordSettings
@@ -112,6 +113,7 @@ def test_variables_are_fields_of_the_components_settings() -> None:
         for prefix, settings in (
             ("", ServiceSettings),
             ("NATS", BusSettings),
+            ("NATS", ProvisioningSettings),
             ("CONFIG", ConfigSettings),
             ("DISCORD", DiscordSettings),
             ("EDGE", EdgeSettings),
