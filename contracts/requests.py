@@ -117,17 +117,18 @@ RestorePart: TypeAlias = Literal["settings", "cases", "reports"]
 
 
 class RestoredRow(Message, frozen=True, kw_only=True):
-    """A row as it was, without its guild: values in the order of the table's columns."""
+    """A row as it was, without its guild."""
 
     table: str
-    values: list[str | int | None]
-    """A blob, which holds JSON, is text here."""
+    values: dict[str, str | int | None]
+    """By column; what is not named has the column's default. A blob, which holds JSON, is text
+    here."""
 
 
 class BeginRestore(Request, frozen=True, kw_only=True):
     """Announce parts of an earlier state that are to be put back. They are staged until
-    `CloseRestore`; another begin forgets what was staged before. Reply: `RestoreView`; 409 when
-    the rows are of another schema than the owner's."""
+    `CloseRestore`; another begin forgets what was staged before. Reply: `RestoreView`; 409 for a
+    name that was used before."""
 
     verb: ClassVar[str] = "restore.begin"
     writes: ClassVar[bool] = True
@@ -139,7 +140,6 @@ class BeginRestore(Request, frozen=True, kw_only=True):
     parts: list[RestorePart]
     pieces: int
     """How many `PutRestorePiece` follow, numbered from 1."""
-    schema_version: int
 
 
 class PutRestorePiece(Request, frozen=True, kw_only=True):

@@ -25,3 +25,16 @@ def canonical_dump(database: sqlite3.Connection, guild: GuildId) -> bytes:
             values = [value.decode() if isinstance(value, bytes) else value for value in row]
             lines.append(msgspec.json.encode([table, *values]))
     return b"".join(line + b"\n" for line in lines)
+
+
+def row_counts(database: sqlite3.Connection, guild: GuildId) -> dict[str, int]:
+    """How many rows the guild has in each table that has some."""
+    counts = {
+        # our own names
+        table: database.execute(
+            f"SELECT count(*) FROM {table} WHERE guild_id = ?",  # noqa: S608
+            (guild,),
+        ).fetchone()[0]
+        for table in sorted(GUILD_TABLES)
+    }
+    return {table: count for table, count in counts.items() if count}

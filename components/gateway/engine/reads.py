@@ -1,17 +1,21 @@
 """Requests that read, answered from a guild's rows. Raises `ServiceError`."""
 
+import hashlib
 import sqlite3
 
 from components.gateway.engine.case_store import find_case, list_cases
+from components.gateway.engine.dump import canonical_dump, row_counts
 from components.gateway.engine.guild_row import find_guild
 from components.gateway.engine.settings_store import settings_view
 from contracts.errors import ErrorCode, ServiceError
-from contracts.ids import Epoch, GuildId, PodId
+from contracts.ids import Epoch, Generation, GuildId, PodId
 from contracts.message import Message
 from contracts.requests import (
     GetCase,
+    GetDigest,
     GetGuildStatus,
     GetSettings,
+    GuildDigest,
     GuildStatus,
     ListCases,
     ListQuarantine,
@@ -48,6 +52,8 @@ def read(
         return settings_view(database, guild)
     if isinstance(request, GetGuildStatus):
         return _status(database, guild, pod=pod, epoch=epoch)
+    if isinstance(request, GetDigest):
+        return _digest(database, guild)
     if isinstance(request, ListQuarantine):
         rows = database.execute(
             "SELECT sequence, kind, reason, at_ms FROM quarantine WHERE guild_id = ?"
@@ -61,6 +67,19 @@ def read(
             ]
         )
     raise ServiceError(ErrorCode.UNKNOWN_VERB, f"{request.verb} does not read")
+
+
+def _digest(database: sqlite3.Connection, guild: GuildId) -> GuildDigest:
+    row = find_guild(database, guild)
+    if row is None:
+        raise ServiceError(ErrorCode.NOT_FOUND, f"guild {guild} is not here")
+    return GuildDigest(
+        guild=guild,
+        generation=Generation(row.generation),
+        sequence=row.sequence,
+        sha256=hashlib.sha256(canonical_dump(database, guild)).hexdigest(),
+        rows=row_counts(database, guild),
+    )
 
 
 def _status(

@@ -111,6 +111,17 @@ GUILD_TABLES: Final[dict[str, str]] = {
         opened_ms INTEGER NOT NULL, until_ms INTEGER, channel_id TEXT, message_id TEXT,
         tier TEXT, score INTEGER, signals BLOB NOT NULL, evidence BLOB NOT NULL,
         source_guild TEXT, sequence INTEGER NOT NULL, PRIMARY KEY (guild_id, number)""",
+    # the newest 20 (policies/restore.py)
+    "restores": """
+        guild_id TEXT NOT NULL, restore_id TEXT NOT NULL, state TEXT NOT NULL,
+        at_ms INTEGER NOT NULL, parts BLOB NOT NULL, pieces INTEGER NOT NULL,
+        row_count INTEGER NOT NULL, actor BLOB NOT NULL, sequence INTEGER NOT NULL,
+        PRIMARY KEY (guild_id, restore_id)""",
+    # what one restore stages (``number`` is the piece), or the last one replaced (``number`` 0)
+    "restore_rows": """
+        guild_id TEXT NOT NULL, restore_id TEXT NOT NULL, number INTEGER NOT NULL,
+        idx INTEGER NOT NULL, tab TEXT NOT NULL, key BLOB NOT NULL, row BLOB NOT NULL,
+        PRIMARY KEY (guild_id, restore_id, number, idx)""",
 }
 
 INDEXES: Final = (
@@ -145,6 +156,15 @@ def m002_audit_entries(database: Database) -> None:
     database.execute(
         "CREATE INDEX IF NOT EXISTS audit_entries_age ON audit_entries (guild_id, sequence)"
     )
+
+
+@migrations()
+def m003_restores(database: Database) -> None:
+    """What is put back of an earlier state. A new database has the tables from the first step."""
+    for name in ("restores", "restore_rows"):
+        database.execute(
+            f"CREATE TABLE IF NOT EXISTS {name} ({GUILD_TABLES[name]}) STRICT, WITHOUT ROWID"
+        )
 
 
 def open_database(path: Path | str) -> sqlite3.Connection:

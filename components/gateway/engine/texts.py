@@ -89,6 +89,7 @@ ENGLISH: Final[dict[str, str]] = {
         "3. remove apps you do not know under Settings → Authorized Apps.\n"
         "Then write to the moderators of the servers that timed you out."
     ),
+    "case.not_repeated": "put back; what it asked for is not done again",
     "case.title": "Case #{number} · {action}",
     "case.member": "Member",
     "case.moderator": "Moderator",

@@ -9,7 +9,7 @@ from components.gateway.engine.policy import Context, Policy, forbidden
 from components.gateway.engine.settings_store import changed_paths, settings_view
 from contracts.errors import ErrorCode, ServiceError
 from contracts.facts import SettingsChanged
-from contracts.inputs import CommandReceived
+from contracts.inputs import Actor, CommandReceived
 from contracts.message import MalformedMessage, decode, encode
 from contracts.requests import PutSettings, SettingsView
 from contracts.settings import GuildSettings, parse_settings
@@ -29,15 +29,21 @@ def _put(context: Context, command: CommandReceived) -> bytes:
             f"the settings are at version {before.version}, not {request.expected_version}:"
             " read them again",
         )
-    after = parse_settings(bytes(request.settings))
+    return encode(change_settings(context, command.actor, parse_settings(bytes(request.settings))))
+
+
+def change_settings(context: Context, actor: Actor, after: GuildSettings) -> SettingsView:
+    """Put settings into force as a new version, with a fact of what changed; the version in
+    force when nothing does."""
+    before = settings_view(context.database, context.guild)
     changed = changed_paths(before.settings, after)
     if not changed:
-        return encode(before)
+        return before
     view = SettingsView(
         version=before.version + 1,
         settings=after,
         changed_ms=context.time_ms,
-        changed_by=command.actor,
+        changed_by=actor,
     )
     context.execute(
         "INSERT INTO settings VALUES (?, ?, ?, ?, ?, ?)",
@@ -46,21 +52,21 @@ def _put(context: Context, command: CommandReceived) -> bytes:
             view.version,
             encode(after),
             context.time_ms,
-            encode(command.actor),
+            encode(actor),
             encode(changed),
         ),
     )
     context.emit_fact(
         SettingsChanged(
             settings_version=view.version,
-            by_kind=command.actor.kind,
-            by=command.actor.id,
+            by_kind=actor.kind,
+            by=actor.id,
             changed=changed,
         )
     )
     if before.settings.signals.share != after.signals.share:
         _announce_sharing(context, after)
-    return encode(view)
+    return view
 
 
 def _announce_sharing(context: Context, after: GuildSettings) -> None:

@@ -54,7 +54,16 @@ def test_no_module_calls_what_would_not_replay() -> None:
 
 def test_policies_are_found_in_a_fixed_order() -> None:
     names = [policy.name for policy in find_policies().policies]
-    assert names == ["mirror", "settings", "cases", "reports", "spam", "signals", "interactions"]
+    assert names == [
+        "mirror",
+        "settings",
+        "cases",
+        "reports",
+        "spam",
+        "signals",
+        "interactions",
+        "restore",
+    ]
 
 
 def test_every_kind_of_effect_has_a_payload_and_a_time_of_use() -> None:

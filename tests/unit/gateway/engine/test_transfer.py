@@ -205,7 +205,10 @@ def test_rows_of_an_older_schema_are_brought_up_to_date(
 ) -> None:
     log = Log(database=pod)
     pod.execute("DROP TABLE audit_entries")
-    pod.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_audit_entries'")
+    for later in ("m002_audit_entries", "m003_restores"):
+        pod.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (later,))
+    for table in ("restores", "restore_rows"):
+        pod.execute(f"DROP TABLE {table}")
     with RowSource(tmp_path / "pod.db") as source:
         assert source.schema_version == 1
     taken_in(tmp_path / "pod.db", other)
@@ -216,8 +219,8 @@ def test_rows_of_a_newer_schema_are_refused_with_words(
     pod: sqlite3.Connection, tmp_path: Path
 ) -> None:
     Log(database=pod)
-    pod.execute("UPDATE _sqlite_migrations SET name = 'm009_later' WHERE name LIKE 'm002%'")
-    with pytest.raises(RowsRefused, match=r"schema 2 \(m009_later\).*update this pod"):
+    pod.execute("UPDATE _sqlite_migrations SET name = 'm009_later' WHERE name LIKE 'm003%'")
+    with pytest.raises(RowsRefused, match=r"schema 3 \(m009_later\).*update this pod"):
         RowSource(tmp_path / "pod.db")
 
 

@@ -1,0 +1,363 @@
+"""``restore.*``: parts of an earlier state are put back, as an act on the log with an author.
+
+Rows come in numbered pieces and are staged; nothing is in force before `CloseRestore`, which needs
+every piece. A row that is put back replaces today's row of the same key; what came into being
+since stays, case numbers are never given twice, and settings become a new version. Outbox and
+facts are never among them, so nothing is sent again: a case that was pending then has today's
+outcome, or fails if it has none. What a restore replaced is kept until the next one, for
+`UndoRestore`. None of today's parts has timers; a part that has some arms here what is due.
+
+Only an operator may. Operators' tools make the rows by replaying the guild's own log.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from components.gateway.engine.policies.settings import change_settings
+from components.gateway.engine.policy import Context, Policy, forbidden
+from components.gateway.engine.settings_store import settings_view
+from components.gateway.engine.table_rows import Key, Row, Table, table_of
+from components.gateway.engine.texts import text
+from contracts.errors import ErrorCode, ServiceError
+from contracts.facts import GuildRestored
+from contracts.inputs import Actor, CommandReceived
+from contracts.message import MalformedMessage, decode, encode
+from contracts.requests import (
+    BeginRestore,
+    CloseRestore,
+    PutRestorePiece,
+    Request,
+    RestoredRow,
+    RestorePart,
+    RestoreView,
+    UndoRestore,
+)
+from contracts.settings import GuildSettings, parse_settings
+
+R = TypeVar("R", bound=Request)
+
+TABLES_OF: Final[dict[RestorePart, tuple[str, ...]]] = {
+    "settings": ("settings",),
+    "cases": ("cases",),
+    "reports": ("reports", "member_threads"),
+}
+KEPT: Final = 20
+"""Restores of a guild that are remembered."""
+MAX_PIECES: Final = 10_000
+REPLACED: Final = 0
+"""In place of a piece's number: rows that were replaced."""
+ABSENT: Final = b"null"
+
+
+class _Restore(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``restores``."""
+
+    id: str
+    state: str
+    at_ms: int
+    parts: list[RestorePart]
+    pieces: int
+    rows: int
+    actor: Actor
+
+
+def _begin(context: Context, command: CommandReceived) -> bytes:
+    request = _request(command, BeginRestore)
+    if not request.parts or len(set(request.parts)) != len(request.parts):
+        raise ServiceError(ErrorCode.INVALID, "name each part that is to be put back once")
+    if not 0 <= request.pieces <= MAX_PIECES:
+        raise ServiceError(ErrorCode.INVALID, f"pieces must be from 0 to {MAX_PIECES}")
+    if not 0 < len(request.restore) <= 64:
+        raise ServiceError(ErrorCode.INVALID, "a restore's name has 1 to 64 characters")
+    if _find(context, request.restore) is not None:
+        raise ServiceError(ErrorCode.CONFLICT, "a restore of this name was begun before")
+    context.execute(
+        "DELETE FROM restore_rows WHERE guild_id = ? AND number != ?", (context.guild, REPLACED)
+    )
+    context.execute(
+        "DELETE FROM restores WHERE guild_id = ? AND state = 'staged'", (context.guild,)
+    )
+    context.execute(
+        "INSERT INTO restores VALUES (?, ?, 'staged', ?, ?, ?, 0, ?, ?)",
+        (
+            context.guild,
+            request.restore,
+            request.at_ms,
+            encode(request.parts),
+            request.pieces,
+            encode(command.actor),
+            context.sequence,
+        ),
+    )
+    context.execute(
+        "DELETE FROM restores WHERE guild_id = ?1 AND state != 'staged' AND sequence <= ("
+        " SELECT sequence FROM restores WHERE guild_id = ?1 ORDER BY sequence DESC"
+        " LIMIT 1 OFFSET ?2)",
+        (context.guild, KEPT),
+    )
+    return _view(context, request.restore)
+
+
+def _piece(context: Context, command: CommandReceived) -> bytes:
+    request = _request(command, PutRestorePiece)
+    restore = _staged(context, request.restore)
+    if not 1 <= request.number <= restore.pieces:
+        raise ServiceError(ErrorCode.INVALID, f"pieces have numbers from 1 to {restore.pieces}")
+    allowed = [name for part in restore.parts for name in TABLES_OF[part]]
+    context.execute(
+        "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ? AND number = ?",
+        (context.guild, restore.id, request.number),
+    )
+    for index, given in enumerate(request.rows):
+        if given.table not in allowed:
+            raise ServiceError(
+                ErrorCode.INVALID, f"rows of {given.table[:64]!r} are not of the parts announced"
+            )
+        table = table_of(context.database, given.table)
+        row = table.checked(given.values)
+        _check(table, given)
+        _keep(context, restore.id, request.number, index, table, table.key_of(row), row)
+    if not request.rows:  # an empty piece is there, too
+        _keep(context, restore.id, request.number, 0, None, (), None)
+    return _view(context, request.restore)
+
+
+def _close(context: Context, command: CommandReceived) -> bytes:
+    request = _request(command, CloseRestore)
+    restore = _staged(context, request.restore)
+    received = _received(context, restore.id)
+    if received < restore.pieces:
+        raise ServiceError(
+            ErrorCode.CONFLICT,
+            f"{restore.pieces - received} of {restore.pieces} pieces are missing; nothing is"
+            " changed",
+        )
+    staged = list(_rows(context, restore.id, staged=True))
+    context.execute(
+        "DELETE FROM restore_rows WHERE guild_id = ? AND (restore_id != ? OR number != ?)",
+        (context.guild, restore.id, REPLACED),
+    )
+    for index, (table, key, row) in enumerate(staged):
+        if table.name == "settings":
+            before = encode(settings_view(context.database, context.guild).settings)
+            _keep(context, restore.id, REPLACED, index, table, key, (before,))
+            change_settings(context, command.actor, _settings_of(table, row))
+            continue
+        today = table.find(context.database, context.guild, key)
+        _keep(context, restore.id, REPLACED, index, table, key, today)
+        if table.name == "cases":
+            row = _without_promise(table, row, today)
+        table.put(context.database, context.guild, row)
+    context.execute(
+        "UPDATE guilds SET cases = max(cases, coalesce((SELECT max(number) FROM cases"
+        " WHERE guild_id = ?1), 0)) WHERE guild_id = ?1",
+        (context.guild,),
+    )
+    return _done(context, command, restore, "in_force", len(staged))
+
+
+def _undo(context: Context, command: CommandReceived) -> bytes:
+    request = _request(command, UndoRestore)
+    restore = _find(context, request.restore)
+    if restore is None:
+        raise ServiceError(ErrorCode.NOT_FOUND, "there is no restore of this name")
+    if restore.state != "in_force":
+        raise ServiceError(ErrorCode.CONFLICT, f"this restore is {restore.state}: nothing to undo")
+    replaced = list(_rows(context, restore.id, staged=False))
+    if len(replaced) != restore.rows:
+        raise ServiceError(
+            ErrorCode.CONFLICT, "only the last restore of a guild can be undone; this is not it"
+        )
+    for table, key, row in replaced:
+        if table.name == "settings":
+            change_settings(context, command.actor, parse_settings(row[0].encode()))
+        elif row is None:
+            table.remove(context.database, context.guild, key)
+        else:
+            table.put(context.database, context.guild, row)
+    context.execute(
+        "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ?",
+        (context.guild, restore.id),
+    )
+    return _done(context, command, restore, "undone", restore.rows)
+
+
+def _done(
+    context: Context, command: CommandReceived, restore: _Restore, state: str, rows: int
+) -> bytes:
+    context.execute(
+        "UPDATE restores SET state = ?, row_count = ? WHERE guild_id = ? AND restore_id = ?",
+        (state, rows, context.guild, restore.id),
+    )
+    context.emit_fact(
+        GuildRestored(
+            restore=restore.id,
+            at_ms=restore.at_ms,
+            parts=restore.parts,
+            rows=rows,
+            by_kind=command.actor.kind,
+            by=command.actor.id,
+            undone=state == "undone",
+        )
+    )
+    return _view(context, restore.id)
+
+
+def _without_promise(table: Table, row: Row, today: Row | None) -> Row:
+    """A pending case waits for the result of an effect that will not come again."""
+    then = table.named(row)
+    if then["status"] != "pending":
+        return row
+    now = table.named(today) if today is not None else {}
+    status = now.get("status", "failed")
+    error = now.get("error", text("case.not_repeated"))
+    return table.checked({**then, "status": status, "error": error})
+
+
+def _check(table: Table, given: RestoredRow) -> None:
+    """What no column's type says. Raises `ServiceError`."""
+    if table.name == "settings":
+        _settings_of(table, table.checked(given.values))
+    for column in table.columns:
+        if column.type != "BLOB":
+            continue
+        try:
+            msgspec.json.decode(str(given.values.get(column.name)))
+        except msgspec.DecodeError as error:
+            raise ServiceError(
+                ErrorCode.INVALID, f"{table.name}.{column.name} is not JSON: {error}"
+            ) from error
+
+
+def _settings_of(table: Table, row: Row) -> GuildSettings:
+    return parse_settings(str(table.named(row)["document"]).encode())
+
+
+def _request(command: CommandReceived, kind: type[R]) -> R:
+    if command.actor.kind != "operator":
+        raise forbidden("only an operator may put back an earlier state")
+    try:
+        return decode(bytes(command.arguments), kind)
+    except MalformedMessage as error:
+        raise ServiceError(ErrorCode.MALFORMED, str(error)) from error
+
+
+def _find(context: Context, name: str) -> _Restore | None:
+    row = context.execute(
+        "SELECT restore_id, state, at_ms, parts, pieces, row_count, actor FROM restores"
+        " WHERE guild_id = ? AND restore_id = ?",
+        (context.guild, name),
+    ).fetchone()
+    if row is None:
+        return None
+    return _Restore(
+        id=row[0],
+        state=row[1],
+        at_ms=row[2],
+        parts=msgspec.json.decode(row[3], type=list[RestorePart]),
+        pieces=row[4],
+        rows=row[5],
+        actor=decode(row[6], Actor),
+    )
+
+
+def _staged(context: Context, name: str) -> _Restore:
+    restore = _find(context, name)
+    if restore is None:
+        raise ServiceError(
+            ErrorCode.NOT_FOUND, "no such restore is begun, or another has taken its place"
+        )
+    if restore.state != "staged":
+        raise ServiceError(ErrorCode.CONFLICT, f"this restore is {restore.state} already")
+    return restore
+
+
+def _received(context: Context, name: str) -> int:
+    (received,) = context.execute(
+        "SELECT count(DISTINCT number) FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
+        " AND number != ?",
+        (context.guild, name, REPLACED),
+    ).fetchone()
+    return int(received)
+
+
+def _keep(
+    context: Context,
+    name: str,
+    number: int,
+    index: int,
+    table: Table | None,
+    key: Key,
+    row: Row | None,
+) -> None:
+    values = ABSENT if row is None else encode([_text(value) for value in row])
+    context.execute(
+        "INSERT INTO restore_rows VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            context.guild,
+            name,
+            number,
+            index,
+            table.name if table is not None else "",
+            encode(list(key)),
+            values,
+        ),
+    )
+
+
+def _rows(context: Context, name: str, *, staged: bool) -> Iterator[tuple[Table, Key, Any]]:
+    """Kept rows in their order; of what was replaced None for one that was not there."""
+    found = context.execute(
+        "SELECT number, tab, key, row FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
+        " AND tab != '' ORDER BY number, idx",
+        (context.guild, name),
+    ).fetchall()
+    for number, name_of_table, key, row in found:
+        if (number != REPLACED) != staged:
+            continue
+        table = table_of(context.database, name_of_table)
+        values = msgspec.json.decode(row)
+        if values is not None and len(values) == len(table.columns):
+            names = (column.name for column in table.columns)
+            values = table.checked(dict(zip(names, values, strict=True)))
+        yield table, tuple(msgspec.json.decode(key)), values
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _view(context: Context, name: str) -> bytes:
+    restore = _find(context, name)
+    if restore is None:
+        raise ServiceError(ErrorCode.NOT_FOUND, "there is no restore of this name")
+    received, rows = restore.pieces, restore.rows
+    if restore.state == "staged":
+        received = _received(context, name)
+        rows = sum(1 for _ in _rows(context, name, staged=True))
+    return encode(
+        RestoreView(
+            restore=restore.id,
+            state=restore.state,  # type: ignore[arg-type]
+            at_ms=restore.at_ms,
+            parts=restore.parts,
+            pieces=restore.pieces,
+            received=received,
+            rows=rows,
+            by=restore.actor,
+        )
+    )
+
+
+POLICY = Policy(
+    name="restore",
+    order=90,
+    commands={
+        "restore.begin": _begin,
+        "restore.piece": _piece,
+        "restore.close": _close,
+        "restore.undo": _undo,
+    },
+)

@@ -1,0 +1,287 @@
+"""``restore.*``: rows of an earlier state put back at once, by somebody, and taken back again."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.gateway.engine.model import Applied
+from components.gateway.engine.policies.restore import KEPT, TABLES_OF
+from components.gateway.engine.table_rows import table_of
+from contracts.errors import ErrorCode
+from contracts.facts import GuildRestored, SettingsChanged
+from contracts.inputs import Actor
+from contracts.message import decode
+from contracts.requests import GetDigest, GuildDigest, RestoreView
+from tests.unit.gateway.engine.support import GUILD, MOD_LOG, OPERATOR, T0, Log, facts, snowflake
+
+SPAM = "free nitro claim gift reward @everyone"
+USER = Actor(kind="user", id="5")
+
+
+def busy_log() -> Log:
+    """A guild with settings, cases, reports and threads; the last case is pending."""
+    log = Log({"mod_log_channel": MOD_LOG, "spam": {"timeout_s": 600}})
+    for number in range(3):
+        log.post(SPAM, author=snowflake(T0 - 1000 * number), number=number + 1)
+        while waiting := log.pending():
+            log.settle(waiting[0], message_id=snowflake(T0, 100 + len(log.cases())))
+    log.post(SPAM, author=snowflake(T0 - 5000), number=5)
+    return log
+
+
+def rows_of(log: Log, *parts: str) -> list[dict[str, Any]]:
+    """The guild's rows of these parts, as a tool would read them from a rebuilt database."""
+    found = []
+    for part in parts:
+        for name in TABLES_OF[part]:  # type: ignore[index]
+            table = table_of(log.database, name)
+            names = ", ".join(column.name for column in table.columns)
+            order = " ORDER BY version DESC LIMIT 1" if name == "settings" else ""
+            query = f"SELECT {names} FROM {name} WHERE guild_id = {GUILD}{order}"
+            found += [{"table": name, "values": table.named(row)} for row in log.rows(query)]
+    return found
+
+
+def ask(log: Log, verb: str, actor: Actor = OPERATOR, **arguments: Any) -> Applied:
+    named = {"actor": {"kind": actor.kind, "id": actor.id}, "restore": "r1", **arguments}
+    return log.command(f"restore.{verb}", named, actor=actor)
+
+
+def view(applied: Applied) -> RestoreView:
+    assert applied.reply is not None
+    assert applied.reply.error is None, applied.reply.error
+    return decode(applied.reply.body, RestoreView)
+
+
+def code(applied: Applied) -> int:
+    assert applied.reply is not None
+    assert applied.reply.error is not None
+    return applied.reply.error.code
+
+
+def put_back(log: Log, rows: list[dict[str, Any]], parts: list[str], name: str = "r1") -> Applied:
+    pieces = [rows[at : at + 2] for at in range(0, len(rows), 2)]
+    view(ask(log, "begin", restore=name, at_ms=T0, parts=parts, pieces=len(pieces)))
+    for number, piece in enumerate(pieces, 1):
+        view(ask(log, "piece", restore=name, number=number, rows=piece))
+    return ask(log, "close", restore=name)
+
+
+def state(log: Log) -> list[Any]:
+    return [
+        log.rows(f"SELECT * FROM {name} WHERE guild_id = {GUILD} ORDER BY 1, 2, 3")
+        for name in ("cases", "reports", "member_threads")
+    ]
+
+
+def damage(log: Log) -> None:
+    """What a restore is for: rows that somebody spoilt."""
+    log.database.execute("UPDATE cases SET reason = 'spoilt'")
+    log.database.execute("DELETE FROM reports")
+    log.database.execute("DELETE FROM cases WHERE number = 2")
+
+
+def test_rows_are_put_back_at_the_close_and_with_a_fact_of_who_did_it() -> None:
+    log = busy_log()
+    before = state(log)
+    rows = rows_of(log, "cases", "reports")
+    damage(log)
+    closed = put_back(log, rows, ["cases", "reports"])
+    assert state(log) == before
+    seen = view(closed)
+    assert (seen.state, seen.rows, seen.by) == ("in_force", len(rows), OPERATOR)
+    (fact,) = facts(closed)
+    assert isinstance(fact, GuildRestored)
+    assert (fact.by, fact.rows, fact.undone, fact.at_ms) == ("ops", len(rows), False, T0)
+
+
+def test_nothing_is_in_force_before_the_close() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    damage(log)
+    spoilt = state(log)
+    ask(log, "begin", at_ms=T0, parts=["cases"], pieces=1)
+    staged = view(ask(log, "piece", number=1, rows=rows))
+    assert (staged.state, staged.received, staged.rows) == ("staged", 1, len(rows))
+    assert state(log) == spoilt
+
+
+def test_a_close_without_every_piece_changes_nothing() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    damage(log)
+    spoilt = state(log)
+    ask(log, "begin", at_ms=T0, parts=["cases"], pieces=2)
+    ask(log, "piece", number=2, rows=rows)
+    assert code(ask(log, "close")) == ErrorCode.CONFLICT
+    assert state(log) == spoilt
+    ask(log, "piece", number=1, rows=[])
+    assert view(ask(log, "close")).state == "in_force"
+
+
+def test_an_undo_gives_back_what_was_replaced_and_takes_away_what_was_brought() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases", "reports", "settings")
+    damage(log)
+    log.put_settings({"spam": {"timeout_s": 60}})
+    spoilt, version = state(log), log.rows("SELECT max(version) FROM settings")
+    put_back(log, rows, ["cases", "reports", "settings"])
+    assert state(log) != spoilt
+    undone = ask(log, "undo")
+    assert view(undone).state == "undone"
+    assert state(log) == spoilt
+    newest = log.rows("SELECT document FROM settings ORDER BY version DESC LIMIT 1")[0][0]
+    assert msgspec.json.decode(newest)["spam"]["timeout_s"] == 60
+    assert log.rows("SELECT max(version) FROM settings")[0][0] == version[0][0] + 2
+    assert [fact.undone for fact in facts(undone) if isinstance(fact, GuildRestored)] == [True]
+
+
+def test_settings_come_back_as_a_new_version_with_its_author() -> None:
+    log = busy_log()
+    rows = rows_of(log, "settings")
+    log.put_settings({})
+    closed = put_back(log, rows, ["settings"])
+    changed = [fact for fact in facts(closed) if isinstance(fact, SettingsChanged)]
+    assert [(fact.settings_version, fact.by) for fact in changed] == [(3, "ops")]
+
+
+def test_a_case_that_was_opened_since_stays_and_no_number_is_given_twice() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    log.post(SPAM, author=snowflake(T0 - 9_000), number=8)
+    numbers = log.rows("SELECT number FROM cases ORDER BY number")
+    put_back(log, rows, ["cases"])
+    assert log.rows("SELECT number FROM cases ORDER BY number") == numbers
+    log.post(SPAM, author=snowflake(T0 - 11_000), number=9)
+    assert log.rows("SELECT number FROM cases ORDER BY number")[-1][0] > numbers[-1][0]
+
+
+def test_no_effect_is_asked_for_and_a_pending_case_that_is_gone_fails() -> None:
+    log = busy_log()
+    rows = [row for row in rows_of(log, "cases") if row["values"]["status"] == "pending"]
+    assert rows, "the log must leave a case pending"
+    number = rows[0]["values"]["number"]
+    log.database.execute("DELETE FROM cases WHERE number = ?", (number,))
+    closed = put_back(log, rows, ["cases"])
+    assert closed.effects == ()
+    assert log.rows(f"SELECT status FROM cases WHERE number = {number}") == [("failed",)]
+
+
+def test_a_pending_case_keeps_the_outcome_that_it_has_today() -> None:
+    log = busy_log()
+    rows = [row for row in rows_of(log, "cases") if row["values"]["status"] == "pending"]
+    number = rows[0]["values"]["number"]
+    log.database.execute("UPDATE cases SET status = 'done' WHERE number = ?", (number,))
+    put_back(log, rows, ["cases"])
+    assert log.rows(f"SELECT status FROM cases WHERE number = {number}") == [("done",)]
+
+
+def test_only_an_operator_may() -> None:
+    log = busy_log()
+    for verb, more in (
+        ("begin", {"at_ms": T0, "parts": ["cases"], "pieces": 0}),
+        ("piece", {"number": 1, "rows": []}),
+        ("close", {}),
+        ("undo", {}),
+    ):
+        assert code(ask(log, verb, USER, **more)) == ErrorCode.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"table": "outbox", "values": {}}, "not of the parts"),
+        ({"table": "settings", "values": {}}, "not of the parts"),
+        ({"table": "cases", "values": {"number": "1"}}, "64-bit integer"),
+        ({"table": "cases", "values": {"number": 2**63 - 1, "nonsense": 1}}, "no column"),
+        ({"table": "cases", "values": {"number": 1}}, "may not be null"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_in_words(row: dict[str, Any], why: str) -> None:
+    log = busy_log()
+    ask(log, "begin", at_ms=T0, parts=["cases"], pieces=1)
+    applied = ask(log, "piece", number=1, rows=[row])
+    assert code(applied) == ErrorCode.INVALID
+    assert applied.reply is not None
+    assert applied.reply.error is not None
+    assert why in applied.reply.error.description
+
+
+def test_settings_that_are_none_are_refused() -> None:
+    log = busy_log()
+    (row,) = rows_of(log, "settings")
+    ask(log, "begin", at_ms=T0, parts=["settings"], pieces=1)
+    for document in ('{"spam": {"timeout_s": "never"}}', "no json"):
+        broken = {**row, "values": {**row["values"], "document": document}}
+        assert code(ask(log, "piece", number=1, rows=[broken])) in (
+            ErrorCode.INVALID,
+            ErrorCode.MALFORMED,
+        )
+
+
+def test_a_new_begin_forgets_what_was_staged_and_a_name_is_used_once() -> None:
+    log = busy_log()
+    ask(log, "begin", at_ms=T0, parts=["cases"], pieces=1)
+    ask(log, "begin", restore="r2", at_ms=T0, parts=["cases"], pieces=0)
+    assert code(ask(log, "piece", number=1, rows=[])) == ErrorCode.NOT_FOUND
+    assert view(ask(log, "close", restore="r2")).rows == 0
+    again = ask(log, "begin", restore="r2", at_ms=T0, parts=["cases"], pieces=0)
+    assert code(again) == ErrorCode.CONFLICT
+
+
+def test_only_the_last_restore_can_be_undone() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    put_back(log, rows, ["cases"], "r1")
+    put_back(log, rows, ["cases"], "r2")
+    assert code(ask(log, "undo", restore="r1")) == ErrorCode.CONFLICT
+    assert view(ask(log, "undo", restore="r2")).state == "undone"
+    assert code(ask(log, "undo", restore="r2")) == ErrorCode.CONFLICT
+
+
+def test_a_bounded_number_of_restores_is_remembered() -> None:
+    log = busy_log()
+    for number in range(KEPT + 5):
+        put_back(log, [], ["cases"], f"r{number}")
+    assert log.rows("SELECT count(*) FROM restores")[0][0] <= KEPT + 1
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(["begin", "one", "two", "close", "undo"]), max_size=12))
+def test_whatever_is_sent_in_whatever_order_the_rows_are_those_of_before_or_of_after(
+    steps: list[str],
+) -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    damage(log)
+    spoilt = state(log)
+    whole = busy_log()
+    damage(whole)
+    put_back(whole, rows, ["cases"])
+    begun = 0
+    for step in steps:
+        match step:
+            case "begin":
+                begun += 1
+                ask(log, step, restore=f"r{begun}", at_ms=T0, parts=["cases"], pieces=2)
+            case "one" | "two":
+                half = rows[::2] if step == "one" else rows[1::2]
+                number = 1 if step == "one" else 2
+                ask(log, "piece", restore=f"r{begun}", number=number, rows=half)
+            case _:
+                ask(log, step, restore=f"r{begun}")
+        assert state(log) in (spoilt, state(whole))
+
+
+def test_the_digest_is_that_of_the_canonical_dump() -> None:
+    log = busy_log()
+    digest = log.read(GetDigest())
+    assert isinstance(digest, GuildDigest)
+    assert digest.sha256 == hashlib.sha256(log.dump()).hexdigest()
+    assert digest.rows["cases"] == log.rows("SELECT count(*) FROM cases")[0][0]
+    log.post("hello", number=7)
+    assert log.read(GetDigest()) != digest
