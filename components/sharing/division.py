@@ -60,10 +60,11 @@ def divide(
     pods = sorted(pod for pod in record.shares if pod not in ended)
     wanted = {pod: _wanted(record, pod, leases) for pod in pods}
     ideal = by_demand(limit, wanted)
-    bounds = {pod: _bound(record, revision, pod, leases) for pod in pods}
+    bounds = bounds_of(record, revision, leases)
+    bounds = {pod: bounds[pod] for pod in pods}
     shares: dict[PodId, float] = {pod: record.shares[pod] for pod in pods}
     if limit == record.per_s and len(pods) == len(record.shares):
-        hungry = any(shares[pod] < min(ideal[pod], wanted[pod]) for pod in pods)
+        hungry = any(shares[pod] < min(ideal[pod], max(wanted[pod], MINIMUM)) for pod in pods)
         if not hungry and all(abs(ideal[pod] - shares[pod]) < FAR * limit for pod in pods):
             return None
     free: float = max(0, math.floor(limit - sum(bounds.values())))
@@ -80,6 +81,11 @@ def divide(
         incarnations={pod: record.incarnations[pod] for pod in pods},
         at_most={pod: max(bounds[pod], shares[pod]) for pod in pods},
     )
+
+
+def bounds_of(record: RestShares, revision: int, leases: Leases) -> dict[PodId, float]:
+    """The most that each pod may be using now, whatever it has seen of the record."""
+    return {pod: _bound(record, revision, pod, leases) for pod in record.shares}
 
 
 def by_demand(limit: float, wanted: Mapping[PodId, int]) -> dict[PodId, int]:
@@ -107,7 +113,6 @@ def _wanted(record: RestShares, pod: PodId, leases: Leases) -> int:
 
 
 def _bound(record: RestShares, revision: int, pod: PodId, leases: Leases) -> float:
-    """The most that the pod may be using now, whatever it has seen of the record."""
     lease = leases.get(pod)
     if (
         lease is not None

@@ -96,13 +96,14 @@ class RateShare:
 
     @property
     def in_use(self) -> int:
-        """Requests that Discord may count within the second from now."""
+        """Requests that Discord may have counted in the last second, or may count yet."""
+        now = self._clock()
+        while self._free_at and self._free_at[0] <= now:
+            self._free_at.popleft()
         return self._busy + len(self._free_at)
 
     def _serve(self) -> None:
         now = self._clock()
-        while self._free_at and self._free_at[0] <= now:
-            self._free_at.popleft()
         while now >= self._paused_until and (turn := self._next()) is not None:
             self._busy += 1
             turn.set_result(None)

@@ -153,10 +153,6 @@ async def test_demand_that_has_passed_fades() -> None:
     for _ in range(20):
         share.answered()
     before = share.report()[0]
-    clock.now += 10.0
-    await taken(share, urgent=True)
-    for _ in range(20):
-        share.unused()
     share.report()
     clock.now += 10.0
     assert share.report()[0] < 1 < before

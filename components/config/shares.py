@@ -1,0 +1,165 @@
+"""What the leader knows for dividing Discord's global rate, and the next division.
+
+Promise: every record that `next` returns, written by compare-and-set on the revision that it
+names, keeps what all pods may be using within the limit (docs/decisions/0007-rest-shares.md).
+A synchronous state machine: entries of the buckets ``pods``, ``ends`` and ``shares`` and time in,
+a record out. What is seen late makes it careful, never wrong. Nothing it knows must outlive it:
+a new leader goes on from the record.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from components.ownership.evidence import Evidence
+from components.sharing.division import bounds_of, divide
+from contracts.ids import Epoch, GuildId, Incarnation, PodId
+from contracts.records import EarlierOwner, PodLease, ProcessEnd, RestShares
+
+COUNTED_S: Final = 1.0
+"""So long after a pod's end Discord still counts what it sent."""
+MARGIN_S: Final = 0.5
+INVALID_WINDOW_S: Final = 600.0
+PUBLISH_EVERY_S: Final = 1.0
+"""At most so often the count of invalid requests alone is published."""
+
+
+class InvalidLedger:
+    """Invalid requests of all pods within the last 10 minutes, also of those that have ended."""
+
+    def __init__(self) -> None:
+        self._live: dict[PodId, tuple[Incarnation | None, int]] = {}
+        self._past: deque[tuple[float, int]] = deque()
+
+    def seen(self, lease: PodLease, now_s: float) -> None:
+        """What a pod says of itself. It begins at 0 when it starts; its former count stays."""
+        known = self._live.get(lease.pod)
+        if known is not None and known[0] != lease.incarnation:
+            self._past.append((now_s, known[1]))
+        self._live[lease.pod] = (lease.incarnation, lease.invalid_requests)
+
+    def gone(self, pod: PodId, now_s: float) -> None:
+        """The pod is not there any more."""
+        known = self._live.pop(pod, None)
+        if known is not None:
+            self._past.append((now_s, known[1]))
+
+    def inherit(self, total: int, now_s: float) -> None:
+        """What the leader before had counted, as far as the pods do not say it themselves."""
+        self._past.append((now_s, max(0, total - self.total(now_s))))
+
+    def total(self, now_s: float) -> int:
+        """Of all pods; too many rather than too few."""
+        while self._past and self._past[0][0] <= now_s - INVALID_WINDOW_S:
+            self._past.popleft()
+        live = sum(count for _, count in self._live.values())
+        return live + sum(count for _, count in self._past)
+
+
+class ShareBook:
+    """The leader's view. Times are seconds of its own steady clock."""
+
+    def __init__(self, *, limit: float, ttl_s: float) -> None:
+        self._limit = limit
+        self._ttl_s = ttl_s
+        self._evidence = Evidence(ttl_s=ttl_s, margin_s=MARGIN_S)
+        self._leases: dict[PodId, PodLease] = {}
+        self._revisions: dict[PodId, int] = {}
+        self._absent: dict[PodId, tuple[int, float]] = {}
+        """Revision at which a named pod has no lease, and since when that is known."""
+        self._confirmed: dict[PodId, Incarnation] = {}
+        self._ended_at: dict[tuple[PodId, Incarnation], float] = {}
+        self._record: RestShares | None = None
+        self._revision = 0
+        self._invalid = InvalidLedger()
+        self._published_s = float("-inf")
+
+    def pod_seen(self, pod: PodId, lease: PodLease | None, revision: int, now_s: float) -> None:
+        """An entry of bucket ``pods``; None: deleted, expired, or not there (any more)."""
+        if revision < self._revisions.get(pod, 0) and lease is not None:
+            return
+        self._revisions[pod] = revision
+        if lease is None:
+            self._leases.pop(pod, None)
+            self._invalid.gone(pod, now_s)
+            if self._absent.get(pod, (-1,))[0] != revision:
+                self._absent[pod] = (revision, now_s)
+            return
+        self._absent.pop(pod, None)
+        self._evidence.pod_seen(lease, revision, now_s)
+        self._leases[pod] = lease
+        self._invalid.seen(lease, now_s)
+
+    def end_seen(self, end: ProcessEnd) -> None:
+        """An entry of bucket ``ends``."""
+        self._evidence.end_seen(end)
+
+    def record_seen(self, record: RestShares | None, revision: int, now_s: float) -> None:
+        """The division as it is now: read, watched, or written by ourselves."""
+        if revision < self._revision:
+            return
+        first = self._record is None
+        self._record, self._revision = record, revision
+        if record is None:
+            return
+        if first:
+            self._invalid.inherit(record.invalid_requests, now_s)
+        for pod in record.shares:
+            if pod not in self._leases:
+                self._absent.setdefault(pod, (self._revisions.get(pod, 0), now_s))
+
+    def to_confirm(self, now_s: float) -> dict[PodId, int]:
+        """Pods without a lease for longer than any could last: whoever still finds none, at this
+        revision, in the bucket's leader calls `confirm`. (A watch may be late; no renewal can
+        succeed after that revision, and what was renewed before it is over.)"""
+        return {
+            pod: revision
+            for pod, (revision, since_s) in self._absent.items()
+            if now_s >= since_s + self._ttl_s + MARGIN_S and self._named(pod) is not None
+        }
+
+    def confirm(self, pod: PodId, incarnation: Incarnation) -> None:
+        """`to_confirm` was true of the pod while the division named this start of it."""
+        self._confirmed[pod] = incarnation
+
+    def named(self, pod: PodId) -> Incarnation | None:
+        """The start of the pod that the division names."""
+        return self._named(pod)
+
+    def next(self, now_s: float) -> tuple[RestShares, int] | None:
+        """The division to be written over this revision; None: the one there is still good."""
+        if self._record is None:
+            return None
+        record, revision = self._record, self._revision
+        ended = [pod for pod in record.shares if self._has_ended(pod, now_s)]
+        made = divide(record, revision, self._leases, ended, self._limit)
+        total = self._invalid.total(now_s)
+        if made is None:
+            due = now_s >= self._published_s + PUBLISH_EVERY_S
+            if total == record.invalid_requests or not due:
+                return None
+            made = msgspec.structs.replace(
+                record, at_most=bounds_of(record, revision, self._leases)
+            )
+        self._published_s = now_s
+        return msgspec.structs.replace(made, invalid_requests=total), revision
+
+    def _has_ended(self, pod: PodId, now_s: float) -> bool:
+        incarnation = self._named(pod)
+        if incarnation is None:
+            return True  # nobody uses what nobody is named for
+        start = (pod, incarnation)
+        if start not in self._ended_at:
+            # The judge of ownership knows the proofs; of a guild there is no talk here.
+            whose = EarlierOwner(pod=pod, incarnation=incarnation, epoch=Epoch(1))
+            silent = self._evidence.silent(GuildId(""), whose, now_s)
+            if not silent and self._confirmed.get(pod) != incarnation:
+                return False
+            self._ended_at = {key: at for key, at in self._ended_at.items() if key[0] != pod} | {
+                start: now_s
+            }
+        return now_s >= self._ended_at[start] + COUNTED_S
+
+    def _named(self, pod: PodId) -> Incarnation | None:
+        return None if self._record is None else self._record.incarnations.get(pod)
