@@ -236,6 +236,11 @@ class SimulatorControl:
         """Fields: those of `requests.GatewayFault`. Returns how many connections were hit."""
         return int((await self._post("/gateway-faults", {"kind": kind, **fields}))["connections"])
 
+    async def limits(self) -> dict[str, Any]:
+        """`enabled`, `buckets`, `invalid` requests by address, how often the global limit refused
+        (`global_429`), `banned` addresses and for how many seconds."""
+        return await self._get("/limits")
+
     async def set_limits(self, enabled: bool | None = None, **fields: Any) -> dict[str, Any]:
         """Fields: those of `requests.SetLimits`."""
         return await self._post("/limits", {"enabled": enabled, **fields})

@@ -58,6 +58,8 @@ class RateLimits:
         self._global: dict[str, deque[float]] = {}
         self._invalid: dict[str, deque[float]] = {}
         self._banned: dict[str, float] = {}
+        self.refused_globally = 0
+        """Requests that the global limit refused, of all tokens, since the start."""
 
     def take(self, token: str, bucket: str, major: str, *, exempt: bool) -> Verdict:
         """Count one request. `exempt` (interaction endpoints) does not count globally."""
@@ -65,6 +67,7 @@ class RateLimits:
         if not exempt:
             wait = self._take_global(token, now)
             if wait is not None:
+                self.refused_globally += 1
                 headers = {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global"}
                 return Verdict(headers=headers, retry_after_s=wait, scope="global")
         default = _OLD_DELETE if bucket == "messages.delete.old" else _DEFAULT
@@ -116,6 +119,11 @@ class RateLimits:
     def invalid(self) -> dict[str, int]:
         """Invalid requests counted in the window, by address."""
         return {address: len(counted) for address, counted in self._invalid.items()}
+
+    def banned(self) -> dict[str, float]:
+        """For how many seconds each banned address remains so."""
+        left = {address: self.ban_left(address) for address in self._banned}
+        return {address: round(left_s, 3) for address, left_s in left.items() if left_s}
 
     def forgive(self) -> None:
         """Forget all windows, counts and bans."""

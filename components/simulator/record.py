@@ -10,6 +10,7 @@ Kinds and their data:
 - `interaction`: created, delivered, answered, refused, expired
 - `probe`: one signed or badly signed request to an interactions endpoint, and what came back
 - `violation`: a body or dispatch that does not fit Discord's specification
+- `ban`: an address that had too many invalid requests, from then on
 - `fault`: an injected fault that took effect
 """
 

@@ -95,6 +95,8 @@ class Actions:
             "enabled": self.limits.enabled,
             "buckets": self.limits.numbers,
             "invalid": self.limits.invalid(),
+            "global_429": self.limits.refused_globally,
+            "banned": self.limits.banned(),
         }
 
     def create_application(self, asked: rq.CreateApplication) -> dict[str, Any]:

@@ -245,7 +245,10 @@ class Rest:
     ) -> web.StreamResponse:
         shared = entry.get("scope") == "shared"
         if reply.status in (401, 403) or (reply.status == 429 and not shared):
-            entry["invalid_requests"] = self.limits.count_invalid(request.remote or "")
+            address = request.remote or ""
+            counted = entry["invalid_requests"] = self.limits.count_invalid(address)
+            if self.limits.ban_left(address) is not None:
+                self._world.record.add("ban", {"address": address, "invalid_requests": counted})
         entry["status"] = reply.status
         if isinstance(reply.body, dict):
             if reply.status >= 400:

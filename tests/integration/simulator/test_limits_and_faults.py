@@ -67,9 +67,23 @@ async def test_50_requests_a_second_are_the_global_limit_and_answers_are_exempt(
     assert (refused.status, refused.body["global"]) == (429, True)
     assert refused.headers["X-RateLimit-Global"] == "true"
     assert refused.headers["X-RateLimit-Scope"] == "global"
+    assert (await control.limits())["global_429"] == 1
     for i in range(60):
         answer = await caller.call("POST", f"/interactions/1/t{i}/callback", {"type": 5})
         assert (answer.status, answer.code) == (404, 10062)
+
+
+async def test_all_connections_of_a_token_share_the_global_limit(
+    sim: Simulator, control: SimulatorControl, guild: GuildInfo
+) -> None:
+    await control.set_limits(buckets={"guild": [1000, 1.0]})
+    statuses: list[int] = []
+    async with aiohttp.ClientSession() as one, aiohttp.ClientSession() as other:
+        for number in range(51):
+            http = one if number % 2 else other
+            caller = Caller(http, sim.api_url, sim.gateway_url)
+            statuses.append((await caller.call("GET", f"/guilds/{guild.id}")).status)
+    assert statuses == [200] * 50 + [429]
 
 
 async def test_discord_py_waits_out_a_429_and_succeeds(
@@ -103,6 +117,12 @@ async def test_too_many_invalid_requests_ban_the_address_without_a_via_header() 
         assert banned.status == 429
         assert "Via" not in banned.headers
         assert banned.headers["Content-Type"].startswith("text/html")
+        async with SimulatorControl(sim.url) as control:
+            assert list((await control.limits())["banned"].values()) == [pytest.approx(30, abs=5)]
+            (ban,) = await control.record_all(["ban"])
+            assert ban.data["invalid_requests"] == 5
+            assert not (await control.set_limits(forgive=True))["banned"]
+        assert (await caller.call("GET", "/users/@me")).status == 200
 
 
 async def test_429s_of_shared_scope_do_not_count_as_invalid(
