@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "guild": "look into one guild: state, settings, cases, inputs set aside",
     "traffic": "what became of the texts that simulated members posted",
     "bench": "measure the stack beside a baseline",
+    "simulate": "run the ownership machines through faults in virtual time",
     "chaos": "break the stack on purpose and check the whole history",
     "processes": "the processes that `modbot up` would start, as data",
     "provision": "create the streams and buckets on NATS",

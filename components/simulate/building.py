@@ -66,15 +66,15 @@ async def build(pod: "Pod", guild: "Guild", assignment: Assignment) -> None:
         return
 
 
-def continued(pod: "Pod", guild: str, rows: Rows, complete_to: int) -> bool:
-    """Whether the log goes on where the rows end: nothing in between has expired."""
-    return pod.server.streams.first <= max(rows.sequence, complete_to) + 1
+def continued(pod: "Pod", up_to: int) -> bool:
+    """Whether the log goes on behind a sequence: nothing in between has expired."""
+    return pod.server.streams.first <= up_to + 1
 
 
 async def _rows(pod: "Pod", guild: "Guild", named: Assignment) -> Source | None:
     streams = pod.server.streams
     rows = guild.rows
-    if rows is not None and continued(pod, guild.id, rows, pod.disk.complete.get(guild.id, 0)):
+    if rows is not None and continued(pod, pod.disk.up_to(guild.id)):
         return "disk"
     ours = named.pod == pod.name and named.incarnation == pod.incarnation
     if not ours:
@@ -100,8 +100,6 @@ async def _snapshot(pod: "Pod", guild: "Guild") -> Source | None:
     await pod.link.request(f"snapshot.{guild.id}", taken)
     pod.process.timer(2.0, lambda: answer.give(None, Unanswered()))
     rows: Rows = await answer
-    if not continued(pod, guild.id, rows, 0) and rows.sequence < pod.server.streams.first - 1:
-        pod.loop.seen["snapshot too old"] += 1
     pod.disk.rows[guild.id] = rows
     return "snapshot"
 
@@ -120,8 +118,7 @@ async def _replica(pod: "Pod", guild: "Guild", named: Assignment) -> Source | No
         rows = replica.rows.get(guild.id) if replica is not None else None
         if rows is None or replica is None:
             continue
-        complete_to = replica.complete.get(guild.id, 0)
-        if not continued(pod, guild.id, rows, complete_to):
+        if not continued(pod, replica.up_to(guild.id)):
             continue
         if best is None or rows.sequence > best.sequence:
             best = rows

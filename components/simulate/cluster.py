@@ -12,7 +12,7 @@ import msgspec
 from components.simulate.clients import Client
 from components.simulate.config import Config
 from components.simulate.discord import Discord
-from components.simulate.disks import Backups
+from components.simulate.disks import Backups, Disk, Replica
 from components.simulate.faults import Faults
 from components.simulate.hosts import Host, PodHost
 from components.simulate.judge import Judge
@@ -165,8 +165,7 @@ class Cluster:
         ]:
             replica = self.backups.replicas.get(path)
             if replica is not None and guild in replica.rows:
-                up_to = max(replica.rows[guild].sequence, replica.complete.get(guild, 0))
-                copies.append((path, up_to))
+                copies.append((path, replica.up_to(guild)))
         self.judge.sources_kept(guild, copies)
 
     def operator_acts(self) -> None:
@@ -183,35 +182,27 @@ class Cluster:
         return False
 
     def _retention(self) -> None:
-        """The first inputs of the guilds expire, as far as a backup (or, without backups, every
-        pod) has them."""
-        streams = self.server.streams
-        held = streams.last if self._all_hold() else 0
-        up_to = self._backed_up_to() if self.backed_up else held
+        """The first inputs of the guilds expire, as far as they are applied where a copy is sure
+        to last: in the owner's backup, or, without backups, on every disk."""
+        up_to = min(self._lasting_up_to(guild) for guild in self.guilds)
         if up_to and self.loop.happens(0.8):
             self.loop.say("run", f"INPUTS expires up to {up_to}")
-            streams.expire_below(up_to)
+            self.server.streams.expire_below(up_to + 1)
 
-    def _backed_up_to(self) -> int:
-        lowest = self.server.streams.last
-        for guild in self.guilds:
-            named = self.assignment(guild)
-            if named is None:
-                return 0
-            path = f"pods/{named.pod}/{named.incarnation}"
-            replica = self.backups.replicas.get(path)
+    def _lasting_up_to(self, guild: str) -> int:
+        named = self.assignment(guild)
+        if named is None:
+            return 0
+        disks = [host.disk for host in self.pods if guild in host.disk.rows]
+        copies: list[Disk | Replica] = [*disks]
+        if self.backed_up:
+            replica = self.backups.replicas.get(f"pods/{named.pod}/{named.incarnation}")
             if replica is None or guild not in replica.rows:
                 return 0
-            lowest = min(lowest, replica.rows[guild].sequence)
-        return lowest
-
-    def _all_hold(self) -> bool:
-        for guild in self.guilds:
-            named = self.assignment(guild)
-            holders = [host for host in self.pods if guild in host.disk.rows]
-            if named is None or named.follower is None or len(holders) < 2:
-                return False
-        return True
+            copies.append(replica)
+        elif len(disks) < 2:
+            return 0
+        return min(copy.up_to(guild) for copy in copies)
 
     def _become_well(self) -> None:
         end_s = self.loop.now_s + self.shape.well_within_s

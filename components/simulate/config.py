@@ -246,9 +246,9 @@ class Config:
     async def _lead(self, lease: LeaseClock) -> None:
         process = self.process
         begun = False
-        while lease.valid(process.now_s()):
+        while not lease.lost:
             self._news = news = Answer()
-            if not self.view.complete:
+            if not self.view.complete or not lease.valid(process.now_s()):
                 process.timer(1.0, news.give)
                 await news
                 continue

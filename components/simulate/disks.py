@@ -21,6 +21,10 @@ class Disk:
         self.lock: Process | None = None
         self.lost = False
 
+    def up_to(self, guild: str) -> int:
+        """Up to which sequence of the stream all of the guild's inputs are applied."""
+        return max(self.rows[guild].sequence, self.complete.get(guild, 0))
+
     def locked(self) -> bool:
         """Whether a process holds the lock: the kernel gives it back when the process ends."""
         return self.lock is not None and self.lock.alive
@@ -36,6 +40,10 @@ class Replica:
         self.beat = disk.beat
         self.complete = dict(disk.complete)
         self.written_s = now_s
+
+    def up_to(self, guild: str) -> int:
+        """Up to which sequence of the stream all of the guild's inputs are applied."""
+        return max(self.rows[guild].sequence, self.complete.get(guild, 0))
 
 
 class Backups:
