@@ -19,6 +19,9 @@ class ErrorCode:
     TIMEOUT: Final = 408
     CONFLICT: Final = 409
     TOO_LARGE: Final = 413
+    MOVED: Final = 421
+    """The guild has another owner now, or will have in a moment: ask again at once, a write under
+    the same request id."""
     INVALID: Final = 422
     PARKED: Final = 423
     UNAVAILABLE: Final = 503

@@ -2,8 +2,9 @@
 
 Promise: what is sent while disconnected fails at once with `NotConnected`; nothing is buffered
 and flushed later, for a lease may have ended in between (facts.md: a stale append landed 3 s
-after the server came back). The client reconnects for ever; `Bus.link` counts connections, so
-that a caller can tell that there was a break.
+after the server came back). The client reconnects for ever, to whichever server of a cluster takes
+it; `Bus.link` counts connections, so that a caller can tell that there was a break. A server that
+hangs is left within seconds of the first request that it does not answer.
 """
 
 import asyncio
@@ -47,6 +48,10 @@ UNAVAILABLE = frozenset({10008, 10009, 10163})
 PENDING_MESSAGES = 65_536
 """Bound of one subscription's queue; beyond it the client drops and tells `on_slow`."""
 
+HUNG_AFTER_S = 1.0
+"""A server that does not answer a ping for so long, after a request was not answered either, is
+left: a lease would not outlast the two pings of `ping_interval` that the client waits for."""
+
 Listener = Callable[[], Awaitable[None]]
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -83,6 +88,7 @@ class Bus:
         self.name = name
         self.link = 1
         self._unreachable = False
+        self._doubting: asyncio.Task[None] | None = None
         self._on_connected: list[Listener] = []
         self._on_lost: list[Listener] = []
         self._on_slow: list[Callable[[str], None]] = []
@@ -159,6 +165,7 @@ class Bus:
             # The client cancels waiting requests when it closes; our own cancellation goes on.
             if isinstance(error, asyncio.CancelledError) and not self.client.is_closed:
                 raise
+            self._doubt()
             raise Unanswered(subject, timeout_s) from error
         except MaxPayloadError as error:
             raise TooLarge(subject, len(data)) from error
@@ -183,8 +190,20 @@ class Bus:
         messages of the break are missed."""
         return await self.client.subscribe(subject, cb=handler, pending_msgs_limit=PENDING_MESSAGES)
 
+    async def finish(self, subscription: Subscription, *, within_s: float = 2.0) -> None:
+        """End a subscription after what has already come over it was handled."""
+        try:
+            async with asyncio.timeout(within_s):
+                await subscription.drain()
+        except (NatsError, OSError) as error:  # TimeoutError is an OSError
+            # The connection is gone or hangs; the client must not subscribe again on the next one.
+            log.debug("subscription %s was not ended in order: %r", subscription.subject, error)
+            self.client._remove_sub(subscription._id)
+
     async def close(self) -> None:
         """Close at once; what waits for an answer fails with `Unanswered`."""
+        if self._doubting is not None:
+            self._doubting.cancel()
         try:
             await self.client.close()
         except (OSError, NatsError) as error:  # it was lost in the same moment
@@ -200,6 +219,23 @@ class Bus:
         while reconnecting is not None and not reconnecting.done():
             reconnecting.cancel()
             await asyncio.wait({reconnecting}, timeout=0.1)
+
+    def _doubt(self) -> None:
+        """A request was not answered: perhaps by its responder, perhaps the server itself hangs."""
+        if self.connected and (self._doubting is None or self._doubting.done()):
+            self._doubting = asyncio.create_task(self._leave_if_hung())
+
+    async def _leave_if_hung(self) -> None:
+        link = self.link
+        try:
+            async with asyncio.timeout(HUNG_AFTER_S):
+                await self.client.flush(timeout=60)
+        except TimeoutError:
+            if self.link == link and self.connected:
+                log.warning("the NATS server does not answer; connecting to another")
+                await self.client.force_reconnect()
+        except (NatsError, OSError) as error:  # it was lost in the same moment
+            log.debug("pinging: %s", error)
 
     async def _lost(self) -> None:
         # What was queued for the lost socket must not be flushed into the next one.

@@ -111,7 +111,9 @@ class Owners:
             except NoOwner:
                 why = "no gateway pod owns this guild at the moment, or it is not one of modbot's"
             except ServiceError as error:
-                if error.code != ErrorCode.UNAVAILABLE:
+                if error.code == ErrorCode.MOVED:
+                    pause = FIRST_PAUSE_S  # the next owner opens within milliseconds
+                elif error.code != ErrorCode.UNAVAILABLE:
                     raise
                 why = error.description
             await asyncio.sleep(min(pause, left))
