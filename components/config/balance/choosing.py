@@ -5,9 +5,12 @@ costs a look at the pods with least load and a change of their order; with N pod
 one pass over all of them unless most are full.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from components.config.balance.layout import NOBODY, Layout
+from components.config.balance.leveller import LOOK_FURTHER
 from components.config.balance.model import BalanceOptions, GuildLoad, PodRoom
 from components.config.balance.ranking import Ranking
 from components.config.balance.weights import usable
@@ -32,6 +35,8 @@ class Chooser:
         self._load = [0.0] * len(layout.pods)
         self._room = [pod.capacity for pod in layout.pods]
         self._follow_room = [pod.capacity for pod in layout.pods]
+        self._pairs = Counter[tuple[int, int]]()
+        """(owner, follower): guilds that they share. When a pod is lost, many take its guilds."""
         for at, weight in enumerate(layout.weight):
             owner, follower = layout.owner[at], layout.follower[at]
             if owner != NOBODY:
@@ -41,6 +46,7 @@ class Chooser:
             if follower != NOBODY:
                 self._load[follower] += weight * self._share
                 self._follow_room[follower] -= 1
+                self._pairs[owner, follower] += 1
         self._by_owned = Ranking(self._owned, layout.taking)
         self._by_load = Ranking(self._load, layout.taking)
 
@@ -63,16 +69,29 @@ class Chooser:
 
     def choose_follower(self, weight: float = 1.0, *, owner: PodId) -> PodId | None:
         """The pod that is to follow a guild that nobody follows: the one with least work that is
-        not the owner's and, where zones are stated, not in its zone. None if there is none."""
+        not the owner's and, where zones are stated, not in its zone; among those with about as
+        little, the one that follows fewest of the owner's guilds. None if there is none."""
         at = self._index.get(owner, NOBODY)
-        for _, pod in self._by_load.order:
+        size = usable(weight) * self._share
+        best, looked, most = None, 0, math.inf
+        for load, pod in self._by_load.order:
+            if load > most or looked >= LOOK_FURTHER:
+                break
             if self._follow_room[pod] < 1:
                 continue
-            if at == NOBODY or self._layout.may_pair(at, pod):
-                self._follow_room[pod] -= 1
-                self._by_load.change(pod, usable(weight) * self._share)
-                return self._layout.name(pod)
-        return None
+            if at != NOBODY and not self._layout.may_pair(at, pod):
+                continue
+            if best is None:
+                most = load + size
+            if best is None or self._pairs[at, pod] < self._pairs[at, best]:
+                best = pod
+            looked += 1
+        if best is None:
+            return None
+        self._follow_room[best] -= 1
+        self._pairs[at, best] += 1
+        self._by_load.change(best, size)
+        return self._layout.name(best)
 
     def _own(self, pod: int, weight: float) -> PodId:
         self._room[pod] -= 1

@@ -49,6 +49,7 @@ class Followers:
             sizes=[share * weight for weight in layout.weight],
             place=self.follower,
             fits=self._fits,
+            groups=owner,  # when a pod is lost, all others share its guilds
         )
 
     @property

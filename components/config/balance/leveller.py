@@ -7,6 +7,7 @@ the sum of the squared distances from the levels smaller, so it ends, and where 
 left for a second run to do.
 """
 
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Literal
@@ -14,8 +15,8 @@ from typing import Literal
 from components.config.balance.layout import NOBODY
 from components.config.balance.ranking import Ranking
 
-LOOK_FURTHER = 16
-"""Items beside the best fitting one that are looked at for a better suited one."""
+LOOK_FURTHER = 8
+"""Items or pods that are looked at for one that suits better than the one that fits best."""
 Levelling = Literal["moved", "slight", "none"]
 
 SLACK = 1.15
@@ -38,10 +39,12 @@ class Leveller:
         fits: Callable[[int, int], bool] | None = None,
         suits: Callable[[int, int], bool] | None = None,
         partner: Sequence[int] | None = None,
+        groups: Sequence[int] | None = None,
     ) -> None:
         """``pods`` are those that take items; ``base`` is what each carries beside them, ``room``
         how many items it may hold. ``fits(item, pod)`` must hold, ``suits`` should. An item's
-        ``partner`` is a pod to which it moves more cheaply."""
+        ``partner`` is a pod to which it moves more cheaply. Items of one of the ``groups`` are
+        spread over the pods, where that costs nothing."""
         self.pods = pods
         self.place = place
         self.sizes = sizes
@@ -58,12 +61,18 @@ class Leveller:
         self._fits = fits
         self._suits = suits
         self._partner = partner
+        self._groups = groups
+        self._width = len(levels) + 1
+        self._together = [0] * self._width**2
+        """Items of each group on each pod: at group times width plus pod; `NOBODY` counts too."""
         self._items: list[list[tuple[float, int]]] = [[] for _ in levels]
         self._eps = 1e-9 * (1.0 + max(levels, default=0.0))
         for item, pod in enumerate(place):
             if pod != NOBODY:
                 self.above[pod] += sizes[item]
                 self.free[pod] -= 1
+                if groups is not None:
+                    self._together[groups[item] * self._width + pod] += 1
         self._ranking = Ranking(self.above, pods)
 
     def aim(self, levels: Sequence[float]) -> None:
@@ -101,14 +110,32 @@ class Leveller:
             self.free[pod] -= 1
         self.place[item] = pod
         self.journal.append((item, before, pod))
+        if self._groups is not None:
+            group = self._groups[item] * self._width
+            self._together[group + before] -= 1
+            self._together[group + pod] += 1
 
     def roomiest(self, item: int) -> int | None:
-        """The pod furthest below its level that may hold the item; None if there is none."""
+        """The pod furthest below its level that may hold the item; rather one about as far below
+        with fewer of the item's group. None if there is none."""
         free, place, fits = self.free, self.place[item], self._fits
-        for _, pod in self._ranking.order:
-            if free[pod] > 0 and pod != place and (fits is None or fits(item, pod)):
+        best, fewest, looked, most = None, 0, 0, math.inf
+        for above, pod in self._ranking.order:
+            if above > most or looked >= LOOK_FURTHER:
+                break
+            if free[pod] < 1 or pod == place or not (fits is None or fits(item, pod)):
+                continue
+            if self._groups is None:
                 return pod
-        return None
+            together = self._together[self._groups[item] * self._width + pod]
+            if best is None:
+                most = above + self.sizes[item]
+            if best is None or together < fewest:
+                best, fewest = pod, together
+                if fewest == 0:
+                    break
+            looked += 1
+        return best
 
     def lightest(self, pod: int) -> int | None:
         """The lightest item that may leave the pod."""
@@ -251,13 +278,19 @@ class Leveller:
             item = items[at][1]
             if not self._may(item, target):
                 continue
-            if self._suits is None or self._suits(item, target):
+            if self._suited(item, target):
                 return item
             found = item if found is None else found
             looked += 1
             if looked >= LOOK_FURTHER:
                 break
         return found
+
+    def _suited(self, item: int, pod: int) -> bool:
+        if self._groups is not None:
+            group = self._groups[item] * self._width
+            return self._together[group + pod] <= self._together[group + self.place[item]]
+        return self._suits is None or self._suits(item, pod)
 
     def _smallest(self, source: int, target: int, most: float) -> int | None:
         for size, item in self._items[source]:

@@ -1,0 +1,40 @@
+"""The weight of a guild, from whatever its owner reports."""
+
+import math
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from components.config.balance import DEFAULT_WEIGHT, weigh
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+
+
+def test_a_quiet_guild_weighs_as_much_as_one_without_reports() -> None:
+    assert weigh(0, 0, 0) == DEFAULT_WEIGHT == 1
+
+
+def test_a_tenth_of_a_millisecond_a_second_weighs_as_much_as_a_quiet_guild() -> None:
+    assert weigh(0, 0, 0.1) == 2
+    assert weigh(0, 10_000, 0) == 2
+    assert weigh(2, 0, 0) == pytest.approx(4)
+
+
+@given(anything, anything, anything)
+def test_whatever_is_reported_the_weight_is_a_positive_number(
+    events: float, rows: float, engine_ms: float
+) -> None:
+    weight = weigh(events, rows, engine_ms)
+    assert math.isfinite(weight)
+    assert weight >= DEFAULT_WEIGHT
+
+
+@given(st.floats(0, 1e3), st.floats(0, 1e7), st.floats(0, 1e3), st.floats(0, 100))
+def test_more_of_anything_never_weighs_less(
+    events: float, rows: float, engine_ms: float, more: float
+) -> None:
+    weight = weigh(events, rows, engine_ms)
+    assert weigh(events + more, rows, engine_ms) >= weight
+    assert weigh(events, rows + more, engine_ms) >= weight
+    assert weigh(events, rows, engine_ms + more) >= weight
