@@ -28,6 +28,8 @@ async def nats_cluster(tmp_path: Path) -> AsyncIterator[RunningCluster]:
     try:
         for name in running.servers:
             running.start(name)
+        for name in running.servers:
+            await running.healthy(name)
         await running.provision()
         yield running
     finally:

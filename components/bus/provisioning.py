@@ -17,6 +17,8 @@ from contracts import storage
 log = logging.getLogger(__name__)
 
 RETRY_EVERY_S = 0.2
+ANSWER_WITHIN_S = 2.0
+"""A cluster without a leader does not answer at all."""
 NO_PEERS = 10005
 """err_code: not as many servers as copies, e.g. because a node has not joined yet."""
 
@@ -111,6 +113,6 @@ def copies_current(info: dict[str, Any], replicas: int = 0) -> bool:
 
 
 async def _call(bus: Bus, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await bus.ask(subject, msgspec.json.encode(body), timeout_s=10)
+    answer = await bus.ask(subject, msgspec.json.encode(body), timeout_s=ANSWER_WITHIN_S)
     decoded: dict[str, Any] = msgspec.json.decode(answer.data)
     return decoded
