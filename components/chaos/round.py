@@ -38,7 +38,6 @@ BEFORE_S = (1.5, 3.0)
 """The fault comes at a moment in this range after the traffic has begun."""
 AFTER_S = 2.0
 """The traffic goes on for so long after everything is back."""
-SETTLE_S = 60.0
 SOON_S = 0.5
 
 
@@ -85,7 +84,7 @@ async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
         load.stop()
         with contextlib.suppress(asyncio.CancelledError):
             await traffic
-    history = await _settled_history(arena, town, load, fault, since)
+    history = await _settled_history(arena, town, load, fault, since, scenario.settle_s)
     checked, violations = check_round(history)
     violations.not_settled += nothing_checked(checked)
     return Played(
@@ -139,12 +138,12 @@ async def _answering(load: Load, arena: Arena) -> None:
 
 
 async def _settled_history(
-    arena: Arena, town: Town, load: Load, fault: Fault, since: int
+    arena: Arena, town: Town, load: Load, fault: Fault, since: int, settle_s: float
 ) -> History:
     """Everything about the round once its guilds' owners have nothing left to do, or at the
     deadline: then what is missing is missing."""
     moment = await _moment(arena, town)
-    until = steady_s() + SETTLE_S
+    until = steady_s() + settle_s
     waiting = await _settle(arena, town, until)
     shown = await _questions(arena, load.questions, until)
     while True:

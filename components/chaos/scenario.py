@@ -39,5 +39,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 0.0
     """How long a client goes on asking before its request has failed. 0: the first answer counts
     (an edge looks for an owner for 2 s by itself)."""
+    settle_s: float = 60.0
+    """How long the owners may take, after the traffic's end, until they have nothing to do."""
     options: tuple[str, ...] = ()
     """Of `modbot up`, after the usual ones; a later one overrides."""

@@ -8,8 +8,8 @@ import time
 from components.chaos.arena import Arena
 from components.chaos.scenario import Fault
 
-LONG_S = (6.0, 8.0)
-"""Longer than a lease of 5 s."""
+LONG_S = (5.5, 11.0)
+"""Longer than a lease of 5 s: it wakes before and after others have begun to act."""
 SHORT_S = (0.3, 3.5)
 IN_WINDOW = 0.5
 """How many of the stops are made between the gate and the socket."""
