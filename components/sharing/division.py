@@ -63,7 +63,8 @@ def divide(
     bounds = bounds_of(record, revision, leases)
     bounds = {pod: bounds[pod] for pod in pods}
     shares: dict[PodId, float] = {pod: record.shares[pod] for pod in pods}
-    if limit == record.per_s and len(pods) == len(record.shares):
+    complete = sum(record.shares.values()) >= math.floor(limit) == math.floor(record.per_s)
+    if complete and len(pods) == len(record.shares):
         hungry = any(shares[pod] < min(ideal[pod], max(wanted[pod], MINIMUM)) for pod in pods)
         if not hungry and all(abs(ideal[pod] - shares[pod]) < FAR * limit for pod in pods):
             return None

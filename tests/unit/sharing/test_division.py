@@ -134,3 +134,11 @@ def test_shares_that_nobody_uses_any_more_are_spread_again() -> None:
     made = divide(record, 10, {A: lease(A, kept=10), B: lease(B, kept=10)}, (), 50)
     assert made is not None
     assert made.shares == {A: 25, B: 1}  # B's part follows when A keeps to less
+
+
+def test_what_was_freed_is_divided_further() -> None:
+    """However small the part is that is not divided yet."""
+    record = divided({A: 25, B: 23})
+    made = divide(record, 10, {A: lease(A, kept=10), B: lease(B, kept=10)}, (), 50)
+    assert made is not None
+    assert made.shares == {A: 25, B: 25}

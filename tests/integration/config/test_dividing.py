@@ -1,0 +1,246 @@
+"""Pods and config divide Discord's global rate over a real NATS server, before a real limit."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+from discord.http import HTTPClient
+
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from components.bus.leases import Lease
+from components.config.dividing import Divider
+from components.config.leadership import Leadership
+from components.config.settings import ConfigSettings
+from components.discord_api import DiscordSettings, point_at
+from components.gateway.ownership.commands import Permit
+from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.outcomes import Refused
+from components.gateway.shell.effects.rest import Rest
+from components.gateway.shell.effects.shares import Shares
+from components.gateway.shell.gate import Gate
+from components.simulator.bootstrap import Simulator, running_simulator
+from components.simulator.client import SimulatorControl
+from contracts import storage
+from contracts.ids import Epoch, GuildId, Incarnation, PodId
+from contracts.message import decode, encode
+from contracts.records import PodLease, RestShares
+from tests.support.nats import RunningNats
+
+PERMIT = Permit(GuildId("42"), Epoch(1))
+SETTINGS = ConfigSettings(database_url="postgresql://unused", pod_ttl_s=2.0, leader_ttl_s=2)
+
+
+class OpenGate:
+    """Ownership is not what is looked at here."""
+
+    def check(self, permit: Permit) -> None:
+        """Everything may pass."""
+
+    check_effects = check
+
+
+class Member:
+    """A pod of which only the lease and the way to Discord run."""
+
+    def __init__(self, bus: Bus, name: str, token: str) -> None:
+        self.bus = bus
+        self.pod = PodId(name)
+        self.incarnation = Incarnation(f"start-{bus.client_id}")
+        self.lease = Lease(Bucket(bus, storage.PODS), name, ttl_s=2, renew_every_s=0.4)
+        self._soon = asyncio.Event()
+        self.share = RateShare()
+        self.invalid = InvalidRequests(5000)
+        self.rest = Rest(cast("Gate", OpenGate()), lambda: 5.0, self.share, self.invalid)
+        self._token = token
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        assert await self.lease.acquire(self._value())
+        self.share.on_news = self._soon.set
+        shares = Shares(self.bus, self.pod, self.incarnation, self.share, self.invalid, 50.0)
+        self._tasks = [
+            asyncio.create_task(self._keep()),
+            asyncio.create_task(shares.run()),
+        ]
+        await self.rest.login(self._token)
+
+    async def stop(self) -> None:
+        """End without a word, as a pod that is killed."""
+        for task in self._tasks:
+            task.cancel()
+        await self.rest.close()
+        await self.bus.close()
+
+    async def _keep(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.lease.renew_every_s):
+                    await self._soon.wait()
+            self._soon.clear()
+            await self.lease.renew(self._value())
+
+    def _value(self) -> bytes:
+        wanted, kept, revision = self.share.report()
+        return encode(
+            PodLease(
+                pod=self.pod,
+                incarnation=self.incarnation,
+                data=self.pod,
+                state="serving",
+                capacity=1,
+                version="",
+                engine_version=1,
+                started_ms=0,
+                rest_wanted_per_s=wanted,
+                rest_share_per_s=kept,
+                rest_share_revision=revision,
+                invalid_requests=self.invalid.count,
+            )
+        )
+
+
+@asynccontextmanager
+async def dividing(nats_server: RunningNats) -> AsyncIterator[None]:
+    bus = await nats_server.connect("config")
+    leadership = Leadership(bus, "config-0", ttl_s=2)
+    divider = Divider(bus, leadership, SETTINGS)
+    leading = asyncio.create_task(leadership.run(divider.lead))
+    yield
+    leading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await leading
+    await bus.close()
+
+
+async def shares_now(member: Member) -> RestShares:
+    entry = await Bucket(member.bus, storage.SHARES).get("rest")
+    assert entry is not None
+    assert entry.value is not None
+    return decode(entry.value, RestShares)
+
+
+async def until(true: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not await true():
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Simulator]:
+    async with running_simulator() as simulator:
+        point_at(DiscordSettings(token="unused", api_url=simulator.api_url))
+        yield simulator
+
+
+@pytest.fixture
+async def members(nats_server: RunningNats, discord: Simulator) -> AsyncIterator[list[Member]]:
+    made = []
+    for number in range(4):
+        bus = await nats_server.connect("gateway")
+        made.append(Member(bus, f"gateway-{number}", discord.world.settings.token))
+    async with asyncio.TaskGroup() as group:
+        for member in made:
+            group.create_task(member.start())
+    yield made
+    for member in made:
+        await member.stop()
+
+
+async def get_nothing(http: HTTPClient) -> object:
+    return await http.get_guild(42)
+
+
+async def hammer(member: Member, sent: list[float]) -> None:
+    """One request after the other, as a guild's lane does."""
+    while True:
+        with contextlib.suppress(Refused):  # there is no such guild: a 404
+            await member.rest.call(PERMIT, get_nothing)
+        sent.append(time.monotonic())
+
+
+async def test_one_hot_pod_uses_nearly_everything_and_a_quiet_one_acts_at_once(
+    nats_server: RunningNats, members: list[Member], discord: Simulator
+) -> None:
+    async with SimulatorControl(discord.url) as control, dividing(nats_server):
+        await control.set_limits(buckets={"guild": (1000, 1.0)})
+        sent: list[float] = []
+        hammers = [asyncio.create_task(hammer(members[0], sent)) for _ in range(8)]
+
+        async def nearly_all() -> bool:
+            return (await shares_now(members[0])).shares[PodId("gateway-0")] == 47
+
+        began = time.monotonic()
+        await until(nearly_all)
+        assert time.monotonic() - began < 5.0
+        await asyncio.sleep(1.2)
+        first = len(sent)
+        await asyncio.sleep(2.0)
+        assert (len(sent) - first) / 2.0 > 40.0
+        for quiet in members[1:]:
+            began = time.monotonic()
+            with pytest.raises(Refused):
+                await quiet.rest.call(PERMIT, get_nothing)
+            assert time.monotonic() - began < 1.0
+        assert (await control.limits())["global_429"] == 0
+        for task in hammers:
+            task.cancel()
+
+
+async def test_the_last_division_holds_while_config_is_away(
+    nats_server: RunningNats, members: list[Member]
+) -> None:
+    async with dividing(nats_server):
+
+        async def even() -> bool:
+            return sorted((await shares_now(members[0])).shares.values()) == [12, 12, 13, 13]
+
+        await until(even)
+    before = await shares_now(members[0])
+    sent: list[float] = []
+    task = asyncio.create_task(hammer(members[0], sent))
+    await asyncio.sleep(1.5)
+    task.cancel()
+    assert 0 < len(sent) <= 2 * before.shares[PodId("gateway-0")]
+    assert await shares_now(members[0]) == before
+
+
+async def test_what_a_pod_that_is_gone_had_returns(
+    nats_server: RunningNats, members: list[Member]
+) -> None:
+    async with dividing(nats_server):
+        await members[3].stop()
+        gone = members.pop()
+
+        async def returned() -> bool:
+            record = await shares_now(members[0])
+            return gone.pod not in record.shares and sum(record.shares.values()) == 50
+
+        await until(returned, 15.0)
+
+
+async def test_invalid_requests_are_counted_for_all_pods(
+    nats_server: RunningNats, members: list[Member]
+) -> None:
+    for member in members[:2]:
+        for _ in range(30):
+            member.invalid.note()
+    async with dividing(nats_server):
+
+        async def counted() -> bool:
+            return (await shares_now(members[0])).invalid_requests == 60
+
+        await until(counted)
+        for member in members:
+            assert member.invalid.wait_s == 0
+        for _ in range(5000):
+            members[0].invalid.note()
+
+        async def all_wait() -> bool:
+            return all(member.invalid.wait_s > 0 for member in members)
+
+        await until(all_wait)
