@@ -8,13 +8,21 @@ from nats.micro.service import Service
 
 from components.bus.connection import Bus, connect
 from components.bus.settings import BusSettings
+from components.config.answers import Answers
+from components.config.balancing import Balancer
+from components.config.commands import Commands
 from components.config.database import Database
+from components.config.dividing import Divider
+from components.config.hearing import hear
 from components.config.leadership import Leadership
-from components.config.operators import Operators
+from components.config.mirror import Mirror
+from components.config.operations import Operations
+from components.config.operators import serve
 from components.config.placing import Placer
 from components.config.settings import ConfigSettings, check
 from components.config.view import View
 from components.config.watching import follow
+from components.process.clock import steady_s
 from components.process.service import start_service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
@@ -37,22 +45,44 @@ async def run(
     """Run one replica. When it stops in order it gives its leadership back at once."""
     bus = await unless_stopped(stop, connect(bus_settings, user="config", name=replica))
     try:
-        view = View()
+        view = View(steady_s, pod_ttl_s=settings.pod_ttl_s)
         database = Database(settings.database_url, replica)
         leadership = Leadership(bus, replica, ttl_s=settings.leader_ttl_s)
         placer = Placer(bus, view, database, leadership, settings, replica)
+        balancer = Balancer(view, placer, settings)
+        operations = Operations(bus, view, placer, balancer)
+        divider = Divider(bus, leadership, settings)
+        mirror = Mirror(bus, database)
+        answers = Answers(view, placer, balancer, operations, database, leadership, replica)
+
+        def changed() -> None:
+            placer.news()
+            balancer.news()
+
         view.listen(
-            on_change=placer.news,
+            on_change=changed,
             on_registered=database.registered,
             on_pod=database.pod_changed,
+            on_opened=database.opened,
         )
         database.on_read = placer.news
-        service = await Operators(bus, view, placer, database, leadership, replica).serve()
+
+        async def lead() -> None:
+            async with asyncio.TaskGroup() as leading:
+                leading.create_task(placer.lead(), name="placing")
+                leading.create_task(balancer.lead(), name="balancing")
+                leading.create_task(operations.lead(), name="operations")
+                leading.create_task(divider.lead(), name="dividing")
+                leading.create_task(mirror.lead(), name="mirror")
+
+        await hear(bus, placer.disconnected, leadership.disconnected)
+        commands = Commands(bus, view, answers, database)
+        service = await serve(bus, answers, commands, replica)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follow(bus, view, settings.pod_ttl_s), name="view"),
                 group.create_task(database.run(), name="database"),
-                group.create_task(leadership.run(placer.lead), name="leadership"),
+                group.create_task(leadership.run(lead), name="leadership"),
             ]
             log.info("%s is ready", replica)
             await stop.wait()

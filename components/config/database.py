@@ -9,17 +9,24 @@ the rows of epochs that were already succeeded; the current epoch of every guild
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
 from asyncpg import Connection
 
 from components.config import schema
-from components.config.rows import Change, change_row, guild_row, moment_ms, pod_row
-from contracts.ids import Epoch, GuildId, Incarnation, PodId
+from components.config.rows import (
+    Change,
+    change_of,
+    change_row,
+    guild_row,
+    opened_row,
+    pod_row,
+)
+from contracts.ids import Epoch, GuildId, PodId
 from contracts.operations import OwnershipChange
-from contracts.records import Assignment, PodLease, RegisteredGuild
+from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +60,35 @@ SET incarnation = excluded.incarnation, data = excluded.data, replica = excluded
     engine_version = excluded.engine_version, started_at = excluded.started_at
 """
 CHANGE_INSERT = """
-INSERT INTO ownership_history (guild, epoch, pod, incarnation, cause, changed_by, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO ownership_history
+    (guild, epoch, pod, incarnation, cause, changed_by, at, from_pod, from_incarnation, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (guild, epoch) DO NOTHING
+"""
+OPENED = """
+UPDATE ownership_history SET took_ms = $3, replayed = $4, source = $5
+WHERE guild = $1 AND epoch = $2 AND took_ms IS NULL
 """
 LAST_EPOCHS = "SELECT guild, max(epoch) AS epoch FROM ownership_history GROUP BY guild"
 HISTORY = """
-SELECT epoch, pod, incarnation, cause, changed_by, at FROM ownership_history
-WHERE guild = $1 ORDER BY epoch DESC LIMIT 100
+SELECT guild, epoch, pod, incarnation, cause, changed_by, at, from_pod, reason, took_ms, replayed,
+    source
+FROM ownership_history
+WHERE ($1::bigint IS NULL OR guild = $1) AND ($2::text IS NULL OR pod = $2 OR from_pod = $2)
+ORDER BY at DESC, epoch DESC LIMIT $3
 """
+INTENT_UPSERT = """
+INSERT INTO intents (key, value, changed_by, at) VALUES ($1, $2, $3, now())
+ON CONFLICT (key) DO UPDATE
+SET value = excluded.value, changed_by = excluded.changed_by, at = excluded.at
+"""
+OPERATION_INSERT = """
+INSERT INTO operations (id, verb, request, asked_by, at) VALUES ($1, $2, $3, $4, now())
+"""
+
+
+class DatabaseAway(Exception):
+    """PostgreSQL is away, so nothing was written. Tell who asked; try again later."""
 
 
 class Known(Protocol):
@@ -79,6 +106,10 @@ class Known(Protocol):
     def owned(self) -> Iterable[Assignment]:
         """Every assignment."""
 
+    @property
+    def openings(self) -> Iterable[Holding]:
+        """What owners said when they opened a guild at its present epoch."""
+
 
 class Database:
     """PostgreSQL, or its absence. Only a leader's is written (`lead`, `follow`)."""
@@ -94,6 +125,7 @@ class Database:
         self._guilds: dict[GuildId, RegisteredGuild] = {}
         self._pods: dict[PodId, PodLease] = {}
         self._changes: dict[tuple[GuildId, Epoch], Change] = {}
+        self._openings: dict[tuple[GuildId, Epoch], Holding] = {}
         self.on_read: Callable[[], None] = lambda: None
         """Called when ``last_epochs`` was read."""
         self.last_epochs: dict[GuildId, Epoch] | None = None
@@ -107,7 +139,7 @@ class Database:
     @property
     def pending(self) -> int:
         """Rows that PostgreSQL does not have yet."""
-        return len(self._guilds) + len(self._pods) + len(self._changes)
+        return len(self._guilds) + len(self._pods) + len(self._changes) + len(self._openings)
 
     def lead(self, known: Known) -> None:
         """Write from now on, beginning with what the tables lack of ``known``."""
@@ -118,7 +150,7 @@ class Database:
     def follow(self) -> None:
         """Write no more: another replica leads, and adds what this one did not write."""
         self._known = None
-        for pending in (self._guilds, self._pods, self._changes):
+        for pending in (self._guilds, self._pods, self._changes, self._openings):
             pending.clear()
 
     def registered(self, guild: RegisteredGuild) -> None:
@@ -133,7 +165,7 @@ class Database:
             self._pods[lease.pod] = lease
             self._wake.set()
 
-    def owner_changed(self, assignment: Assignment) -> None:
+    def owner_changed(self, assignment: Assignment, former: Assignment | None, reason: str) -> None:
         """A change of ownership was written to the bus by this replica."""
         if self._known is None:
             return
@@ -144,32 +176,44 @@ class Database:
                 "history is full while PostgreSQL is away: dropped guild %s epoch %d", *dropped
             )
         self._changes[assignment.guild, assignment.epoch] = Change(
-            assignment=assignment, by=self._replica
+            assignment=assignment, by=assignment.by, former=former, reason=reason
         )
         self._wake.set()
 
-    async def history(self, guild: GuildId) -> list[OwnershipChange] | None:
-        """The guild's last 100 changes of ownership, newest first; None while PostgreSQL is
-        away."""
+    def opened(self, holding: Holding) -> None:
+        """An owner has said that a guild is open, and how that went."""
+        if self._known is not None and len(self._openings) < MAX_PENDING:
+            self._openings[holding.guild, holding.epoch] = holding
+            self._wake.set()
+
+    async def history(
+        self, guild: GuildId | None = None, pod: PodId | None = None, limit: int = 100
+    ) -> list[OwnershipChange] | None:
+        """The last changes of ownership, newest first; None while PostgreSQL is away."""
         try:
             async with self._lock:
                 if self._connection is None:
                     return None
-                rows = await self._connection.fetch(HISTORY, int(guild))
+                rows = await self._connection.fetch(
+                    HISTORY, int(guild) if guild is not None else None, pod, limit
+                )
         except AWAY as error:
             self._lost(error)
             return None
-        return [
-            OwnershipChange(
-                at_ms=moment_ms(row["at"]),
-                epoch=Epoch(row["epoch"]),
-                pod=PodId(row["pod"]),
-                incarnation=Incarnation(row["incarnation"]),
-                cause=row["cause"],
-                by=row["changed_by"],
-            )
-            for row in rows
-        ]
+        return [change_of(dict(row)) for row in rows]
+
+    async def intend(self, key: str, value: str | None, by: str) -> None:
+        """Write what an operator wants, or that it is wanted no more. Raises `DatabaseAway`."""
+        await self._execute(INTENT_UPSERT, key, value, by)
+
+    async def asked(self, operation: str, verb: str, request: str, by: str) -> None:
+        """Write down that an operation was asked for. Raises `DatabaseAway`."""
+        await self._execute(OPERATION_INSERT, operation, verb, request, by)
+
+    async def intents(self) -> dict[str, str | None]:
+        """What operators want, by key. Raises `DatabaseAway`."""
+        rows = await self._held_and(lambda held: held.fetch("SELECT key, value FROM intents"))
+        return {row["key"]: row["value"] for row in rows}
 
     async def run(self) -> None:
         """Stay connected and write what is pending, until cancelled."""
@@ -225,13 +269,18 @@ class Database:
             self._reconcile(self._known, rows)
         while self._known is not None and self.pending:
             guilds, pods, changes = _some(self._guilds), _some(self._pods), _some(self._changes)
+            # Rows first, then how each went: an opening of a change that is not written yet waits.
+            later = len(self._changes) > len(changes)
+            openings = {} if later else _some(self._openings)
             async with self._lock, connection.transaction():
                 await _each(connection, GUILD_UPSERT, map(guild_row, guilds.values()))
                 await _each(connection, POD_UPSERT, map(pod_row, pods.values()))
                 await _each(connection, CHANGE_INSERT, map(change_row, changes.values()))
+                await _each(connection, OPENED, map(opened_row, openings.values()))
             _forget(self._guilds, guilds)
             _forget(self._pods, pods)
             _forget(self._changes, changes)
+            _forget(self._openings, openings)
 
     def _reconcile(self, known: Known, rows: list[Any]) -> None:
         self.last_epochs = {GuildId(str(row["guild"])): Epoch(row["epoch"]) for row in rows}
@@ -250,7 +299,22 @@ class Database:
                     recorded,
                     owned.epoch,
                 )
+        for holding in known.openings:
+            if (holding.guild, holding.epoch) in self._changes:
+                self._openings.setdefault((holding.guild, holding.epoch), holding)
         self._reconciled = True
+
+    async def _execute(self, statement: str, *values: object) -> None:
+        await self._held_and(lambda held: held.execute(statement, *values))
+
+    async def _held_and(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        """Do something now, and say so when it cannot be done."""
+        try:
+            async with self._lock:
+                return await work(self._held())
+        except AWAY as error:
+            self._lost(error)
+            raise DatabaseAway(str(error) or type(error).__name__) from error
 
     def _held(self) -> Connection:
         if self._connection is None or self._connection.is_closed():

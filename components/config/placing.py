@@ -1,4 +1,4 @@
-"""Carries out placement: looks up what `decide` asks for, writes what it decides.
+"""Carries out what the `Leader` plans: pings, fences, looks at logs, writes assignments.
 
 Promise: nothing is written without a valid leader's lease at that moment, and every write is a
 compare-and-set on the revision that the decision was made on. A write that is refused or not
@@ -8,25 +8,27 @@ the bus are logged and tried again.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
-from components.bus.errors import BusError, Unanswered, WrongLastSequence
+from components.bus.errors import BusError, NoOwner, Unanswered, WrongLastSequence
 from components.config import logs
 from components.config.database import Database
+from components.config.leader import Leader
 from components.config.leadership import Leadership
-from components.config.placement import decide
 from components.config.settings import ConfigSettings
+from components.config.suspicion import PING_S
 from components.config.view import View
-from components.config.world import Assign, Fence, LogFact, Plan, World
+from components.config.world import Assign, Fence, Options, Ping, Plan
 from components.process.clock import steady_s, wall_ms
 from components.telemetry.traces import span
-from contracts import storage
+from contracts import storage, subjects
 from contracts.ids import GuildId
-from contracts.message import encode
+from contracts.message import MalformedMessage, decode, encode
+from contracts.records import Assignment, PodPing
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ AGAIN_S = 0.2
 
 
 class Placer:
-    """Plans for everybody who asks; writes while it leads."""
+    """Plans and writes while it leads."""
 
     def __init__(
         self,
@@ -58,70 +60,91 @@ class Placer:
         self._replica = replica
         self._guilds = Bucket(bus, storage.GUILDS)
         self._pods = Bucket(bus, storage.PODS)
-        self._logs: dict[GuildId, LogFact] = {}
-        self._led_since_s = steady_s()
+        self._led_since_s = float("-inf")
         self._news = asyncio.Event()
+        self.on_settled: Callable[[dict[GuildId, str]], None] = lambda settled: None
+        """Called with moves that have come to their end."""
+        self.leader = Leader(
+            view,
+            Options(
+                followers=settings.followers,
+                joining_at_once=settings.joining_at_once,
+                opening_at_once=settings.opening_at_once,
+                grace_s=settings.grace_s,
+            ),
+            pod_ttl_s=settings.pod_ttl_s,
+        )
 
     def news(self) -> None:
         """Something changed; plan again."""
         self._news.set()
 
+    def disconnected(self, server: str, client: int) -> None:
+        """The server told of a lost connection."""
+        self.leader.disconnected(server, client)
+        self._news.set()
+
     async def lead(self) -> None:
         """Place guilds until cancelled."""
-        self._led_since_s = steady_s()
         await self._in_sync()
+        self._led_since_s = steady_s()
+        self.leader.begin(self._led_since_s)
         self._database.lead(self._view)
         try:
-            while True:
-                await self._in_sync()
-                self._news.clear()
-                plan = self._plan()
-                try:
-                    await self._carry_out(plan)
-                    if plan.look_up:
-                        some = plan.look_up[:LOOKS_AT_ONCE]
-                        await logs.look(self._bus, some, self._logs)
-                        continue
-                except BusError as error:
-                    log.warning("placement is held up, trying again: %s", error)
-                    await asyncio.sleep(AGAIN_S)
-                    continue
-                await self._until_news(plan.wake_at_s)
+            async with asyncio.TaskGroup() as pings:
+                while True:
+                    await self._in_sync()
+                    self._news.clear()
+                    await self._once(pings)
         finally:
             self._database.follow()
 
-    async def plan_for_people(self) -> Plan:
-        """The plan with everything looked up that explains it; on any replica. What it would do
-        shows as waiting."""
-        plan = self._plan()
-        if plan.look_up:
+    async def explain(self) -> None:
+        """Bring what the leader's mind knows up to date, on a replica that does not lead: what it
+        would do shows as waiting."""
+        if self._leadership.leading:
+            return
+        self.leader.look_at_all()
+        for _ in range(2):
+            plan = self._plan()
+            while plan.more:
+                plan = self._plan()
+            if not plan.look_up:
+                return
             try:
-                await logs.look(self._bus, plan.look_up[:LOOKS_AT_ONCE], self._logs)
+                await self._look(plan.look_up)
             except BusError as error:
                 log.info("cannot look at the logs for a status: %s", error)
-            plan = self._plan()
-        return plan
+                return
+
+    async def _once(self, pings: asyncio.TaskGroup) -> None:
+        plan = self._plan()
+        for ping in plan.ping:
+            pings.create_task(self._ping(ping), name=f"ping {ping.pod}")
+        try:
+            await self._carry_out(plan)
+            if plan.look_up:
+                await self._look(plan.look_up)
+                self._news.set()
+        except BusError as error:
+            log.warning("placement is held up, trying again: %s", error)
+            self._view.dirty.update(decision.assignment.guild for decision in plan.assign)
+            self._view.dirty.update(plan.look_up)
+            await asyncio.sleep(AGAIN_S)
+            return
+        if plan.settled:
+            self.on_settled(plan.settled)
+        if not plan.more:
+            await self._until_news(plan.wake_at_s)
 
     def _plan(self) -> Plan:
-        view, now_s = self._view, steady_s()
-        history = self._database.last_epochs
-        world = World(
-            now_s=now_s,
-            judge_from_s=max(view.synced_at_s, self._led_since_s) + self._settings.pod_ttl_s,
-            replace_after_s=self._settings.replace_after_s,
-            pods=view.pods,
-            registry=view.registry,
-            assignments=view.assignments,
-            logs=self._logs,
-            placed_before={*(history or ()), *view.unassigned},
-            history_pending_until_s=(
-                self._led_since_s + self._settings.history_wait_s if history is None else None
-            ),
-        )
-        plan = decide(world)
-        for guild in [guild for guild in self._logs if guild not in plan.waiting]:
-            del self._logs[guild]
-        return plan
+        pending_until_s = self._led_since_s + self._settings.history_wait_s
+        return self.leader.plan(steady_s(), self._database.last_epochs, pending_until_s)
+
+    async def _look(self, guilds: list[GuildId]) -> None:
+        some = guilds[:LOOKS_AT_ONCE]
+        await logs.look(self._bus, some, self.leader.logs)
+        self.leader.looked(guilds)
 
     async def _in_sync(self) -> None:
         while not self._view.complete:
@@ -136,6 +159,26 @@ class Placer:
                 await self._news.wait()
         except TimeoutError:
             return
+
+    async def _ping(self, ping: Ping) -> None:
+        """Ask a suspect whether it is there."""
+        question = encode(PodPing(pod=ping.pod, incarnation=ping.incarnation))
+        try:
+            reply = await self._bus.ask(subjects.ping(ping.pod), question, timeout_s=PING_S)
+            answer = decode(reply.data, PodPing)
+        except NoOwner:
+            self.leader.unanswered(ping, "nobody answers for it")
+        except Unanswered:
+            self.leader.unanswered(ping, f"it did not answer for {PING_S:g} s")
+        except BusError as error:  # our own connection: it proves nothing of the pod's
+            log.info("pod %s was not pinged: %s", ping.pod, error)
+            self.leader.refused(ping.pod)
+        except MalformedMessage as error:
+            log.warning("the answer of pod %s to a ping: %s", ping.pod, error)
+            self.leader.answered(ping.pod, ping.incarnation, steady_s())
+        else:
+            self.leader.answered(ping.pod, answer.incarnation, steady_s())
+        self._news.set()
 
     async def _carry_out(self, plan: Plan) -> None:
         if not plan.acts:
@@ -172,10 +215,11 @@ class Placer:
 
     async def _assign(self, decision: Assign) -> bool:
         """Write one assignment; False when somebody else wrote the key before."""
-        if not self._leadership.leading:
-            return False
-        assignment = msgspec.structs.replace(decision.assignment, since_ms=wall_ms())
+        assignment = self._signed(decision)
         guild, value = assignment.guild, encode(assignment)
+        if not self._leadership.leading:
+            self._view.dirty.add(guild)
+            return False
         try:
             revision = await self._guilds.replace(guild, value, decision.revision)
         except (WrongLastSequence, Unanswered) as error:
@@ -186,7 +230,8 @@ class Placer:
                 return False
             revision = entry.revision  # it had landed; only its answer was lost
         self._view.assigned(assignment, revision)
-        self._database.owner_changed(assignment)
+        if decision.former is None or decision.former.epoch != assignment.epoch:
+            self._database.owner_changed(assignment, decision.former, decision.reason)
         log.debug(
             "guild %s: epoch %d on %s (%s): %s",
             guild,
@@ -196,6 +241,20 @@ class Placer:
             decision.reason,
         )
         return True
+
+    def _signed(self, decision: Assign) -> Assignment:
+        now_ms, assignment = wall_ms(), decision.assignment
+        joining = assignment.joining
+        if joining is not None and not joining.since_ms:
+            joining = msgspec.structs.replace(
+                joining, since_ms=now_ms, by=joining.by or self._replica
+            )
+        return msgspec.structs.replace(
+            assignment,
+            since_ms=assignment.since_ms or now_ms,
+            by=assignment.by or self._replica,
+            joining=joining,
+        )
 
     async def _fence(self, decision: Fence) -> None:
         """Overwrite the pod's key, without a TTL: the fence stands until the pod's next
@@ -208,4 +267,5 @@ class Placer:
             log.warning("pod %s is fenced: %s", lease.pod, decision.reason)
         except (WrongLastSequence, Unanswered) as error:
             log.info("pod %s was not fenced: %s", lease.pod, error)
+            self.leader.refused(lease.pod)
         self._view.reread_pod(lease.pod, await self._pods.get(lease.pod))

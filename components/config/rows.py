@@ -1,19 +1,24 @@
 """Records of the bus as rows of PostgreSQL. Never fails: what PostgreSQL cannot hold (a NUL in a
 name, a year 50000) is replaced, because history must not be held up by a field for people."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from contracts.records import Assignment, PodLease, RegisteredGuild
+from contracts.ids import Epoch, GuildId, Incarnation, PodId
+from contracts.operations import OwnershipChange
+from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of ownership and who made it."""
+    """A change of ownership, from whom, and who made it."""
 
     assignment: Assignment
     by: str
+    former: Assignment | None = None
+    reason: str = ""
 
 
 def guild_row(guild: RegisteredGuild) -> tuple[Any, ...]:
@@ -44,8 +49,40 @@ def change_row(change: Change) -> tuple[Any, ...]:
         _text(owned.pod),
         _text(owned.incarnation),
         owned.cause,
-        change.by,
+        _text(change.by),
         moment(owned.since_ms),
+        _text(change.former.pod) if change.former is not None else None,
+        _text(change.former.incarnation) if change.former is not None else None,
+        _text(change.reason),
+    )
+
+
+def opened_row(holding: Holding) -> tuple[Any, ...]:
+    """What `OPENED` of `database` takes."""
+    return (
+        int(holding.guild),
+        holding.epoch,
+        holding.took_ms,
+        holding.replayed,
+        holding.source,
+    )
+
+
+def change_of(row: Mapping[str, Any]) -> OwnershipChange:
+    """A row of ``ownership_history`` as people are told."""
+    return OwnershipChange(
+        at_ms=moment_ms(row["at"]),
+        guild=GuildId(str(row["guild"])),
+        epoch=Epoch(row["epoch"]),
+        pod=PodId(row["pod"]),
+        incarnation=Incarnation(row["incarnation"]),
+        cause=row["cause"],
+        by=row["changed_by"],
+        from_pod=row["from_pod"],
+        reason=row["reason"],
+        took_ms=row["took_ms"],
+        replayed=row["replayed"],
+        source=row["source"],
     )
 
 

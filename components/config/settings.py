@@ -1,5 +1,6 @@
 """Settings of config: ``MODBOT_CONFIG_*``."""
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,13 +13,23 @@ class ConfigSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     database_url: str
     """PostgreSQL, e.g. ``postgresql://modbot:…@db/modbot`` (or ``…_DATABASE_URL_FILE``)."""
-    replace_after_s: float = 60.0
-    """A pod that is away keeps its guilds for so long before another may rebuild them."""
+    followers: Literal[0, 1] = 1
+    """Whether a second pod follows every guild and takes it over when its owner dies."""
+    grace_s: float = 8.0
+    """How long a follower's pod that is gone is waited for before another pod builds its guilds."""
+    joining_at_once: int = 48
+    """Guilds that one pod builds at a time, to follow or own them."""
+    opening_at_once: int = 32
+    """Guilds that one pod takes over at a time in planned moves."""
+    balance_every_s: float = 10.0
+    """How often config looks whether guilds are spread evenly."""
     pod_ttl_s: float = 5.0
     """TTL of the pods' leases, or more: nobody is judged for so long after NATS or the leader came
     back, and a lease that is not renewed for longer has ended."""
     leader_ttl_s: int = 5
     """TTL of the leader's lease: a leader that was killed is replaced after it."""
+    rest_per_s: float = 50.0
+    """REST requests a second of all pods together (docs: topics/rate-limits#global-rate-limit)."""
     history_wait_s: float = 5.0
     """How long a new leader waits for PostgreSQL to say which guilds are not new."""
 
@@ -34,9 +45,13 @@ def check(settings: ConfigSettings) -> ConfigSettings:
         raise InvalidSettings("MODBOT_CONFIG_LEADER_TTL_S", "must be at least 2 seconds")
     if settings.pod_ttl_s <= 0:
         raise InvalidSettings("MODBOT_CONFIG_POD_TTL_S", "must be above 0 seconds")
-    if settings.replace_after_s < settings.pod_ttl_s:
+    if settings.rest_per_s < 1:
         raise InvalidSettings(
-            "MODBOT_CONFIG_REPLACE_AFTER_S",
-            f"must be at least the pods' TTL, {settings.pod_ttl_s:g} seconds",
+            "MODBOT_CONFIG_REST_PER_S", "must be at least 1; Discord allows 50 unless it said more"
         )
+    for name in ("joining_at_once", "opening_at_once", "balance_every_s"):
+        if getattr(settings, name) <= 0:
+            raise InvalidSettings(f"MODBOT_CONFIG_{name.upper()}", "must be above 0")
+    if settings.grace_s < 0:
+        raise InvalidSettings("MODBOT_CONFIG_GRACE_S", "must not be negative")
     return settings

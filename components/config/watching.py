@@ -1,4 +1,4 @@
-"""Feeds the `View` from the three buckets, for ever.
+"""Feeds the `View` from its buckets, for ever.
 
 After every (re)start of a watch the bucket is read in full from a fresh snapshot, because a watch
 that starts over does not tell what was deleted meanwhile. Whatever fails is tried again.
@@ -9,12 +9,11 @@ A pod whose lease nobody renews is away also when the server does not let its ke
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
 
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
 from components.bus.errors import BusError
-from components.config.view import View
+from components.config.view import BUCKETS, View
 from contracts import storage
 
 log = logging.getLogger(__name__)
@@ -33,12 +32,8 @@ async def follow(bus: Bus, view: View, pod_ttl_s: float) -> None:
 
     bus.on_lost(lost)
     async with asyncio.TaskGroup() as group:
-        for name, reset, change in (
-            (storage.PODS, view.reset_pods, view.pod_entry),
-            (storage.REGISTRY, view.reset_registry, view.registry_entry),
-            (storage.GUILDS, view.reset_assignments, view.assignment_entry),
-        ):
-            group.create_task(_follow(bus, Bucket(bus, name), reset, change), name=f"watch {name}")
+        for name in BUCKETS:
+            group.create_task(_follow(bus, Bucket(bus, name), view), name=f"watch {name}")
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await miss_renewals(pods, view, pod_ttl_s)
@@ -64,17 +59,12 @@ async def miss_renewals(bucket: Bucket, view: View, ttl_s: float) -> None:
             view.reread_pod(pod.pod, entry)
 
 
-async def _follow(
-    bus: Bus,
-    bucket: Bucket,
-    reset: Callable[[Mapping[str, Entry]], None],
-    change: Callable[[Entry], None],
-) -> None:
+async def _follow(bus: Bus, bucket: Bucket, view: View) -> None:
     async for entry in bucket.watch():
         if entry is not None:
-            change(entry)
+            view.entry(bucket.name, entry)
         elif (entries := await _whole(bus, bucket)) is not None:
-            reset(entries)
+            view.reset(bucket.name, entries)
 
 
 async def _whole(bus: Bus, bucket: Bucket) -> dict[str, Entry] | None:

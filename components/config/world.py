@@ -1,14 +1,35 @@
-"""What placement knows and what it decides: plain data between `placement` and its shell.
+"""What placement knows and what it decides: plain data between the pure modules and their shell.
 
 Times are seconds on the steady clock of the process that holds the data.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
+from typing import Literal
 
 import msgspec
 
-from contracts.ids import Generation, GuildId, PodId, Sequence
-from contracts.records import Assignment, PodLease, RegisteredGuild
+from components.ownership.evidence import Evidence
+from contracts.ids import Generation, GuildId, Incarnation, PodId, Sequence
+from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
+
+MoveCause = Literal["followed", "moved", "drained", "rebalanced", "pinned"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How the cluster is kept."""
+
+    followers: Literal[0, 1] = 1
+    joining_at_once: int = 48
+    """Guilds that one pod builds at a time. A build is a snapshot of some ten milliseconds, so
+    this is what keeps a pod busy without holding up its own guilds."""
+    opening_at_once: int = 32
+    """Guilds that one pod takes over at a time in planned moves: each adds to the pause of the
+    others (a crash waits for nobody)."""
+    grace_s: float = 8.0
+    """How long the rows on the disk of a pod that is gone are waited for before others are made
+    elsewhere: a restarted process is back sooner, and following from its own disk costs little."""
+    guilds_per_shard: int = 2500
+    """Discord's limit (facts.md)."""
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,13 +39,22 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     lease: PodLease | None = None
     revision: int = 0
     """Of the key; 0 when the server knows of no write."""
+    seen_s: float = float("-inf")
+    """When the key was first seen at this revision, over this connection."""
     away_since_s: float | None = None
-    """Steady time; None while the lease is held."""
+    """None while the lease is held."""
 
     @property
     def fenced(self) -> bool:
         """The pod's last incarnation can never renew again."""
         return self.lease is not None and self.lease.state == "fenced"
+
+    @property
+    def here(self) -> PodLease | None:
+        """The lease, if it is held and names its incarnation."""
+        if self.away_since_s is not None or self.lease is None or self.lease.incarnation is None:
+            return None
+        return self.lease
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,31 +74,67 @@ class LogFact(msgspec.Struct, frozen=True, kw_only=True):
     """How many times in a row the log was found empty, this one included."""
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A move that somebody asked for, or that balance asks for."""
+
+    guild: GuildId
+    pod: PodId
+    purpose: Literal["own", "follow"]
+    cause: MoveCause
+    by: str = ""
+    reason: str = ""
+    operation: str = ""
+    then: "Wanted | None" = None
+    """What is wanted of the same guild once this is done."""
+
+    def followed_by(self, other: "Wanted") -> "Wanted":
+        """Both, the owner first."""
+        first, second = (other, self) if self.purpose == "follow" else (self, other)
+        return msgspec.structs.replace(first, then=second)
+
+
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a plan is made from."""
 
     now_s: float
     judge_from_s: float
-    """Nobody is judged before: NATS or the leader has only just come (back)."""
-    replace_after_s: float
+    """Nobody is judged by silence before: NATS or the leader has only just come (back)."""
+    options: Options
     pods: Mapping[PodId, Pod]
     registry: Mapping[GuildId, RegisteredGuild]
     assignments: Mapping[GuildId, Held]
+    holds: Mapping[GuildId, Mapping[PodId, Holding]]
+    starts: Mapping[tuple[PodId, Incarnation], PodLease]
+    """The last lease seen of each start, also of those that others followed."""
+    evidence: Evidence
     logs: Mapping[GuildId, LogFact]
-    placed_before: Collection[GuildId]
+    placed_before: Container[GuildId]
     """Guilds that must have an assignment, by the history or by a deleted key."""
     history_pending_until_s: float | None = None
     """The history has not been read yet: until then no new guild is placed, so that PostgreSQL
     can say which ones are not new. After it placement goes on without (design.md, "Losing
     things")."""
+    draining: Collection[PodId] = ()
+    """Pods that operators want empty."""
+    pins: Mapping[GuildId, PodId] = {}
+    wanted: Mapping[GuildId, Wanted] = {}
+    owned: Mapping[PodId, int] = {}
+    followed: Mapping[PodId, int] = {}
+    joining: Mapping[PodId, int] = {}
+    opening: Mapping[PodId, int] = {}
+    """Guilds of which the pod is the owner and has not said yet that they are open."""
+    by_shard: Mapping[int, int] = {}
 
 
 class Assign(msgspec.Struct, frozen=True, kw_only=True):
-    """Write the assignment if the key's revision is still ``revision``."""
+    """Write the assignment if the key's revision is still ``revision``. The shell fills in
+    ``since_ms``, and ``by`` where it is empty."""
 
     assignment: Assignment
     revision: int
     reason: str
+    former: Assignment | None = None
+    """What the key holds at that revision."""
 
 
 class Fence(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +145,13 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Ping(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask the pod whether it is there, and report the answer or its absence."""
+
+    pod: PodId
+    incarnation: Incarnation
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody serves the guild at the moment."""
 
@@ -86,14 +159,33 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done now, and who waits for what."""
+class Decisions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done about the guilds that were looked at."""
 
     assign: list[Assign]
-    fence: list[Fence]
     look_up: list[GuildId]
     """Guilds whose log must be looked at before something is decided about them."""
     waiting: dict[GuildId, Waiting]
+    lacking: dict[GuildId, str]
+    """Served, but not as it should be: without a follower, or not where it is wanted; and why."""
+    postponed: list[GuildId]
+    """Decided about when a budget allows."""
+    settled: dict[GuildId, str]
+    """Wanted moves that have come to their end: "" when made, else why not."""
+    wake: dict[GuildId, float]
+    """Guilds about which time alone changes the decision, and when."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the leader does now."""
+
+    ping: list[Ping]
+    fence: list[Fence]
+    assign: list[Assign]
+    look_up: list[GuildId]
+    settled: dict[GuildId, str]
+    more: bool
+    """There is more to decide at once."""
     wake_at_s: float | None
     """When time alone changes the plan; None when only news can."""
 

@@ -1,0 +1,164 @@
+"""One run of `decide`: the world, the room that is left while decisions are made, and the
+decisions so far. Decisions of one run know of each other; the next run knows what was written."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from components.config.standing import serving, standing
+from components.config.world import Assign, Decisions, Held, Waiting, World
+from contracts.ids import Epoch, GuildId, PodId
+from contracts.records import Assignment, Holder, PodLease
+
+
+class Room:
+    """The pods that take guilds, and how much each has."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.owned = dict(world.owned)
+        self.followed = dict(world.followed)
+        self._joining = dict(world.joining)
+        self._opening = dict(world.opening)
+        self._pods = [lease for pod in sorted(world.pods) if (lease := serving(world, pod))]
+
+    def owner(
+        self, *, without: Collection[PodId] = (), first: PodId | None = None
+    ) -> PodLease | None:
+        """The pod for one more guild: ``first`` if it has room, else the one with the least to
+        do that has; None when none has."""
+        free = [
+            lease
+            for lease in self._pods
+            if lease.pod not in without and self.owned.get(lease.pod, 0) < lease.capacity
+        ]
+        return min(
+            free,
+            key=lambda lease: (lease.pod != first, self.load(lease.pod), lease.pod),
+            default=None,
+        )
+
+    def follower(self, owner: PodId, *, without: Collection[PodId] = ()) -> PodLease | None:
+        """The pod to follow one more guild of the owner's: in another zone, if there is one."""
+        known = self._world.pods.get(owner)
+        zone = known.lease.zone if known is not None and known.lease is not None else ""
+        others = [x for x in self._pods if x.pod != owner and x.pod not in without]
+        return min(
+            others,
+            key=lambda lease: (
+                bool(zone) and lease.zone == zone,
+                self.load(lease.pod),
+                lease.pod,
+            ),
+            default=None,
+        )
+
+    def load(self, pod: PodId) -> float:
+        """What a pod has to do, in guilds: a follower applies like an owner and sends nothing."""
+        return self.owned.get(pod, 0) + self.followed.get(pod, 0) / 2
+
+    def why_none(self) -> str:
+        """Why there is no owner for one more guild."""
+        if not self._pods:
+            return "no pod is serving"
+        return (
+            f"no pod has room: {len(self._pods)} serving, all at their capacity; start another "
+            "pod or raise MODBOT_GATEWAY_CAPACITY"
+        )
+
+    def may_join(self, pod: PodId) -> bool:
+        """Whether the pod may build one more guild now."""
+        return self._joining.get(pod, 0) < self._world.options.joining_at_once
+
+    def may_open(self, pod: PodId) -> bool:
+        """Whether the pod may take over one more guild in a planned move now."""
+        return self._opening.get(pod, 0) < self._world.options.opening_at_once
+
+    def changed(self, before: Assignment | None, after: Assignment) -> None:
+        """Count a decision."""
+        if before is None or before.pod != after.pod:
+            _count(self.owned, after.pod, 1)
+            if before is not None:
+                _count(self.owned, before.pod, -1)
+        if before is None or before.epoch != after.epoch:
+            _count(self._opening, after.pod, 1)
+        for one, step in ((before, -1), (after, 1)):
+            if one is None:
+                continue
+            if one.joining is not None:
+                _count(self._joining, one.joining.pod, step)
+            if (follower := follows(one)) is not None:
+                _count(self.followed, follower, step)
+
+
+class Draft:
+    """What has been decided so far."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.room = Room(world)
+        self.out = Decisions(
+            assign=[], look_up=[], waiting={}, lacking={}, postponed=[], settled={}, wake={}
+        )
+
+    def write(self, held: Held | None, assignment: Assignment, reason: str) -> None:
+        """Decide to write an assignment."""
+        before = held.assignment if held is not None else None
+        self.room.changed(before, assignment)
+        self.out.assign.append(
+            Assign(
+                assignment=assignment,
+                revision=held.revision if held is not None else 0,
+                reason=reason,
+                former=before,
+            )
+        )
+
+    def wait(self, guild: GuildId, pod: PodId | None, reason: str) -> None:
+        """Nobody serves the guild; say why."""
+        self.out.waiting[guild] = Waiting(pod=pod, reason=reason)
+
+    def lack(self, guild: GuildId, reason: str) -> None:
+        """The guild is served, and something is missing; say what."""
+        self.out.lacking[guild] = reason
+
+    def wake(self, guild: GuildId, at_s: float) -> None:
+        """Decide about the guild again at that time."""
+        self.out.wake[guild] = min(at_s, self.out.wake.get(guild, at_s))
+
+    def stale(self, guild: GuildId, until_s: float) -> bool:
+        """Whether that time has come; if not, the guild is decided about again then."""
+        if self.world.now_s >= until_s:
+            return True
+        self.wake(guild, until_s)
+        return False
+
+    def holds(self, guild: GuildId, holder: Holder | None) -> bool:
+        """Whether that start of the pod is here and has the guild's rows."""
+        if holder is None or standing(self.world, holder.pod, holder.incarnation) != "here":
+            return False
+        holding = self.world.holds.get(guild, {}).get(holder.pod)
+        return holding is not None and holding.incarnation == holder.incarnation
+
+
+def follows(assignment: Assignment) -> PodId | None:
+    """The pod that follows the guild, or is being made to."""
+    joining = assignment.joining
+    if joining is not None and joining.purpose == "follow":
+        return joining.pod
+    return assignment.follower.pod if assignment.follower is not None else None
+
+
+def next_epoch(held: Held, **changes: object) -> Assignment:
+    """The assignment at the next epoch."""
+    return msgspec.structs.replace(
+        held.assignment,
+        epoch=Epoch(held.assignment.epoch + 1),
+        since_ms=0,
+        by="",
+        **changes,
+    )
+
+
+def _count(counts: dict[PodId, int], pod: PodId, step: int) -> None:
+    counts[pod] = counts.get(pod, 0) + step

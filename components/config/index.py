@@ -1,0 +1,126 @@
+"""Who is concerned by what: assignments by pod and by shard, and the guilds of a pod that are
+under way, kept with every change so that news of one pod costs what its guilds cost."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from components.config.draft import follows
+from components.config.world import Held
+from components.ownership.incarnations import is_newer
+from contracts.ids import GuildId, Incarnation, PodId
+from contracts.records import Assignment, Holding, RegisteredGuild
+
+
+class Index:
+    """Over all assignments."""
+
+    def __init__(self) -> None:
+        self.by_pod: dict[PodId, set[GuildId]] = defaultdict(set)
+        """Every guild whose assignment names the pod, in whatever role."""
+        self.owned: dict[PodId, int] = defaultdict(int)
+        self.followed: dict[PodId, int] = defaultdict(int)
+        self.joining: dict[PodId, int] = defaultdict(int)
+        self.opening: dict[PodId, int] = defaultdict(int)
+        self.by_shard: dict[int, int] = defaultdict(int)
+        self.sourced: dict[PodId, set[GuildId]] = defaultdict(set)
+        """By owner: guilds that have sources."""
+        self._opening: dict[GuildId, PodId] = {}
+        self._shards: dict[GuildId, int] = {}
+
+    def clear(self) -> None:
+        """Nothing is assigned."""
+        self.__init__()  # type: ignore[misc]  # the same start
+
+    def assigned(
+        self,
+        guild: GuildId,
+        before: Assignment | None,
+        after: Assignment | None,
+        holding: Holding | None,
+        registered: RegisteredGuild | None,
+    ) -> None:
+        """A guild's assignment has changed; ``holding``: what its new owner says."""
+        if before is not None:
+            self._count(before, -1)
+            self.sourced[before.pod].discard(guild)
+            for pod in named(before):
+                self.by_pod[pod].discard(guild)
+                if not self.by_pod[pod]:
+                    del self.by_pod[pod]
+        if after is not None:
+            self._count(after, 1)
+            if after.sources:
+                self.sourced[after.pod].add(guild)
+            for pod in named(after):
+                self.by_pod[pod].add(guild)
+        self.held(guild, after, holding)
+        self.registered(guild, after, registered)
+
+    def held(self, guild: GuildId, owned: Assignment | None, holding: Holding | None) -> None:
+        """The owner has said (or not) that the guild is open."""
+        now = None
+        if owned is not None and not is_open(owned, holding):
+            now = owned.pod
+        before = self._opening.pop(guild, None)
+        if before is not None:
+            self.opening[before] -= 1
+        if now is not None:
+            self._opening[guild] = now
+            self.opening[now] += 1
+
+    def registered(
+        self, guild: GuildId, owned: Assignment | None, registered: RegisteredGuild | None
+    ) -> None:
+        """The guild's registration or assignment has changed."""
+        before = self._shards.pop(guild, None)
+        if before is not None:
+            self.by_shard[before] -= 1
+        if owned is not None and registered is not None and registered.present:
+            self._shards[guild] = registered.shard
+            self.by_shard[registered.shard] += 1
+
+    def start_of(self, pod: PodId, assignments: Mapping[GuildId, Held]) -> Incarnation | None:
+        """The newest start of the pod that an assignment waits for; None when the pod is named
+        among sources alone, which can wait."""
+        newest: Incarnation | None = None
+        for guild in self.by_pod.get(pod, ()):
+            for start in _starts(assignments[guild].assignment, pod):
+                if newest is None or is_newer(start, newest):
+                    newest = start
+        return newest
+
+    def _count(self, one: Assignment, step: int) -> None:
+        self.owned[one.pod] += step
+        if one.joining is not None:
+            self.joining[one.joining.pod] += step
+        if (follower := follows(one)) is not None:
+            self.followed[follower] += step
+
+
+def is_open(owned: Assignment, holding: Holding | None) -> bool:
+    """Whether the owner has said that the guild is open at its epoch."""
+    return (
+        holding is not None
+        and holding.role == "own"
+        and holding.epoch == owned.epoch
+        and holding.incarnation == owned.incarnation
+    )
+
+
+def named(assignment: Assignment) -> set[PodId]:
+    """Every pod that the assignment names."""
+    pods = {assignment.pod, *(one.pod for one in assignment.before)}
+    pods.update(source.pod for source in assignment.sources)
+    if assignment.follower is not None:
+        pods.add(assignment.follower.pod)
+    if assignment.joining is not None:
+        pods.add(assignment.joining.pod)
+    return pods
+
+
+def _starts(assignment: Assignment, pod: PodId) -> Iterator[Incarnation]:
+    if assignment.pod == pod:
+        yield assignment.incarnation
+    for one in (assignment.follower, assignment.joining, *assignment.before):
+        if one is not None and one.pod == pod:
+            yield one.incarnation

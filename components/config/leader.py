@@ -1,0 +1,211 @@
+"""The leader as a synchronous state machine: news and time in, plans out.
+
+It keeps what `decide` leaves open: which guilds to decide about again and when, who waits and why,
+and the suspects. So a plan costs what the news concern, whatever the number of guilds. It owns no
+truth: a new leader with an empty one comes to the same decisions from the view.
+
+The shell (`placing`) pings, fences and writes what a plan says, tells the results to the view and
+to `answered`, `unanswered` and `refused`, and asks for the next plan. Fences come before
+assignments.
+"""
+
+import heapq
+from collections.abc import Container, Iterable
+
+from components.config.placement import decide
+from components.config.suspicion import Suspicion
+from components.config.view import View
+from components.config.world import LogFact, Options, Ping, Plan, Waiting, Wanted, World
+from contracts.ids import GuildId, Incarnation, PodId
+
+AT_A_TIME = 512
+"""Guilds decided about in one plan: news of a crash must not queue behind the rest."""
+
+
+class Leader:
+    """One replica's mind, while it leads and (for what it tells people) while it does not."""
+
+    def __init__(self, view: View, options: Options, *, pod_ttl_s: float) -> None:
+        self._view = view
+        self._options = options
+        self._pod_ttl_s = pod_ttl_s
+        self.suspicion = Suspicion()
+        self.logs: dict[GuildId, LogFact] = {}
+        self.wanted: dict[GuildId, Wanted] = {}
+        """Moves that were asked for and are not made yet."""
+        self.waiting: dict[GuildId, Waiting] = {}
+        self.lacking: dict[GuildId, str] = {}
+        self._led_since_s = float("-inf")
+        self._postponed: dict[GuildId, None] = {}
+        self._wake: list[tuple[float, GuildId]] = []
+        self._wake_of: dict[GuildId, float] = {}
+
+    def begin(self, now_s: float) -> None:
+        """Lead from now on."""
+        self._led_since_s = now_s
+        self.suspicion.forget()
+        self.wanted.clear()
+        self.look_at_all()
+
+    def look_at_all(self) -> None:
+        """Decide about every guild anew."""
+        self._view.dirty.update(self._view.assignments, self._view.registry)
+
+    def want(self, moves: Iterable[Wanted]) -> None:
+        """Ask for moves. A later wish for a guild replaces an earlier one."""
+        for move in moves:
+            self.wanted[move.guild] = move
+            self._view.dirty.add(move.guild)
+
+    def unwant(self, guilds: Iterable[GuildId]) -> None:
+        """Ask for them no more. What is under way goes on."""
+        for guild in list(guilds):
+            self.wanted.pop(guild, None)
+            self.lacking.pop(guild, None)
+            self._view.dirty.add(guild)
+
+    def disconnected(self, server: str, client: int) -> None:
+        """The server's advisory of a lost connection."""
+        self.suspicion.connection_gone(self._view.pods, server, client)
+
+    def answered(self, pod: PodId, incarnation: Incarnation, now_s: float) -> None:
+        """A ping was answered."""
+        self.suspicion.answered(pod, incarnation, now_s)
+
+    def unanswered(self, ping: Ping, reason: str) -> None:
+        """A ping was not answered."""
+        self.suspicion.unanswered(ping, reason)
+
+    def refused(self, pod: PodId) -> None:
+        """The server refused a fence: the pod has renewed."""
+        self.suspicion.renewed(pod)
+
+    def looked(self, guilds: Iterable[GuildId]) -> None:
+        """The logs of these guilds were looked at (`logs`)."""
+        self._view.dirty.update(guilds)
+
+    def judge_from_s(self) -> float:
+        """From when on silence is evidence."""
+        return max(self._view.synced_at_s, self._led_since_s) + self._pod_ttl_s
+
+    def plan(
+        self,
+        now_s: float,
+        history: Container[GuildId] | None,
+        history_pending_until_s: float = float("-inf"),
+    ) -> Plan:
+        """What to do now. ``history``: the guilds that PostgreSQL knows; None while it has not
+        said so, which is waited for until then."""
+        view = self._view
+        verdict = self.suspicion.judge(
+            view.pods,
+            view.index.by_pod.keys(),
+            lambda pod: view.index.start_of(pod, view.assignments),
+            view.evidence,
+            now_s,
+            self.judge_from_s(),
+        )
+        chosen = self._take(now_s)
+        pending_until_s = history_pending_until_s if history is None else None
+        known = _Either(history if history is not None else (), view.unassigned)
+        out = decide(self._world(now_s, known, pending_until_s), chosen)
+        for guild in chosen:
+            self.waiting.pop(guild, None)
+            self.lacking.pop(guild, None)
+            if guild not in out.waiting and guild in self.logs:
+                del self.logs[guild]
+        self.waiting.update(out.waiting)
+        self.lacking.update(out.lacking)
+        self._postponed.update(dict.fromkeys(out.postponed))
+        for guild, why_not in out.settled.items():
+            wish = self.wanted.pop(guild, None)
+            if wish is not None and wish.then is not None and not why_not:
+                self.want([wish.then])
+        for guild, at_s in out.wake.items():
+            if at_s < self._wake_of.get(guild, float("inf")):
+                self._wake_of[guild] = at_s
+                heapq.heappush(self._wake, (at_s, guild))
+        wake_at_s = min(verdict.wake_at_s, self._wake[0][0] if self._wake else float("inf"))
+        return Plan(
+            ping=verdict.ping,
+            fence=verdict.fence,
+            assign=out.assign,
+            look_up=out.look_up,
+            settled=out.settled,
+            more=bool(view.dirty),
+            wake_at_s=None if wake_at_s == float("inf") else wake_at_s,
+        )
+
+    def _take(self, now_s: float) -> list[GuildId]:
+        """Who is decided about now: whoever the news concern, those whose time has come, and some
+        of those that wait for their turn."""
+        view = self._view
+        if view.pods_changed:
+            view.pods_changed = False
+            view.dirty.update(self.waiting, self.lacking)
+        while self._wake and self._wake[0][0] <= now_s:
+            at_s, guild = heapq.heappop(self._wake)
+            if self._wake_of.get(guild) == at_s:
+                del self._wake_of[guild]
+                view.dirty.add(guild)
+        if len(view.dirty) <= AT_A_TIME:
+            chosen = list(view.dirty)
+            view.dirty.clear()
+        else:
+            urgent = [guild for guild in view.dirty if self._ownerless(guild)]
+            rest = (guild for guild in view.dirty if not self._ownerless(guild))
+            chosen = urgent[:AT_A_TIME]
+            while len(chosen) < AT_A_TIME:
+                chosen.append(next(rest))
+            view.dirty.difference_update(chosen)
+        turn = list(self._postponed)[: AT_A_TIME // 2]
+        for guild in turn:
+            del self._postponed[guild]
+        return list(dict.fromkeys([*chosen, *turn]))
+
+    def _ownerless(self, guild: GuildId) -> bool:
+        held = self._view.assignments.get(guild)
+        if held is None:
+            return False
+        pod = self._view.pods.get(held.assignment.pod)
+        return pod is None or pod.here is None
+
+    def _world(
+        self,
+        now_s: float,
+        placed_before: Container[GuildId],
+        history_pending_until_s: float | None,
+    ) -> World:
+        view = self._view
+        return World(
+            now_s=now_s,
+            judge_from_s=self.judge_from_s(),
+            options=self._options,
+            pods=view.pods,
+            registry=view.registry,
+            assignments=view.assignments,
+            holds=view.holds,
+            starts=view.starts,
+            evidence=view.evidence,
+            logs=self.logs,
+            placed_before=placed_before,
+            history_pending_until_s=history_pending_until_s,
+            draining=view.intents.draining,
+            pins=view.intents.pinned,
+            wanted=self.wanted,
+            owned=view.index.owned,
+            followed=view.index.followed,
+            joining=view.index.joining,
+            opening=view.index.opening,
+            by_shard=view.index.by_shard,
+        )
+
+
+class _Either:
+    """What either of two collections holds, without copying them."""
+
+    def __init__(self, one: Container[GuildId], other: Container[GuildId]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, guild: object) -> bool:
+        return guild in self._one or guild in self._other

@@ -1,0 +1,204 @@
+"""Planned changes of a guild whose owner serves (docs/decisions/0006, steps 13 to 17).
+
+The record ``joining`` alone says what is under way, so any leader goes on with it. A move to the
+follower needs no joining: it has the rows. Each step is one write; the next one is decided on the
+world that the write leaves behind.
+"""
+
+import msgspec
+
+from components.config.draft import Draft, next_epoch
+from components.config.promotion import before_of
+from components.config.sources import extended
+from components.config.standing import holder_of, serving, standing
+from components.config.world import Held, MoveCause, Wanted
+from contracts.ids import Incarnation, PodId
+from contracts.records import Assignment, Holder, Joining, PodLease
+
+
+def go_on_joining(draft: Draft, held: Held, joining: Joining) -> bool:
+    """Go on with what is under way; True when it was decided about."""
+    owned, world = held.assignment, draft.world
+    target = Holder(pod=joining.pod, incarnation=joining.incarnation)
+    given_up = _given_up(draft, owned, joining)
+    if given_up:
+        draft.write(held, msgspec.structs.replace(owned, joining=None), given_up)
+        wanted = world.wanted.get(owned.guild)
+        if wanted is not None and wanted.pod == joining.pod:
+            draft.out.settled[owned.guild] = given_up
+        return True
+    if not draft.holds(owned.guild, target):
+        draft.lack(owned.guild, f"{joining.pod} is building its rows, to {_purpose(joining)}")
+        return joining.purpose == "own"
+    if joining.purpose == "own":
+        hand_over(draft, held, target, joining.cause, joining.by, f"{joining.pod} has its rows")
+        return True
+    stops = []
+    if owned.follower is not None and owned.follower.pod != joining.pod:
+        stops.append((owned.follower.pod, owned.follower.incarnation))
+    followed = msgspec.structs.replace(
+        owned,
+        follower=target,
+        joining=None,
+        sources=extended(world, owned, *stops),
+    )
+    draft.write(held, followed, f"{joining.pod} follows")
+    return True
+
+
+def move_away(draft: Draft, held: Held) -> bool:
+    """Move the guild off an owner that is to be empty, to where it is pinned, or to where it is
+    wanted; True when it was decided about."""
+    owned, world = held.assignment, draft.world
+    wanted = world.wanted.get(owned.guild)
+    pin = world.pins.get(owned.guild)
+    lease = world.pods[owned.pod].lease
+    assert lease is not None  # it is here
+    if owned.pod in world.draining or lease.state == "draining":
+        return _drain(draft, held, pin)
+    if owned.joining is not None:
+        return False
+    if pin is not None and pin != owned.pod:
+        return _move(draft, held, _wish(held, pin, "pinned"))
+    if wanted is None or wanted.purpose != "own":
+        return False
+    if wanted.pod == owned.pod:
+        draft.out.settled[owned.guild] = ""
+        return False
+    if pin is not None and pin != wanted.pod:
+        draft.out.settled[owned.guild] = f"it is pinned to {pin}"
+        return False
+    return _move(draft, held, wanted)
+
+
+def hand_over(
+    draft: Draft, held: Held, new: Holder, cause: MoveCause, by: str, reason: str
+) -> None:
+    """The decision: the next epoch is the other's, which has the rows. The old owner follows,
+    unless it is to be empty or another one follows already."""
+    owned, world = held.assignment, draft.world
+    if not draft.room.may_open(new.pod):
+        draft.out.postponed.append(owned.guild)
+        draft.lack(owned.guild, f"waits for its turn to be taken over by {new.pod}")
+        return
+    assert cause != "followed"  # who is to own was asked for as a move
+    former = Holder(pod=owned.pod, incarnation=owned.incarnation)
+    other = owned.follower if owned.follower is not None and owned.follower.pod != new.pod else None
+    stops: list[tuple[PodId, Incarnation]] = []
+    if world.options.followers == 0:
+        follower = None
+    elif draft.holds(owned.guild, other) or owned.pod in world.draining:
+        follower = other
+    else:
+        follower = former
+        if other is not None:
+            stops.append((other.pod, other.incarnation))
+    if follower != former:
+        stops.append((former.pod, former.incarnation))
+    changed = next_epoch(
+        held,
+        pod=new.pod,
+        incarnation=new.incarnation,
+        cause=cause,
+        follower=follower,
+        joining=None,
+        before=before_of(world, owned),
+        sources=extended(world, owned, *stops),
+    )
+    draft.write(held, msgspec.structs.replace(changed, by=by), reason)
+
+
+def join(draft: Draft, held: Held, wanted: Wanted, target: PodLease) -> None:
+    """Let a pod build the guild's rows, when its budget allows."""
+    owned = held.assignment
+    joins_already = owned.joining is not None and owned.joining.pod == target.pod
+    if not joins_already and not draft.room.may_join(target.pod):
+        draft.out.postponed.append(owned.guild)
+        draft.lack(owned.guild, f"waits for its turn to be built by {target.pod}")
+        return
+    holder = holder_of(target)
+    joining = Joining(
+        pod=holder.pod,
+        incarnation=holder.incarnation,
+        purpose=wanted.purpose,
+        cause=wanted.cause,
+        by=wanted.by,
+    )
+    draft.write(held, msgspec.structs.replace(owned, joining=joining), wanted.reason)
+
+
+def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
+    owned, room = held.assignment, draft.room
+    if pin == owned.pod:
+        draft.lack(owned.guild, f"it is pinned to {pin}, which is to be empty: unpin it")
+        return False
+    follower = owned.follower
+    if pin is None and follower is not None and draft.holds(owned.guild, follower):
+        lease = serving(draft.world, follower.pod)
+        if lease is not None and room.owned.get(follower.pod, 0) < lease.capacity:
+            reason = f"{owned.pod} is to be empty"
+            hand_over(draft, held, follower, "drained", "", reason)
+            return True
+    # Who is being made its follower has most of the work behind it.
+    preferred = pin or (owned.joining.pod if owned.joining is not None else None)
+    target = room.owner(without={owned.pod}, first=preferred)
+    if target is None:
+        draft.lack(owned.guild, f"{owned.pod} is to be empty, but {room.why_none()}")
+        return False
+    return _move(draft, held, _wish(held, target.pod, "drained"))
+
+
+def _move(draft: Draft, held: Held, wanted: Wanted) -> bool:
+    owned, world = held.assignment, draft.world
+    target = serving(world, wanted.pod)
+    why_not = ""
+    if target is None:
+        why_not = f"{wanted.pod} does not take guilds now"
+    elif draft.room.owned.get(wanted.pod, 0) >= target.capacity:
+        why_not = f"{wanted.pod} is at its capacity of {target.capacity} guilds"
+    if why_not:
+        draft.lack(owned.guild, f"it is to move, but {why_not}")
+        if world.wanted.get(owned.guild) is wanted:
+            draft.out.settled[owned.guild] = why_not
+        return False
+    assert target is not None  # else it said why not
+    follower = owned.follower
+    if follower is not None and follower.pod == wanted.pod and draft.holds(owned.guild, follower):
+        hand_over(draft, held, follower, wanted.cause, wanted.by, wanted.reason)
+    else:
+        join(draft, held, wanted, target)
+    return True
+
+
+def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
+    """Why what is under way is given up; "" when it is not."""
+    world = draft.world
+    state = standing(world, joining.pod, joining.incarnation)
+    if state in ("gone", "away"):
+        return f"{joining.pod} is gone"
+    if serving(world, joining.pod) is None and state == "here":
+        return f"{joining.pod} does not take guilds any more"
+    if joining.purpose == "follow":
+        if world.options.followers == 0:
+            return "followers are switched off"
+        return f"{joining.pod} owns it" if joining.pod == owned.pod else ""
+    lease = world.pods[owned.pod].lease
+    leaving = owned.pod in world.draining or (lease is not None and lease.state == "draining")
+    if joining.cause == "drained" and not leaving:
+        return f"{owned.pod} is not to be empty any more"
+    pin = world.pins.get(owned.guild)
+    if joining.cause == "pinned" and pin is None:
+        return "it is not pinned any more"
+    if pin is not None and pin != joining.pod:
+        return f"it is pinned to {pin}"
+    return ""
+
+
+def _wish(held: Held, pod: PodId, cause: MoveCause) -> Wanted:
+    owned = held.assignment
+    reason = f"it is pinned to {pod}" if cause == "pinned" else f"{owned.pod} is to be empty"
+    return Wanted(guild=owned.guild, pod=pod, purpose="own", cause=cause, reason=reason)
+
+
+def _purpose(joining: Joining) -> str:
+    return "own it" if joining.purpose == "own" else "follow"

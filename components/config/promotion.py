@@ -1,0 +1,140 @@
+"""Who goes on with a guild whose owner can never renew again (docs/decisions/0006, step 11).
+
+Its follower, if it has the rows; else a pod that is back with a disk that has them; else, at once,
+a pod with room, which restores the rows from a replica or rebuilds them from the whole log. Else
+the guild waits, and says for what.
+
+A follower is promoted whatever its capacity: it applies the guild's log already.
+"""
+
+from typing import Literal
+
+from components.config.draft import Draft, next_epoch
+from components.config.sources import extended, where_rows_are
+from components.config.standing import holder_of
+from components.config.world import Held, LogFact, World
+from contracts.records import Assignment, EarlierOwner, Holder, PodLease, StateSource
+
+LOG_NEWS_S = 5.0
+"""How long it may be believed that the log still holds an input: retention moves on."""
+LOG_GAP_S = 60.0
+"""An input that is gone does not come back; it is looked for again only because a person might
+have restored the stream."""
+
+Cause = Literal["restarted", "replaced", "promoted", "restored"]
+
+
+def succeed(draft: Draft, held: Held) -> None:
+    """Give the guild to whoever can go on soonest."""
+    owned = held.assignment
+    joining = (
+        Holder(pod=owned.joining.pod, incarnation=owned.joining.incarnation)
+        if (owned.joining is not None)
+        else None
+    )
+    for candidate in (owned.follower, joining):
+        if candidate is not None and draft.holds(owned.guild, candidate):
+            reason = f"{owned.pod} is gone; {candidate.pod} has followed"
+            return _give(draft, held, candidate, "promoted", reason)
+    sources = where_rows_are(draft.world, owned)
+    if (back := _come_back(draft, held, sources)) is not None:
+        if back.state == "draining":
+            return draft.wait(owned.guild, owned.pod, f"{back.pod} has its rows and is leaving")
+        same = back.pod == owned.pod
+        reason = f"{back.pod} has started anew and goes on"
+        return _give(draft, held, holder_of(back), "restarted" if same else "promoted", reason)
+    return _elsewhere(draft, held, sources)
+
+
+def before_of(world: World, former: Assignment) -> list[EarlierOwner]:
+    """Owners of earlier epochs that are not known to be silent when ``former`` is succeeded."""
+    start = world.starts.get((former.pod, former.incarnation))
+    last = EarlierOwner(
+        pod=former.pod,
+        incarnation=former.incarnation,
+        epoch=former.epoch,
+        process=start.process if start is not None else "",
+    )
+    return [
+        earlier
+        for earlier in (*former.before, last)
+        if not world.evidence.silent(former.guild, earlier, world.now_s)
+    ]
+
+
+def _come_back(draft: Draft, held: Held, sources: list[StateSource]) -> PodLease | None:
+    """A pod that is here with a disk that has the rows, the owner's own first. An owner that
+    never had them yet gets the guild again too."""
+    for source in sources:
+        for pod in draft.world.pods.values():
+            lease = pod.here
+            if lease is not None and not pod.fenced and source.data == lease.data:
+                return lease
+    known = draft.world.pods.get(held.assignment.pod)
+    lease = known.here if known is not None and not known.fenced else None
+    return lease if lease is not None and not sources else None
+
+
+def _elsewhere(draft: Draft, held: Held, sources: list[StateSource]) -> None:
+    owned, room, world = held.assignment, draft.room, draft.world
+    replicas = any(source.replica for source in sources)
+    fact = world.logs.get(owned.guild)
+    follower = owned.follower.pod if owned.follower is not None else None
+    pod = room.owner(first=follower)
+    if not replicas and not _log_is_known(draft, owned, fact, believed=pod is not None):
+        draft.out.look_up.append(owned.guild)
+        return draft.wait(
+            owned.guild, owned.pod, f"{owned.pod} is gone; looking at what the log still holds"
+        )
+    if not replicas:
+        assert fact is not None  # it is known
+        if fact.generation != owned.generation:
+            why = "the log was made anew since the guild was placed"
+            return draft.wait(
+                owned.guild, owned.pod, f"{why}; waiting for {owned.pod} to come back"
+            )
+        if fact.first != owned.first_sequence:
+            why = "its first input is no longer on the log and no backup has its rows"
+            return draft.wait(
+                owned.guild, owned.pod, f"{why}; waiting for {owned.pod} to come back"
+            )
+    if pod is None:
+        return draft.wait(owned.guild, owned.pod, f"{owned.pod} is gone and {room.why_none()}")
+    if replicas:
+        reason = f"{owned.pod} is gone; {pod.pod} restores its rows"
+        return _give(draft, held, holder_of(pod), "restored", reason)
+    reason = f"{owned.pod} is gone; {pod.pod} rebuilds it from the log"
+    return _give(draft, held, holder_of(pod), "replaced", reason)
+
+
+def _log_is_known(draft: Draft, owned: Assignment, fact: LogFact | None, *, believed: bool) -> bool:
+    if fact is None:
+        return False
+    whole = fact.first == owned.first_sequence and fact.generation == owned.generation
+    until_s = fact.read_at_s + (LOG_NEWS_S if whole and believed else LOG_GAP_S)
+    return not draft.stale(owned.guild, until_s)
+
+
+def _give(draft: Draft, held: Held, new: Holder, cause: Cause, reason: str) -> None:
+    owned = held.assignment
+    stops = [(owned.pod, owned.incarnation)]
+    follower = owned.follower
+    if follower is not None and follower.pod == new.pod:
+        if follower.incarnation != new.incarnation:  # it has started anew since it followed
+            stops.append((follower.pod, follower.incarnation))
+        follower = None
+    joining = owned.joining
+    if joining is not None and (joining.purpose == "own" or joining.pod == new.pod):
+        joining = None
+    assignment = next_epoch(
+        held,
+        pod=new.pod,
+        incarnation=new.incarnation,
+        cause=cause,
+        follower=follower,
+        joining=joining,
+        before=before_of(draft.world, owned),
+        sources=extended(draft.world, owned, *stops),
+    )
+    draft.write(held, assignment, reason)
+    draft.wait(owned.guild, new.pod, f"being assigned: {reason}")

@@ -1,0 +1,97 @@
+"""Where a guild's rows are, beside its owner (docs/decisions/0006, step 20).
+
+Whoever held the rows and is named no more becomes a source, by force or not. A source is given up
+only when the owner has the guild open *and* a copy of it is where the owner's death does not reach:
+in its replica, or, in an installation without backup, with a follower.
+"""
+
+from components.config.draft import Draft
+from components.config.standing import standing
+from components.config.world import Held, World
+from contracts.ids import GuildId, Incarnation, PodId
+from contracts.records import Assignment, Holding, PodLease, StateSource
+
+
+def source_of(
+    world: World, guild: GuildId, pod: PodId, incarnation: Incarnation
+) -> StateSource | None:
+    """That start of the pod as a source; None when it is not known to have had the rows (an
+    earlier start that had them is a source already)."""
+    holding = world.holds.get(guild, {}).get(pod)
+    if holding is None or holding.incarnation != incarnation:
+        return None
+    lease = world.starts.get((pod, incarnation))
+    replica = lease.replica if lease is not None else _replica_by_rule(world, pod, incarnation)
+    return StateSource(pod=pod, incarnation=incarnation, data=holding.data, replica=replica)
+
+
+def extended(
+    world: World, assignment: Assignment, *stops: tuple[PodId, Incarnation]
+) -> list[StateSource]:
+    """The sources, and those who stop being named."""
+    sources = list(assignment.sources)
+    for pod, incarnation in stops:
+        new = source_of(world, assignment.guild, pod, incarnation)
+        if new is None:
+            continue
+        sources = [old for old in sources if not _same(old, new)] + [new]
+    return sources
+
+
+def shrunk(draft: Draft, held: Held) -> list[StateSource]:
+    """The sources that are still needed."""
+    owned = held.assignment
+    if not owned.sources:
+        return owned.sources
+    holding = draft.world.holds.get(owned.guild, {}).get(owned.pod)
+    if not _open(draft.world, owned, holding):
+        return owned.sources
+    assert holding is not None  # it is open
+    lease = draft.world.pods[owned.pod].lease
+    assert lease is not None  # it is here
+    if lease.replica:
+        return [] if lease.backed_up_beat >= holding.beat else owned.sources
+    if draft.world.options.followers == 0 or draft.holds(owned.guild, owned.follower):
+        return []
+    # Without backup and follower, older starts on the owner's own disk add nothing to it.
+    return [x for x in owned.sources if x.replica or x.data != lease.data]
+
+
+def where_rows_are(world: World, assignment: Assignment) -> list[StateSource]:
+    """Every place where the rows are known to be, the best one first: the owner's, the
+    follower's, the other sources, newest first."""
+    found = [source_of(world, assignment.guild, assignment.pod, assignment.incarnation)]
+    if (follower := assignment.follower) is not None:
+        found.append(source_of(world, assignment.guild, follower.pod, follower.incarnation))
+    known = [source for source in found if source is not None]
+    others = [old for old in reversed(assignment.sources) if old not in known]
+    return [*known, *sorted(others, key=lambda source: source.pod != assignment.pod)]
+
+
+def has_rows(lease: PodLease, sources: list[StateSource]) -> bool:
+    """Whether the pod has come back with one of the sources' disks."""
+    return any(source.data and source.data == lease.data for source in sources)
+
+
+def _open(world: World, owned: Assignment, holding: Holding | None) -> bool:
+    return (
+        holding is not None
+        and holding.role == "own"
+        and holding.epoch == owned.epoch
+        and holding.incarnation == owned.incarnation
+        and standing(world, owned.pod, owned.incarnation) == "here"
+    )
+
+
+def _same(old: StateSource, new: StateSource) -> bool:
+    if (old.pod, old.incarnation) == (new.pod, new.incarnation):
+        return True
+    # One disk without a backup is one place, however often the pod was started on it.
+    return not old.replica and (old.pod, old.data) == (new.pod, new.data)
+
+
+def _replica_by_rule(world: World, pod: PodId, incarnation: Incarnation) -> str:
+    """Where the start's replica is if there are backups at all (design.md, "Ownership"): its
+    lease was never seen, because this leader is newer than it."""
+    backups = any(lease.replica for lease in world.starts.values())
+    return f"pods/{pod}/{incarnation}" if backups else ""

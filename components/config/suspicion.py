@@ -1,0 +1,206 @@
+"""Which pods are taken for dead, and when (docs/decisions/0006, steps 9 and 10).
+
+A synchronous state machine. A pod is suspected at once when the server tells that the connection
+named in its lease is gone, or when it has not renewed for `MISSED_S`; it is then pinged, and only
+who does not answer is fenced. An attested end, and a lease that has run out, need no ping: the
+first process is gone, and the second can never renew again. All that a wrong verdict costs is a
+promotion; the fence is a compare-and-set, which fails when the pod renewed after all.
+
+After NATS or the leader came back, nobody is judged by silence before ``judge_from_s``.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from components.config.world import Fence, Ping, Pod
+from components.ownership.evidence import Evidence
+from contracts.ids import Incarnation, PodId
+from contracts.records import PodLease
+
+MISSED_S = 2.5
+"""Two renewals and a half (design.md: renewed every second)."""
+PING_S = 0.5
+
+
+class _Suspect(msgspec.Struct, kw_only=True):
+    incarnation: Incarnation
+    connection: tuple[str, int]
+    """That was lost; one that the pod has made since ends the suspicion."""
+    reason: str
+    silent: bool
+    """Suspected by silence, not by the server's word."""
+    pinged_s: float | None = None
+    unanswered: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done about pods now, and when to ask again."""
+
+    ping: list[Ping]
+    fence: list[Fence]
+    wake_at_s: float
+
+
+class Suspicion:
+    """The suspects of one leader."""
+
+    def __init__(self) -> None:
+        self._suspects: dict[PodId, _Suspect] = {}
+        self._answered_s: dict[PodId, float] = {}
+
+    def forget(self) -> None:
+        """Somebody else leads, or the connection broke: what was suspected is old news."""
+        self._suspects.clear()
+        self._answered_s.clear()
+
+    def connection_gone(self, pods: Mapping[PodId, Pod], server: str, client: int) -> None:
+        """The server's advisory: a connection is gone. It may not be a pod's."""
+        if not client:
+            return
+        for pod in pods.values():
+            lease = pod.here
+            if lease is None or pod.fenced or lease.nats_client != client:
+                continue
+            if lease.nats_server in ("", server):
+                self._suspect(pod.pod, lease, "its connection to NATS is gone", silent=False)
+
+    def answered(self, pod: PodId, incarnation: Incarnation, now_s: float) -> None:
+        """The pod answered a ping."""
+        suspect = self._suspects.get(pod)
+        if suspect is not None and suspect.incarnation == incarnation:
+            del self._suspects[pod]
+            self._answered_s[pod] = now_s
+
+    def unanswered(self, ping: Ping, reason: str) -> None:
+        """A ping found no responder, or no answer in `PING_S`."""
+        suspect = self._suspects.get(ping.pod)
+        if suspect is not None and ping.incarnation == suspect.incarnation:
+            suspect.unanswered = reason
+
+    def renewed(self, pod: PodId) -> None:
+        """A fence was refused: the pod has renewed, or started anew."""
+        self._suspects.pop(pod, None)
+
+    def judge(
+        self,
+        pods: Mapping[PodId, Pod],
+        named: Collection[PodId],
+        start_of: Callable[[PodId], Incarnation | None],
+        evidence: Evidence,
+        now_s: float,
+        judge_from_s: float,
+    ) -> Verdict:
+        """Whom to ping and whom to fence. Only pods that an assignment names are judged: nothing
+        waits for the others. ``start_of``: the newest start of a pod that an assignment waits
+        for, asked about pods that nothing on the bus remembers."""
+        verdict = Verdict(ping=[], fence=[], wake_at_s=float("inf"))
+        wake_at_s = float("inf")
+        for pod in pods.values():
+            if pod.pod not in named or pod.fenced or pod.lease is None:
+                self._suspects.pop(pod.pod, None)
+                continue
+            if pod.lease.incarnation is None:
+                continue  # it has just started and owns nothing
+            wake_at_s = min(
+                wake_at_s, self._judge(pod, pod.lease, evidence, now_s, judge_from_s, verdict)
+            )
+        for name in named:
+            forgotten = pods.get(name)
+            if forgotten is not None and forgotten.lease is not None:
+                continue
+            if forgotten is not None and forgotten.away_since_s is None:
+                continue  # there is a value, which cannot be read
+            start = start_of(name)
+            if start is None:
+                continue
+            if now_s < judge_from_s:
+                wake_at_s = min(wake_at_s, judge_from_s)
+            else:
+                verdict.fence.append(_fence_forgotten(name, start, forgotten))
+        return msgspec.structs.replace(verdict, wake_at_s=wake_at_s)
+
+    def _judge(
+        self,
+        pod: Pod,
+        lease: PodLease,
+        evidence: Evidence,
+        now_s: float,
+        judge_from_s: float,
+        verdict: Verdict,
+    ) -> float:
+        """Judge one pod; returns when to look again."""
+        incarnation = lease.incarnation
+        assert incarnation is not None  # asked before
+        if evidence.has_ended(pod.pod, incarnation):
+            verdict.fence.append(_fence(pod, lease, "its process has ended"))
+            return float("inf")
+        if pod.away_since_s is not None:
+            if now_s < judge_from_s:
+                return judge_from_s
+            verdict.fence.append(_fence(pod, lease, "its lease has ended"))
+            return float("inf")
+        suspect = self._suspects.get(pod.pod)
+        if suspect is not None and (
+            suspect.incarnation != incarnation
+            or (not suspect.silent and suspect.connection != _connection(lease))
+        ):
+            del self._suspects[pod.pod]
+            suspect = None
+        missed_at_s = max(pod.seen_s, self._answered_s.get(pod.pod, float("-inf"))) + MISSED_S
+        missed_at_s = max(missed_at_s, judge_from_s)
+        if suspect is not None and suspect.silent and now_s < missed_at_s:
+            del self._suspects[pod.pod]  # it has renewed
+            suspect = None
+        if suspect is None:
+            if now_s < missed_at_s:
+                return missed_at_s
+            self._suspect(pod.pod, lease, f"it has not renewed for {MISSED_S:g} s", silent=True)
+            suspect = self._suspects[pod.pod]
+        if suspect.unanswered:
+            reason = f"{suspect.reason} and {suspect.unanswered}"
+            verdict.fence.append(_fence(pod, lease, reason))
+            return float("inf")
+        if suspect.pinged_s is None:
+            suspect.pinged_s = now_s
+            verdict.ping.append(Ping(pod=pod.pod, incarnation=incarnation))
+        elif now_s >= suspect.pinged_s + 2 * PING_S:  # its own deadline did not come back to us
+            suspect.unanswered = "its ping was not answered"
+            return now_s
+        return suspect.pinged_s + 2 * PING_S
+
+    def _suspect(self, pod: PodId, lease: PodLease, reason: str, *, silent: bool) -> None:
+        assert lease.incarnation is not None  # only who is here is suspected
+        known = self._suspects.get(pod)
+        if known is None or known.incarnation != lease.incarnation or (known.silent and not silent):
+            self._suspects[pod] = _Suspect(
+                incarnation=lease.incarnation,
+                connection=_connection(lease),
+                reason=reason,
+                silent=silent,
+            )
+
+
+def _fence(pod: Pod, lease: PodLease, reason: str) -> Fence:
+    return Fence(
+        lease=msgspec.structs.replace(lease, state="fenced"), revision=pod.revision, reason=reason
+    )
+
+
+def _fence_forgotten(pod: PodId, start: Incarnation, known: Pod | None) -> Fence:
+    lease = PodLease(
+        pod=pod,
+        incarnation=start,
+        data="",
+        state="fenced",
+        capacity=0,
+        version="",
+        engine_version=0,
+        started_ms=0,
+    )
+    revision = known.revision if known is not None else 0
+    return Fence(lease=lease, revision=revision, reason="nothing on the bus remembers it")
+
+
+def _connection(lease: PodLease) -> tuple[str, int]:
+    return lease.nats_server, lease.nats_client
