@@ -36,6 +36,15 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     wait: at 10,000 Discord bans the address."""
     sweep_every_s: float = 3.0
     """How often the ends of all logs are compared with what was seen."""
+    zone: str = ""
+    """Where the pod runs, e.g. a rack or a data centre; owner and follower of a guild live in
+    different ones. Empty: not stated."""
+    process: str = ""
+    """Name that the parent has given to this process (`parent`); empty: nobody attests its end."""
+    leader_ttl_s: float = 5.0
+    """TTL of config's leader: a pod that has heard of none for so long takes its guilds back."""
+    drain_within_s: float = 25.0
+    """After SIGTERM the pod serves on for so long, until config has moved its guilds."""
     opening_at_once: int = 32
     """Guilds that are caught up at the same time."""
 
@@ -50,6 +59,11 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str = ""
     log: str = ""
     """File for Litestream's output, kept bounded; unset: the pod's own stderr."""
+    look_every_s: float = 1.0
+    """How often the bucket is listed for what has arrived. Each look costs one or two requests;
+    the lag that is told includes the time since the look before."""
+    retention_h: float = 72.0
+    """How long snapshots, and replicas of former incarnations, stay in the bucket."""
 
 
 def check(settings: GatewaySettings) -> GatewaySettings:
@@ -72,6 +86,10 @@ def check(settings: GatewaySettings) -> GatewaySettings:
         raise _invalid(
             "invalid_limit", f"must be from 1 to {BAN_AT - 1}: at {BAN_AT} Discord bans the address"
         )
+    if not 0 <= settings.drain_within_s <= 3600:
+        raise _invalid("drain_within_s", "must be from 0 to 3600 seconds")
+    if settings.leader_ttl_s < 1:
+        raise _invalid("leader_ttl_s", "must be at least 1 second, and at least config's own")
     if not 0.1 <= settings.sweep_every_s <= 60:
         raise _invalid(
             "sweep_every_s", "must be from 0.1 to 60 seconds: a lost message waits for it"
@@ -89,6 +107,14 @@ def check_backup(settings: BackupSettings) -> BackupSettings:
     if settings.endpoint and not settings.endpoint.startswith(("http://", "https://")):
         raise InvalidSettings(
             variable_of(BACKUP_PREFIX, "endpoint"), "must begin with http:// or https://"
+        )
+    if not 0.05 <= settings.look_every_s <= 60:
+        raise InvalidSettings(
+            variable_of(BACKUP_PREFIX, "look_every_s"), "must be from 0.05 to 60 seconds"
+        )
+    if not 1 <= settings.retention_h <= 24 * 366:
+        raise InvalidSettings(
+            variable_of(BACKUP_PREFIX, "retention_h"), "must be from 1 hour to a year"
         )
     return settings
 

@@ -15,6 +15,9 @@ POD_TABLES: Final[dict[str, str]] = {
 COMPLETE: Final = "complete"
 """Key of the stream sequence up to which all guilds here are complete; ``complete.<guild>``: of a
 guild that has a mark of its own."""
+BEAT: Final = "beat"
+"""Key of a number that grows every few seconds: a copy of the database that holds it holds
+everything committed before."""
 IMPORTING: Final = "importing"
 """Key ``importing.<guild>``: the guild's rows are not all here yet (`transfer`)."""
 

@@ -28,6 +28,7 @@ from components.gateway.engine.pod_tables import (
     IMPORTING,
     complete_mark,
     drop_meta,
+    get_meta,
     park,
     put_meta,
 )
@@ -108,6 +109,10 @@ class RowSource:
     def guilds(self) -> dict[GuildId, GuildRows]:
         """Every guild that is wholly here."""
         return _guilds(self._database, self.schema_version)
+
+    def note(self, key: str) -> str | None:
+        """What the pod noted for itself."""
+        return get_meta(self._database, key)
 
     def batches(self, guild: GuildId, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
         """The guild's rows. Raises `UnknownGuild`, and `RowsRefused` when the guild's log has

@@ -3,7 +3,8 @@
 Two writers on one replica path destroy it without a word (facts.md): the path holds the
 incarnation, which is new at every start, and the child dies with us (PDEATHSIG). Its control
 socket is never used. When it ends it is started again with growing pauses; serving goes on.
-Raises `CannotStart` when there is no Litestream to start.
+Raises `CannotStart` when there is no Litestream to start, `ReplicaInUse` when there is something
+under the prefix already: the pod ends, and its next start has another one.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ from typing import Final
 
 from components import binaries
 from components.gateway.settings import BackupSettings
+from components.gateway.shell.bucket import ReplicaBucket
+from components.gateway.shell.errors import BucketFailed, ReplicaInUse
+from components.gateway.shell.replication import Replication
 from components.process import log_files
 from components.process.exits import CannotStart
 
@@ -43,6 +47,11 @@ class Backup:
         self._program = program
         self._log = Path(settings.log) if settings.log else None
         self._config = database.with_name("litestream.yml")
+        self._bucket = ReplicaBucket(settings)
+        self.replication = Replication(
+            database, prefix, self._bucket, look_every_s=settings.look_every_s
+        )
+        """What is in the bucket by now."""
         self._process: asyncio.subprocess.Process | None = None
         self.metrics_port = 0
         """Where the child's metrics are, on 127.0.0.1."""
@@ -55,10 +64,25 @@ class Backup:
 
     async def run(self) -> None:
         """Replicate until cancelled; then let the child write what is left and end."""
-        pause_s = FIRST_PAUSE_S
         program = self._program
         if program is None:
-            program = await asyncio.to_thread(_litestream)
+            program = await asyncio.to_thread(litestream)
+        await self._check_empty()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._replicate(program))
+            tasks.create_task(self.replication.run())
+
+    async def _check_empty(self) -> None:
+        try:
+            there = await self._bucket.files(self._prefix)
+        except BucketFailed as error:
+            log.warning("%s; the backup begins when it answers", error)
+            return
+        if there:
+            raise ReplicaInUse(self._prefix)
+
+    async def _replicate(self, program: Path) -> None:
+        pause_s = FIRST_PAUSE_S
         try:
             while True:
                 self.metrics_port = _free_port()
@@ -85,8 +109,8 @@ class Backup:
                 log.warning("litestream writes to stderr, %s: %s", self._log, error.strerror)
             return await asyncio.create_subprocess_exec(
                 *(str(program), "replicate", "-config", str(self._config)),
-                env=self._environment(),
-                preexec_fn=_die_with_parent,
+                env=environment(self._settings),
+                preexec_fn=die_with_parent,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -120,45 +144,59 @@ class Backup:
             await process.wait()
 
     def _configuration(self) -> str:
-        settings = self._settings
-        endpoint = f"      endpoint: {settings.endpoint}\n" if settings.endpoint else ""
         return (
             f'addr: "127.0.0.1:{self.metrics_port}"\n'
-            "dbs:\n"
-            f"  - path: {json.dumps(str(self._database))}\n"
-            "    monitor-interval: 250ms\n"  # both must be set (facts.md)
-            "    replica:\n"
-            "      type: s3\n"
-            f"      bucket: {settings.bucket}\n"
-            f"      path: {self._prefix}\n"
-            f"      region: {settings.region}\n"
-            f"{endpoint}"
-            f"      force-path-style: {'true' if settings.endpoint else 'false'}\n"
-            "      sync-interval: 250ms\n"
+            "snapshot:\n"
+            "  interval: 24h\n"
+            f"  retention: {round(self._settings.retention_h * 60)}m\n"
+            f"{replica_configuration(self._settings, self._database, self._prefix)}"
+            "      sync-interval: 250ms\n"  # both must be set (facts.md)
         )
 
-    def _environment(self) -> dict[str, str]:
-        # AWS_CA_BUNDLE makes litestream fail at start (facts.md).
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name != "AWS_CA_BUNDLE" and not name.startswith("MODBOT_")
-        }
-        keys = {
-            "LITESTREAM_ACCESS_KEY_ID": self._settings.access_key,
-            "LITESTREAM_SECRET_ACCESS_KEY": self._settings.secret_key,
-        }
-        return {**kept, **{name: value for name, value in keys.items() if value}}
+
+def replica_configuration(settings: BackupSettings, database: Path, prefix: str) -> str:
+    """Litestream's configuration of one database and its replica; options of the replica may be
+    added to its end."""
+    endpoint = f"      endpoint: {settings.endpoint}\n" if settings.endpoint else ""
+    return (
+        "dbs:\n"
+        f"  - path: {json.dumps(str(database))}\n"
+        "    monitor-interval: 250ms\n"
+        "    replica:\n"
+        "      type: s3\n"
+        f"      bucket: {settings.bucket}\n"
+        f"      path: {prefix}\n"
+        f"      region: {settings.region}\n"
+        f"{endpoint}"
+        f"      force-path-style: {'true' if settings.endpoint else 'false'}\n"
+    )
 
 
-def _litestream() -> Path:
+def environment(settings: BackupSettings) -> dict[str, str]:
+    """Litestream's environment, with the keys of the bucket."""
+    # AWS_CA_BUNDLE makes litestream fail at start (facts.md).
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "AWS_CA_BUNDLE" and not name.startswith("MODBOT_")
+    }
+    keys = {
+        "LITESTREAM_ACCESS_KEY_ID": settings.access_key,
+        "LITESTREAM_SECRET_ACCESS_KEY": settings.secret_key,
+    }
+    return {**kept, **{name: value for name, value in keys.items() if value}}
+
+
+def litestream() -> Path:
+    """The program. Raises `CannotStart`."""
     try:
         return binaries.find("litestream")
     except binaries.MissingBinary as missing:
         raise CannotStart(str(missing)) from missing
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """To be run in a child: it is told to end when this process ends, however it ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

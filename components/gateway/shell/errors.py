@@ -5,6 +5,8 @@ ShellError
 ├── HoleFound         the log cannot bring the guild's rows up to date: an operator decides
 ├── SnapshotFailed    no snapshot of a guild came from its owner: ask again
 ├── ReplicaFailed     no replica of a pod could be restored: another source, or ask again
+├── BucketFailed      the backup bucket cannot be reached: ask again
+├── ReplicaInUse      there is something under a prefix that should be new: the pod ends
 ├── EngineFailed      applying failed for a reason that would not replay: the pod stops
 └── DataFolderInUse   another process holds the lock on the data folder
 """
@@ -52,6 +54,23 @@ class ReplicaFailed(ShellError):
         super().__init__(f"replica {prefix} cannot be restored: {reason}")
         self.prefix = prefix
         self.reason = reason
+
+
+class BucketFailed(ShellError):
+    """The backup bucket did not answer, or refused. Serving goes on; try again later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the backup bucket: {reason}")
+        self.reason = reason
+
+
+class ReplicaInUse(ShellError):
+    """Two writers under one prefix destroy a replica without a word (facts.md). Start again: the
+    next incarnation has a prefix of its own."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"{prefix} is not empty: somebody else backs up to it")
+        self.prefix = prefix
 
 
 class EngineFailed(ShellError):

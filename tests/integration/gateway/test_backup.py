@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sysconfig
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,88 +10,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from components import binaries
 from components.gateway.engine.schema import open_database
-from components.gateway.settings import BackupSettings
+from components.gateway.shell.applier import Applier
 from components.gateway.shell.backup import Backup
+from components.gateway.shell.replicas import Replicas
 from components.process import log_files
 from components.process.exits import CannotStart
 from tests.integration.gateway.town import Pods, Town, until
-from tests.support.nats import free_port
-
-ACCESS, SECRET = "0123456789abcdefghij", "0123456789abcdefghijklmnopqrstuvwxyzABCD"
-
-
-class Store:
-    """An S3 server over a folder."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder = folder
-        self.port = port
-        self.settings = BackupSettings(
-            bucket="modbot",
-            endpoint=f"http://127.0.0.1:{port}",
-            access_key=ACCESS,
-            secret_key=SECRET,
-        )
-
-    def files(self, prefix: str) -> list[Path]:
-        return [path for path in (self.folder / "modbot" / prefix).rglob("*") if path.is_file()]
-
-    async def restored(self, prefix: str, to: Path) -> bool:
-        """Restore with the full check; whether that worked."""
-        config = to.with_suffix(".yml")
-        config.write_text(
-            "dbs:\n"
-            f"  - path: {to}\n"
-            "    replica:\n"
-            "      type: s3\n"
-            "      bucket: modbot\n"
-            f"      path: {prefix}\n"
-            f"      endpoint: {self.settings.endpoint}\n"
-            "      region: us-east-1\n"
-            "      force-path-style: true\n"
-        )
-        process = await asyncio.create_subprocess_exec(
-            str(binaries.find("litestream")),
-            *("restore", "-config", str(config), "-integrity-check", "full", str(to)),
-            env={
-                **{name: os.environ[name] for name in os.environ if name != "AWS_CA_BUNDLE"},
-                "LITESTREAM_ACCESS_KEY_ID": ACCESS,
-                "LITESTREAM_SECRET_ACCESS_KEY": SECRET,
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        return await process.wait() == 0
+from tests.support.s3 import ACCESS, SECRET, Store, running_store
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    folder = tmp_path / "s3"
-    (folder / "modbot").mkdir(parents=True)
-    made = Store(folder, free_port())
-    process = await asyncio.create_subprocess_exec(
-        str(binaries.find("rclone")),
-        *("serve", "s3", str(folder), "--addr", f"127.0.0.1:{made.port}"),
-        *("--auth-key", f"{ACCESS},{SECRET}", "--config", "/dev/null"),
-        *("--vfs-cache-mode", "off"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    async def listens() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", made.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    await until(listens)
-    yield made
-    process.terminate()
-    await process.wait()
+    async with running_store(tmp_path / "s3") as store:
+        yield store
 
 
 async def test_a_pods_rows_are_in_its_replica_after_an_orderly_stop(
@@ -115,11 +46,16 @@ async def test_a_pods_rows_are_in_its_replica_after_an_orderly_stop(
 
     await until(uploaded)
     assert await pod.stop() == 0
-    restored = tmp_path / "restored.db"
-    assert await store.restored(prefix, restored)
-    database = open_database(restored)
-    assert b"61" in database.execute("SELECT document FROM settings").fetchone()[0]
-    database.close()
+    async with Replicas(store.settings, tmp_path / "scratch").restored(prefix) as replica:
+        assert set(replica.guilds) == {town.guild}
+        applier = Applier(tmp_path / "other.db")
+        await applier.start()
+        await replica.take_in(applier, town.guild)
+        settings = await applier.on_database(
+            lambda database: database.execute("SELECT document FROM settings").fetchone()
+        )
+        assert b"61" in settings[0]
+        await applier.stop()
 
 
 async def test_litestream_is_started_again_when_it_dies(store: Store, tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_a_backup_may_be_off() -> None:
         ({"ACCESS_KEY": "a-key"}, "MODBOT_BACKUP_SECRET_KEY"),
         ({"SECRET_KEY": "a-key"}, "MODBOT_BACKUP_ACCESS_KEY"),
         ({"ENDPOINT": "127.0.0.1:9000"}, "MODBOT_BACKUP_ENDPOINT"),
+        ({"LOOK_EVERY_S": "0"}, "MODBOT_BACKUP_LOOK_EVERY_S"),
+        ({"LOOK_EVERY_S": "nan"}, "MODBOT_BACKUP_LOOK_EVERY_S"),
+        ({"RETENTION_H": "0"}, "MODBOT_BACKUP_RETENTION_H"),
     ],
 )
 def test_a_backup_that_cannot_work_is_refused_without_its_secret(

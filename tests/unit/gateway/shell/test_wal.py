@@ -1,0 +1,119 @@
+"""The position in the WAL grows with each commit, and with nothing else."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.gateway.shell.wal import HEADER, Wal, WalPosition
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pod.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = opened(path)
+    yield connection
+    connection.close()
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("CREATE TABLE IF NOT EXISTS t (value BLOB)")
+    return connection
+
+
+def write(connection: sqlite3.Connection, size: int = 10) -> None:
+    connection.execute("INSERT INTO t VALUES (?)", (b"x" * size,))
+
+
+def test_every_commit_is_further_than_the_one_before(
+    path: Path, database: sqlite3.Connection
+) -> None:
+    wal = Wal(path)
+    seen = [wal.end()]
+    for size in (10, 10, 100_000, 10):
+        write(database, size)
+        seen.append(wal.end())
+    assert seen == sorted(set(seen))
+    assert seen[-1].end == path.with_name("pod.db-wal").stat().st_size
+
+
+def test_what_is_not_committed_is_not_behind_the_end(
+    path: Path, database: sqlite3.Connection
+) -> None:
+    wal = Wal(path)
+    write(database)
+    before = wal.end()
+    database.execute("PRAGMA cache_size = 1")
+    database.execute("BEGIN")
+    write(database, 200_000)
+    write(database, 200_000)
+    assert path.with_name("pod.db-wal").stat().st_size > before.end  # spilled
+    assert wal.end() == before
+    database.execute("COMMIT")
+    assert wal.end() > before
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "RESTART", "TRUNCATE"])
+def test_it_goes_on_over_a_reset_of_the_file(
+    mode: str, path: Path, database: sqlite3.Connection
+) -> None:
+    wal = Wal(path)
+    for _ in range(20):
+        write(database, 5000)
+    before = wal.end()
+    database.execute(f"PRAGMA wal_checkpoint({mode})")
+    assert wal.end() == before
+    write(database)
+    after = wal.end()
+    assert after > before
+    assert after.resets == before.resets + 1
+    assert after.end < before.end
+
+
+def test_without_a_file_there_is_nothing(path: Path) -> None:
+    assert Wal(path).end() == WalPosition(0, 0)
+
+
+def test_salts_compare_over_the_end_of_their_range(path: Path) -> None:
+    wal = Wal(path)
+    first = wal.position(0xFFFFFFFF, HEADER)
+    assert first == (0, HEADER)
+    assert wal.position(0, HEADER) == (1, HEADER)
+    assert wal.position(0xFFFFFFFE, 9_000) < first
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["write", "write", "reset", "look"]), st.integers(1, 30_000)),
+        max_size=25,
+    )
+)
+def test_whenever_one_looks_the_end_is_that_of_one_who_looks_for_the_first_time(
+    steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("wal") / "pod.db"
+    connection = opened(path)
+    wal = Wal(path)
+    last = wal.end()
+    for step, size in steps:
+        if step == "write":
+            write(connection, size)
+        elif step == "reset":
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        else:
+            found = wal.end()
+            assert found >= last
+            assert found.end == Wal(path).end().end
+            last = found
+    connection.close()
