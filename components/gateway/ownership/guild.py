@@ -114,7 +114,9 @@ class GuildMachine:
             return "follow"
         if any(source.data == me.data for source in a.sources):
             return "source"
-        return "nothing"
+        # Named by an earlier start: the leader, or a re-adoption, may count on the rows.
+        holders = (a.pod, *(one.pod for one in (a.follower, a.joining) if one is not None))
+        return "source" if me.pod in holders else "nothing"
 
     @property
     def settled(self) -> bool:
