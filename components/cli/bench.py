@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.bench.event import EventOptions
+from components.bench.placement import PlacementOptions, run_placement
 from components.bench.result import BenchResult
 from components.bench.run import run_event
 from components.bench.stack import StackDidNotStart
@@ -21,6 +22,23 @@ from components.cli.errors import CommandError
 def main(arguments: list[str]) -> int:
     """Measure; 0 only if every figure keeps its limit."""
     options = _parser().parse_args(arguments)
+    result = _placement(options) if options.name == "placement" else _event(options)
+    if options.json:
+        print(msgspec.json.encode(result).decode())
+    else:
+        _draw(result)
+    return 0 if result.ok else 1
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _placement(options: argparse.Namespace) -> BenchResult:
+    return run_placement(PlacementOptions(seed=options.seed), _say)
+
+
+def _event(options: argparse.Namespace) -> BenchResult:
     measured = EventOptions(
         guilds=options.guilds,
         rate=options.rate,
@@ -29,23 +47,15 @@ def main(arguments: list[str]) -> int:
         seed=options.seed,
     )
 
-    def say(words: str) -> None:
-        print(words, file=sys.stderr, flush=True)
-
     with tempfile.TemporaryDirectory(prefix="modbot-bench-") as folder:
         try:
-            result = asyncio.run(run_event(Path(folder), measured, say))
+            return asyncio.run(run_event(Path(folder), measured, _say))
         except StackDidNotStart as error:
             raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
-    if options.json:
-        print(msgspec.json.encode(result).decode())
-    else:
-        _draw(result)
-    return 0 if result.ok else 1
 
 
 def _draw(result: BenchResult) -> None:
-    table = Table(title=f"{result.bench}: {result.checked} messages, seed {result.seed}")
+    table = Table(title=f"{result.bench}: {result.checked} checked, seed {result.seed}")
     for column in ("figure", "value", "limit", "baseline"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for figure in result.figures:
@@ -66,9 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "name",
-        choices=["event"],
+        choices=["event", "placement"],
         help="event: from a message on Discord's socket to the REST call that deletes it, beside "
-        "a bare discord.py bot",
+        "a bare discord.py bot; placement: planning 1,000 to 100,000 guilds over 100 pods, beside "
+        "placing all anew (starts no stack)",
     )
     parser.add_argument("--guilds", type=int, default=defaults.guilds, help="guilds for each bot")
     parser.add_argument("--rate", type=float, default=defaults.rate, help="messages a second")

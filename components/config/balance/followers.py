@@ -22,6 +22,7 @@ class Followers:
     def __init__(self, layout: Layout, options: BalanceOptions, owner: list[int]) -> None:
         self._layout = layout
         self._options = options
+        self._apart = layout.apart
         self._owner = owner
         self._owners_moved = sum(
             weight
@@ -156,7 +157,7 @@ class Followers:
         return True
 
     def _fits(self, guild: int, pod: int) -> bool:
-        return self._layout.may_pair(self._owner[guild], pod)
+        return self._apart[self._owner[guild]] != self._apart[pod]
 
     def _levels(self, *, placed: bool = False) -> list[float]:
         """The level of each pod for what is followed: when all is ``placed``, what really is."""

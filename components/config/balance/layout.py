@@ -31,6 +31,11 @@ class Layout:
         zones = {self.zone[at] for at in self.taking}
         self.zoned = len(zones) > 1
         """Whether there is another zone to go to; with one there is nothing to respect."""
+        self.apart = [
+            self.zone[at] if self.zoned and self.zone[at] else at for at in range(len(self.pods))
+        ] + [NOBODY]
+        """Pods with an equal entry may not hold the same guild: the zone where one is stated,
+        else the pod. The last entry is for `NOBODY`."""
         self.one_zone = "" if self.zoned or not zones else next(iter(zones))
         self.weight = [usable(load.weight) for load in self.guilds]
         self.owner = [_at(index, load.owner) for load in self.guilds]
@@ -43,11 +48,7 @@ class Layout:
 
     def may_pair(self, owner: int, follower: int) -> bool:
         """Whether one may follow what the other owns: another pod, and another zone if stated."""
-        return owner != follower and not self.same_zone(owner, follower)
-
-    def same_zone(self, one: int, other: int) -> bool:
-        """Whether both state the same zone, and there is another."""
-        return self.zoned and self.zone[one] != "" and self.zone[one] == self.zone[other]
+        return self.apart[owner] != self.apart[follower]
 
 
 def _at(index: Mapping[PodId, int], pod: PodId | None) -> int:

@@ -159,7 +159,8 @@ class Leveller:
         self._exchange(outside)
         for self._slack in (1.0, SLACK):
             for past_level in (False, True):
-                while self._shed(outside, past_level=past_level) or self._fill(outside):
+                spare = math.inf if past_level else half
+                while self._shed(outside, past_level=past_level) or self._fill(outside, spare):
                     outside |= self._out_of_band(half)
             if not self._gained(before, least):
                 break
@@ -246,24 +247,28 @@ class Leveller:
                 return True
         return False
 
-    def _fill(self, outside: Set[int]) -> bool:
-        """Give to the pods that are too empty until nothing fits what they lack any more."""
+    def _fill(self, outside: Set[int], spare: float) -> bool:
+        """Give to the pods that are too empty until nothing fits what they lack any more. Nobody
+        gives more than brings it below its level by ``spare``, as a share of the level."""
         moved = False
         for pod in sorted(outside, key=lambda pod: (self.above[pod], pod)):
-            while self._fill_one(pod):
+            while self._fill_one(pod, spare):
                 moved = True
         return moved
 
-    def _fill_one(self, pod: int) -> bool:
+    def _fill_one(self, pod: int, spare: float) -> bool:
         need = -self.above[pod]
         if self.free[pod] < 1 or need <= self._eps:
             return False
         for _, source in reversed(self._ranking.order):
-            gap = self.above[source] + need
-            if gap <= self._eps:
-                return False
             # Half of the gap: the source does not end below what it gives to.
-            item = self._largest(source, pod, min(need, gap / 2) * self._slack)
+            half_gap = (self.above[source] + need) / 2
+            if half_gap <= self._eps:
+                return False
+            given = self.above[source] + spare * self.levels[source]
+            if given <= self._eps:
+                return False
+            item = self._largest(source, pod, min(need, half_gap, given) * self._slack)
             if item is not None:
                 self.put(item, pod)
                 return True

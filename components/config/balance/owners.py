@@ -187,4 +187,4 @@ class Owners:
     def _suits(self, guild: int, pod: int) -> bool:
         """Its follower need not move when it goes there."""
         follower = self._layout.follower[guild]
-        return follower in (NOBODY, pod) or not self._layout.same_zone(follower, pod)
+        return follower in (NOBODY, pod) or self._layout.may_pair(follower, pod)
