@@ -92,11 +92,6 @@ class Arena:
         return {guild for guild in self.guilds if self.owner(guild) in pods}
 
     @property
-    def followers(self) -> bool:
-        """Whether this installation has given any guild a follower."""
-        return any(one.follower is not None for one in self.watched.assignments.values())
-
-    @property
     def operator_token(self) -> Path:
         """The file with the token that the edges' API takes."""
         return Path(self.live.record.credentials["operator_token"])

@@ -74,6 +74,8 @@ class Checked(msgspec.Struct, kw_only=True):
     states: int = 0
     """Databases' rows of a guild that were compared with a replay."""
     openings: int = 0
+    moves: int = 0
+    """That config accepted while there was traffic."""
     excused: int = 0
     in_window: int = 0
     """Calls of processes that were stopped between gate and socket (0006: not preventable)."""

@@ -9,8 +9,6 @@ import random
 import time
 from pathlib import Path
 
-import msgspec
-
 from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.chaos.clients import Asked, Clients
@@ -22,7 +20,9 @@ from components.traffic import corpus, plan
 from components.traffic.driver import REGULARS, Members
 from components.traffic.journal import Posted
 from contracts import headers, subjects
-from contracts.ids import GuildId
+from contracts.ids import GuildId, PodId
+from contracts.message import encode
+from contracts.operations import MoveGuilds
 
 RATE = 6.0
 """Texts a second over all talking guilds: half of Discord's global limit is left for the rest."""
@@ -124,10 +124,11 @@ class Load:
         """Ask config for a move now and then; an installation that offers none has none."""
         while not await self._stopped(MOVE_PAUSE_S):
             guild = GuildId(str(self._dice.choice(self._town.talking).id))
-            wanted = {"guild": guild, "pod": self._dice.choice(self._pods), "by": "chaos"}
+            pod = PodId(self._dice.choice(self._pods))
+            wanted = MoveGuilds(guilds=[guild], pod=pod, by="chaos")
             try:
                 subject = subjects.config_endpoint("move")
-                answer = await self._bus.ask(subject, msgspec.json.encode(wanted), timeout_s=2.0)
+                answer = await self._bus.ask(subject, encode(wanted), timeout_s=2.0)
             except BusError:
                 continue  # no leader at the moment, or no such endpoint
             if headers.SERVICE_ERROR not in (answer.headers or {}):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from components.bus.errors import BusError
-from components.chaos.arena import Arena
+from components.chaos.arena import Arena, NotInTime
 from components.chaos.checker import (
     Checked,
     History,
@@ -38,6 +38,7 @@ BEFORE_S = (1.5, 3.0)
 """The fault comes at a moment in this range after the traffic has begun."""
 AFTER_S = 2.0
 """The traffic goes on for so long after everything is back."""
+FOLLOWED_WITHIN_S = 15.0
 SOON_S = 0.5
 
 
@@ -86,6 +87,7 @@ async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
             await traffic
     history = await _settled_history(arena, town, load, fault, since, scenario.settle_s)
     checked, violations = check_round(history)
+    checked.moves = len(load.moved)
     violations.not_settled += nothing_checked(checked)
     return Played(
         words=fault.words,
@@ -118,13 +120,18 @@ async def _unless_ended(traffic: "asyncio.Task[None]", seconds: float) -> None:
 
 
 async def _with_followers(arena: Arena) -> None:
-    """Wait until every guild has the follower that the installation gives it, if it gives any."""
-    if not arena.followers:
-        return
-    await arena.until(
-        lambda: all(arena.watched.has_follower(guild) for guild in arena.guilds),
-        "every guild of the round has a follower",
-    )
+    """Wait until every guild has a follower that holds its rows. An installation in which no
+    guild gets one is played without: what needs followers then says so."""
+    watched = arena.watched
+    try:
+        await arena.until(
+            lambda: all(watched.is_followed(guild) for guild in arena.guilds),
+            "every guild of the round has a follower that holds its rows",
+            FOLLOWED_WITHIN_S,
+        )
+    except NotInTime:
+        if any(watched.is_followed(guild) for guild in arena.guilds):
+            raise
 
 
 async def _answering(load: Load, arena: Arena) -> None:

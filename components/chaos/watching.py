@@ -14,7 +14,7 @@ from components.bus.connection import Bus
 from contracts import storage
 from contracts.ids import GuildId
 from contracts.message import MalformedMessage, decode
-from contracts.records import Assignment, PodLease, ProcessEnd, Silent
+from contracts.records import Assignment, Holding, PodLease, ProcessEnd, Silent
 
 BUCKETS = (storage.GUILDS, storage.PODS, storage.HANDOFFS, storage.ENDS)
 
@@ -36,6 +36,7 @@ class Watched:
         self.changes: list[Change] = []
         self.assignments: dict[GuildId, Assignment] = {}
         self.leases: dict[str, PodLease] = {}
+        self._holdings: dict[tuple[GuildId, str], Holding] = {}
         self._known: set[tuple[str, int]] = set()
         self._moved = asyncio.Event()
 
@@ -49,10 +50,13 @@ class Watched:
         """Wait for the next change of anything."""
         await self._moved.wait()
 
-    def has_follower(self, guild: GuildId) -> bool:
-        """Whether the guild's last assignment names a follower."""
+    def is_followed(self, guild: GuildId) -> bool:
+        """Whether the follower that the guild's last assignment names holds the rows."""
         known = self.assignments.get(guild)
-        return known is not None and known.follower is not None
+        if known is None or known.follower is None:
+            return False
+        held = self._holdings.get((guild, known.follower.pod))
+        return held is not None and held.incarnation == known.follower.incarnation
 
     def fences(self) -> dict[tuple[str, str], float]:
         """(pod, incarnation) to the moment at which its fence was seen."""
@@ -103,6 +107,10 @@ class Watched:
         try:
             if change.bucket == storage.GUILDS and change.value is not None:
                 self.assignments[GuildId(change.key)] = decode(change.value, Assignment)
+            elif change.bucket == storage.HANDOFFS and change.key.startswith("holds."):
+                if change.value is not None:
+                    holding = decode(change.value, Holding)
+                    self._holdings[holding.guild, holding.pod] = holding
             elif change.bucket == storage.PODS:
                 if change.value is None:
                     self.leases.pop(change.key, None)

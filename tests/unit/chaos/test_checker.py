@@ -1,0 +1,251 @@
+"""Every kind of violation is found where it is planted, and nothing in a history that is right."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from components.chaos.checker import History, check_round, nothing_checked
+from components.chaos.clients import Asked
+from components.chaos.oracle import Held, Replayed
+from components.chaos.probes import ProbePost
+from components.simulator.record import Entry
+from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
+from contracts.ids import Epoch, GuildId, Incarnation, PodId, RequestId, Sequence, SessionId
+from contracts.inputs import (
+    Actor,
+    AnyInput,
+    CommandReceived,
+    DiscordDispatch,
+    EffectResult,
+    OwnerOpened,
+)
+
+GUILD = GuildId("42")
+CALLER = "DiscordBot (x, 1) gateway-0/a-1"
+
+
+def item(sequence: int, body: AnyInput, name: str = "") -> LoggedItem:
+    return LoggedItem(
+        guild=GUILD,
+        sequence=sequence,
+        stored_ms=1000 + sequence,
+        message_id=name or f"id:{sequence}",
+        traceparent="",
+        body=body,
+    )
+
+
+def entry(n: int, kind: str, **data: Any) -> Entry:
+    return Entry(n=n, at_ms=2000 + n, kind=kind, data=data)
+
+
+INPUTS = (
+    item(
+        1,
+        OwnerOpened(
+            epoch=Epoch(1),
+            pod=PodId("gateway-0"),
+            incarnation=Incarnation("a-1"),
+            engine_version=1,
+        ),
+    ),
+    item(
+        2,
+        DiscordDispatch(
+            session=SessionId("s"),
+            shard=0,
+            sequence=5,
+            event="MESSAGE_CREATE",
+            data=msgspec.Raw(b'{"id":"99"}'),
+        ),
+        "dsp:s:5",
+    ),
+    item(3, EffectResult(sequence=Sequence(2), index=0, outcome="done")),
+    item(
+        4,
+        CommandReceived(
+            request_id=RequestId("w1"),
+            verb="settings.put",
+            actor=Actor(kind="operator", id="writer"),
+            arguments=msgspec.Raw(b"{}"),
+        ),
+    ),
+)
+RECORD = (
+    entry(1, "dispatch", session="s", seq=5, event="MESSAGE_CREATE", guild_id="42"),
+    entry(
+        2,
+        "rest",
+        method="DELETE",
+        path="/channels/7/messages/99",
+        status=204,
+        caller=CALLER,
+    ),
+)
+FACT = PublishedFact(
+    guild=GUILD,
+    stream_sequence=1,
+    input_sequence=2,
+    index=0,
+    id="42-2-0",
+    type="some.fact",
+    data=b"{}",
+    epoch=1,
+)
+
+
+def asked(kind: str, at_ms: float, **changes: Any) -> Asked:
+    given = {
+        "kind": kind,
+        "guild": GUILD,
+        "client": "writer",
+        "via": "edge-0",
+        "began_ms": at_ms,
+        "ended_ms": at_ms,
+        "served": True,
+        "attempts": 1,
+        "epoch": 1,
+        "applied": 4,
+        "version": 1,
+        **changes,
+    }
+    return Asked(**given)
+
+
+WRITE = asked("write", 1, request="w1")
+READ = asked("read", 2, min_applied=4)
+REPLAYED = Replayed(
+    dump=b"rows",
+    dumps={4: b"rows"},
+    facts={(2, 0, "some.fact")},
+    effects={(2, 0)},
+    applied=4,
+    last=4,
+)
+EVIDENCE = Evidence(
+    guilds=(GUILD,),
+    cut=Cut(record=10, inputs={GUILD: 4}),
+    record=RECORD,
+    inputs=INPUTS,
+    facts=(FACT,),
+    mod_logs={},
+)
+RIGHT = History(
+    evidence=EVIDENCE,
+    posted=(),
+    probe_posts=(ProbePost(guild=GUILD, message="99", posted_ms=1),),
+    answers=(),
+    asked=(WRITE, READ),
+    shown=(),
+    down=(),
+    replays={GUILD: REPLAYED},
+    held={GUILD: (Held(pod="gateway-0", sequence=4, dump=b"rows"),)},
+    guild_of_channel={"7": GUILD},
+)
+
+
+def changed(**fields: Any) -> History:
+    return msgspec.structs.replace(RIGHT, **fields)
+
+
+def evidence(**fields: Any) -> History:
+    return changed(evidence=msgspec.structs.replace(EVIDENCE, **fields))
+
+
+def without(sequence: int) -> tuple[LoggedItem, ...]:
+    return tuple(one for one in INPUTS if one.sequence != sequence)
+
+
+def test_a_history_that_is_right_has_no_violation_and_everything_was_checked() -> None:
+    checked, found = check_round(RIGHT)
+    assert found.total == 0, found
+    assert nothing_checked(checked) == []
+
+
+def test_a_round_in_which_nothing_happened_says_so() -> None:
+    empty = evidence(record=(), inputs=(), facts=())
+    checked, _ = check_round(msgspec.structs.replace(empty, asked=(), replays={}, held={}))
+    assert len(nothing_checked(checked)) == 8
+
+
+def replayed(**fields: Any) -> History:
+    return changed(replays={GUILD: msgspec.structs.replace(REPLAYED, **fields)})
+
+
+PLANTED: dict[str, Callable[[], History]] = {
+    "inputs_lost": lambda: evidence(inputs=without(2)),
+    "inputs_doubled": lambda: evidence(inputs=(*INPUTS, item(5, INPUTS[1].body, "dsp:s:5"))),
+    "effects_lost": lambda: evidence(inputs=without(3)),
+    "effects_doubled": lambda: evidence(
+        record=(
+            *RECORD,
+            entry(
+                3, "message_create", nonce="n", content="", channel_id="7", author_id="1", id="1"
+            ),
+            entry(
+                4, "message_create", nonce="n", content="", channel_id="7", author_id="1", id="2"
+            ),
+        )
+    ),
+    "effects_stale_owner": lambda: evidence(
+        record=(
+            RECORD[0],
+            entry(
+                2,
+                "rest",
+                method="DELETE",
+                path="/channels/7/messages/99",
+                status=204,
+                caller=CALLER.replace("a-1", "a-2"),
+            ),
+        )
+    ),
+    "facts_doubled": lambda: evidence(
+        facts=(FACT, msgspec.structs.replace(FACT, stream_sequence=2))
+    ),
+    "facts_missing": lambda: evidence(facts=()),
+    "facts_out_of_order": lambda: evidence(
+        facts=(
+            msgspec.structs.replace(FACT, stream_sequence=2),
+            msgspec.structs.replace(FACT, stream_sequence=1, input_sequence=3, id="42-3-0"),
+        )
+    ),
+    "acked_writes_missing": lambda: evidence(inputs=without(4)),
+    "own_write_unseen": lambda: changed(asked=(WRITE, msgspec.structs.replace(READ, version=0))),
+    "two_owners": lambda: evidence(
+        facts=(FACT, msgspec.structs.replace(FACT, stream_sequence=2, id="x", index=1, epoch=0))
+    ),
+    "state_differs": lambda: changed(
+        held={GUILD: (Held(pod="gateway-1", sequence=4, dump=b"other rows"),)}
+    ),
+    "requests_failed": lambda: changed(
+        asked=(WRITE, msgspec.structs.replace(READ, served=False, words="503"))
+    ),
+    "not_settled": lambda: changed(unsettled=("guild 42: 1 effects pending",)),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_each_kind_of_violation_is_found(kind: str) -> None:
+    _, found = check_round(PLANTED[kind]())
+    assert getattr(found, kind), found
+
+
+def test_an_effect_that_the_log_asks_for_and_nobody_settled_is_lost() -> None:
+    _, found = check_round(replayed(effects={(2, 0), (2, 1)}))
+    assert found.effects_lost == ["effect 2/1 of guild 42 has no result"]
+
+
+def test_rows_at_a_place_where_no_input_is_differ() -> None:
+    _, found = check_round(changed(held={GUILD: (Held(pod="gateway-0", sequence=3, dump=b""),)}))
+    assert found.state_differs == ["guild 42: gateway-0 is at 3, where no input is"]
+
+
+def test_the_one_call_of_a_process_stopped_between_gate_and_socket_is_counted_apart() -> None:
+    stale = PLANTED["effects_stale_owner"]()
+    window = msgspec.structs.replace(stale, stopped_in_window=("gateway-0",))
+    checked, found = check_round(window)
+    assert checked.in_window == 1
+    assert found.effects_stale_owner == []
