@@ -19,10 +19,12 @@ import msgspec
 
 from components.bus.settings import BusSettings
 from components.process.log_files import LOG_BYTES_MAX
-from components.stack import overview, plan, running
+from components.stack import control, overview, plan, running
+from components.stack.control import Restart, Told
 from components.stack.installation import Discord, Installation, prepare
 from components.stack.ports import Claims
 from components.stack.readiness import NOT_YET, Readiness
+from components.stack.rolling import chosen, roll
 from components.stack.running import RunningStack
 from components.stack.screen import Screen
 from components.stack.settings import StackSettings
@@ -105,6 +107,7 @@ class _Stack:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._show())]
             tasks.append(group.create_task(self._supervisor.trim_logs()))
+            tasks.append(group.create_task(self._answer()))
             if work is not None:
                 tasks.append(group.create_task(self._work(work)))
             try:
@@ -114,6 +117,22 @@ class _Stack:
                     task.cancel()
         if self._supervisor.failure.done():
             raise self._supervisor.failure.result()
+
+    async def _answer(self) -> None:
+        """Answer other commands until cancelled."""
+        async with control.serving(control.socket_of(self._installation.home), self._restart):
+            await asyncio.Event().wait()
+
+    async def _restart(self, request: Restart, told: Told) -> None:
+        plan = [child.process for child in self._supervisor.children.values()]
+        guilds = any(process.name.startswith("config-") for process in plan)
+        await roll(
+            self._supervisor,
+            chosen(plan, request.names),
+            unsettled=lambda: self._readiness.unsettled(guilds=guilds),
+            told=told,
+            within_s=request.within_s,
+        )
 
     async def _work(self, work: Work) -> None:
         await work(self._running())
@@ -167,6 +186,7 @@ class _Stack:
             credentials={name: str(getattr(files, name)) for name in files.__struct_fields__},
             logs=str(self._logs),
             simulated=self._installation.discord.simulated,
+            control=str(control.socket_of(self._installation.home)),
             processes=[process for process in found if process is not None],
         )
 

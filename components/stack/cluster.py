@@ -6,10 +6,13 @@ a moment old: nothing is decided by it but what a person sees.
 
 import asyncio
 import contextlib
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+import msgspec
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus, connect
+from components.bus.provisioning import copies_current
 from components.bus.settings import BusSettings
 from components.process.clock import steady_s, wall_ms
 from contracts import storage, subjects
@@ -74,6 +77,25 @@ class Cluster:
         answer = await self.bus.ask(subjects.config_endpoint("status"), b"{}", timeout_s=1.0)
         self._config_seen_ms[decode(answer.data, ClusterStatus).replica] = wall_ms()
         return self._config_seen_ms.get(replica, 0) >= since_ms
+
+    async def streams(self) -> list[dict[str, Any]]:
+        """Every stream as its server describes it. Raises what `Bus.ask` raises."""
+        answer = await self.bus.ask("$JS.API.STREAM.LIST", b"{}", timeout_s=2.0)
+        return list(msgspec.json.decode(answer.data).get("streams") or [])
+
+    async def unsettled(self, *, guilds: bool) -> str:
+        """What somebody who is about to stop a process should wait for, in words: streams whose
+        copies are behind and, if asked for, guilds that nobody serves. Empty when nothing."""
+        found = {stream["config"]["name"]: stream for stream in await self.streams()}
+        wanted = [config["name"] for config in storage.streams()]
+        behind = [x for x in wanted if x not in found or not copies_current(found[x])]
+        if behind:
+            return f"copies of {', '.join(behind)} are not current"
+        if not guilds:
+            return ""
+        answer = await self.bus.ask(subjects.config_endpoint("status"), b"{}", timeout_s=1.0)
+        waiting = decode(answer.data, ClusterStatus).waiting_total
+        return f"{waiting} guilds wait for an owner" if waiting else ""
 
     async def _leases(self, bucket: str, kind: type[M]) -> dict[str, M]:
         found: dict[str, M] = {}

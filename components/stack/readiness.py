@@ -47,6 +47,13 @@ class Readiness:
                 self._cluster = await Cluster.open(self._settings, name="stack")
             return self._cluster
 
+    async def unsettled(self, *, guilds: bool) -> str:
+        """As `Cluster.unsettled`; a bus that does not answer is not settled."""
+        try:
+            return await (await self.cluster()).unsettled(guilds=guilds)
+        except NOT_YET as error:
+            return str(error) or type(error).__name__
+
     async def is_ready(self, process: Process, spawned_ms: int) -> bool:
         """Whether the process that was started at that time is ready now."""
         try:

@@ -42,6 +42,8 @@ class RunningStack(msgspec.Struct, frozen=True, kw_only=True):
     """Paths of files: ``seeds`` (a folder), ``operator_token``, ``database_url`` …"""
     logs: str
     simulated: bool
+    control: str = ""
+    """The socket by which it is asked to restart processes (`control`)."""
     processes: list[RunningProcess]
 
 

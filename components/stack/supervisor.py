@@ -2,7 +2,8 @@
 
 Promise: a process starts when what it needs has been ready once; one that ends is started again
 after a pause that doubles from 0.1 s to 5 s and is short again after 10 s of running; exit code
-78 means never again. After `stop` or `kill` no process is left. A failure is told by `failure`.
+78 means never again, until `restart` is asked for. After `stop` or `kill` no process is left. A
+failure is told by `failure`.
 """
 
 import asyncio
@@ -50,6 +51,13 @@ class Supervised:
         self.killed = False
         """It did not stop when it was asked to."""
         self.was_ready = asyncio.Event()
+        self.is_ready = asyncio.Event()
+        """Set while the process that runs now is ready."""
+        self.has_ended = asyncio.Event()
+        """Set while no process runs."""
+        self.has_ended.set()
+        self.on_request = False
+        """Its next end was asked for: it is started again at once."""
         self.stopping = asyncio.Event()
 
     @property
@@ -111,6 +119,27 @@ class Supervisor:
         for level in reversed(levels([child.process for child in self.children.values()])):
             await asyncio.gather(*(self._stop(self.children[name]) for name in level))
 
+    async def restart(self, name: str, within_s: float) -> None:
+        """Stop the process as `stop` does, start it at once, return when it is ready again.
+
+        Raises `StartFailed` when it is not ready in time, or refuses to run; it is tried on then
+        like any process that crashed.
+        """
+        child = self.children[name]
+        task = self._tasks[name]
+        if task.done():
+            task = self._tasks[name] = asyncio.create_task(self._guarded(child), name=name)
+        elif child.pid is not None:
+            child.on_request = True
+            await self._end(child)
+        ready = asyncio.create_task(child.is_ready.wait())
+        try:
+            await asyncio.wait({ready, task}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if not child.is_ready.is_set():
+            raise StartFailed(f"not ready again within {within_s:g} s: {_described(child)}")
+
     async def trim_logs(self) -> None:
         """Keep every log bounded, for ever."""
         while True:
@@ -138,23 +167,30 @@ class Supervisor:
         if child.pid is None:
             task.cancel()
         else:
-            self._set(child, "stopping")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, child.process.stop_signal)
-            killed = asyncio.create_task(self._killed.wait())
-            await asyncio.wait(
-                {task, killed},
-                timeout=child.process.grace_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            killed.cancel()
-            if child.pid is not None:
-                child.killed = True
-                children.end_group(child.pid)
+            await self._end(child)
         with contextlib.suppress(asyncio.CancelledError):
             await task
         if child.state not in ("done", "refused"):
             self._set(child, "stopped")
+
+    async def _end(self, child: Supervised) -> None:
+        """Ask the process to stop; kill it when it does not."""
+        pid = child.pid
+        assert pid is not None
+        self._set(child, "stopping")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, child.process.stop_signal)
+        ended = asyncio.create_task(child.has_ended.wait())
+        killed = asyncio.create_task(self._killed.wait())
+        await asyncio.wait(
+            {ended, killed}, timeout=child.process.grace_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        ended.cancel()
+        killed.cancel()
+        if child.pid == pid:  # not one that was started since
+            child.killed = True
+            children.end_group(pid)
+            await child.has_ended.wait()
 
     async def _guarded(self, child: Supervised) -> None:
         try:
@@ -178,6 +214,10 @@ class Supervisor:
             if isinstance(child.process.probe, DoneProbe) and code == exits.OK:
                 self._done(child, started_s)
                 return
+            if child.on_request:
+                child.on_request = False
+                pause_s = FIRST_PAUSE_S
+                continue
             log.debug("%s ended with %s: %s", child.name, code, child.words)
             if code == exits.CONFIG or isinstance(child.process.probe, DoneProbe):
                 self._refused(child)
@@ -197,7 +237,8 @@ class Supervisor:
         child.spawned_ms = wall_ms()
         started_s = steady_s()
         process = await children.spawn(child.process, child.log_path)
-        child.pid = process.pid
+        child.pid, child.killed = process.pid, False
+        child.has_ended.clear()
         self._set(child, "starting")
         probing = asyncio.create_task(self._await_ready(child, started_s))
         try:
@@ -210,6 +251,8 @@ class Supervisor:
             probing.cancel()
             children.end_group(process.pid)  # what it left behind
             child.pid = None
+            child.is_ready.clear()
+            child.has_ended.set()
         child.words = children.last_words(child.log_path, offset) + _how(code)
         return code
 
@@ -220,7 +263,8 @@ class Supervisor:
             await asyncio.sleep(PROBE_EVERY_S)
         child.ready_after_s = steady_s() - started_s
         child.was_ready.set()
-        if not child.stopping.is_set():
+        if not child.stopping.is_set() and not child.on_request:
+            child.is_ready.set()
             self._set(child, "ready")
 
     def _done(self, child: Supervised, started_s: float) -> None:
