@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
@@ -44,9 +44,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     via: str
     """The edge, or the bus."""
     began_ms: float
-    ended_ms: float
-    served: bool
-    attempts: int
+    ended_ms: float = 0.0
+    served: bool = False
+    attempts: int = 0
     words: str = ""
     """Why it was not served."""
     epoch: int = 0
@@ -105,69 +105,49 @@ class Clients:
     async def _read(
         self, session: aiohttp.ClientSession, client: str, guild: GuildId, seen: int
     ) -> Asked:
-        began = time.time() * 1000
+        asked = Asked(
+            kind="read", guild=guild, client=client, via="", began_ms=_now_ms(), min_applied=seen
+        )
         until = time.monotonic() + self._patience_s
         edges = list(self._edges)
         self._dice.shuffle(edges)
-        attempts, refused = 0, 0
+        attempts = unreachable = 0
         while True:
             edge = edges[attempts % len(edges)]
             attempts += 1
-            fields = dict(self._headers)
-            if seen:
-                fields[headers.MIN_APPLIED] = str(seen)
             try:
-                url = f"{self._edges[edge]}/api/guilds/{guild}/settings"
-                async with session.get(url, headers=fields) as answer:
-                    body = await answer.read()
-                    words = f"{answer.status} {body[:200].decode(errors='replace')}"
-                    if answer.status == 200:
-                        view = decode(body, SettingsView)
-                        epoch, _, applied = answer.headers["ETag"].strip('"').partition("-")
-                        return self._note(
-                            Asked(
-                                kind="read",
-                                guild=guild,
-                                client=client,
-                                via=edge,
-                                began_ms=began,
-                                ended_ms=time.time() * 1000,
-                                served=True,
-                                attempts=attempts,
-                                epoch=int(epoch),
-                                applied=int(applied),
-                                min_applied=seen,
-                                version=view.version,
-                                mark=view.settings.spam.timeout_s,
-                            )
-                        )
-            except aiohttp.ClientConnectorError as error:
-                # nobody listens there: the next edge, before anything is called failed
-                words = str(error)
-                refused += 1
-                if refused < len(edges):
-                    continue
+                told = await self._get(session, edge, guild, seen)
             except (aiohttp.ClientError, TimeoutError) as error:
-                words = str(error) or type(error).__name__
-                refused += 1
-                if refused < len(edges):
+                # a dead edge: the next one is asked before anything is called failed
+                told = {"words": str(error) or type(error).__name__}
+                unreachable += 1
+                if unreachable < len(edges):
                     continue
-            if time.monotonic() >= until:
-                return self._note(
-                    Asked(
-                        kind="read",
-                        guild=guild,
-                        client=client,
-                        via=edge,
-                        began_ms=began,
-                        ended_ms=time.time() * 1000,
-                        served=False,
-                        attempts=attempts,
-                        words=words,
-                        min_applied=seen,
-                    )
-                )
+            if told.get("served") or time.monotonic() >= until:
+                return self._note(asked, via=edge, attempts=attempts, **told)
             await asyncio.sleep(AGAIN_S)
+
+    async def _get(
+        self, session: aiohttp.ClientSession, edge: str, guild: GuildId, seen: int
+    ) -> dict[str, Any]:
+        """One attempt: what it adds to the log's entry."""
+        fields = dict(self._headers)
+        if seen:
+            fields[headers.MIN_APPLIED] = str(seen)
+        url = f"{self._edges[edge]}/api/guilds/{guild}/settings"
+        async with session.get(url, headers=fields) as answer:
+            body = await answer.read()
+            if answer.status != 200:
+                return {"words": f"{answer.status} {body[:200].decode(errors='replace')}"}
+            view = decode(body, SettingsView)
+            epoch, _, applied = answer.headers["ETag"].strip('"').partition("-")
+            return {
+                "served": True,
+                "epoch": int(epoch),
+                "applied": int(applied),
+                "version": view.version,
+                "mark": view.settings.spam.timeout_s,
+            }
 
     async def _write(self, client: str, guild: GuildInfo, mark: int) -> Asked:
         name = GuildId(str(guild.id))
@@ -177,61 +157,47 @@ class Clients:
             actor=Actor(kind="operator", id=client),
             settings=msgspec.Raw(encode(msgspec.structs.replace(settings, spam=spam))),
         )
-        request_id = uuid.uuid4().hex
-        fields = {headers.REQUEST_ID: request_id, headers.DEADLINE_MS: "2000"}
-        subject = subjects.request(name, PutSettings.verb)
-        began = time.time() * 1000
+        asked = Asked(
+            kind="write",
+            guild=name,
+            client=client,
+            via="bus",
+            began_ms=_now_ms(),
+            mark=mark,
+            request=uuid.uuid4().hex,
+        )
         until = time.monotonic() + max(WRITE_PATIENCE_S, self._patience_s)
         attempts = 0
         while True:
             attempts += 1
-            try:
-                reply = await self._bus.ask(subject, encode(request), fields, timeout_s=2.5)
-                told = reply.headers or {}
-                words = told.get(headers.SERVICE_ERROR, "")
-                if not words:
-                    view = decode(reply.data, SettingsView)
-                    return self._note(
-                        Asked(
-                            kind="write",
-                            guild=name,
-                            client=client,
-                            via="bus",
-                            began_ms=began,
-                            ended_ms=time.time() * 1000,
-                            served=True,
-                            attempts=attempts,
-                            epoch=int(told[headers.EPOCH]),
-                            applied=int(told[headers.APPLIED]),
-                            version=view.version,
-                            mark=mark,
-                            request=request_id,
-                        )
-                    )
-                final = told.get(headers.SERVICE_ERROR_CODE, "") not in _AGAIN
-            except BusError as error:
-                words, final = str(error) or type(error).__name__, False
-            if final or time.monotonic() >= until:
-                return self._note(
-                    Asked(
-                        kind="write",
-                        guild=name,
-                        client=client,
-                        via="bus",
-                        began_ms=began,
-                        ended_ms=time.time() * 1000,
-                        served=False,
-                        attempts=attempts,
-                        words=words,
-                        mark=mark,
-                        request=request_id,
-                    )
-                )
+            told = await self._put(asked, request)
+            if told.get("served") or not told.pop("again", False) or time.monotonic() >= until:
+                return self._note(asked, attempts=attempts, **told)
             await asyncio.sleep(AGAIN_S)
 
-    def _note(self, asked: Asked) -> Asked:
-        self.log.append(asked)
-        return asked
+    async def _put(self, asked: Asked, request: PutSettings) -> dict[str, Any]:
+        """One attempt: what it adds to the log's entry, and whether to try ``again``."""
+        fields = {headers.REQUEST_ID: asked.request, headers.DEADLINE_MS: "2000"}
+        subject = subjects.request(asked.guild, PutSettings.verb)
+        try:
+            reply = await self._bus.ask(subject, encode(request), fields, timeout_s=2.5)
+        except BusError as error:
+            return {"words": str(error) or type(error).__name__, "again": True}
+        told = reply.headers or {}
+        if words := told.get(headers.SERVICE_ERROR, ""):
+            code = told.get(headers.SERVICE_ERROR_CODE, "")
+            return {"words": f"{code} {words}", "again": code in _AGAIN}
+        return {
+            "served": True,
+            "epoch": int(told[headers.EPOCH]),
+            "applied": int(told[headers.APPLIED]),
+            "version": decode(reply.data, SettingsView).version,
+        }
+
+    def _note(self, asked: Asked, **told: Any) -> Asked:
+        ended = msgspec.structs.replace(asked, ended_ms=_now_ms(), **told)
+        self.log.append(ended)
+        return ended
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -241,8 +207,12 @@ class Clients:
             return
 
 
-_AGAIN = {str(int(code)) for code in (ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT)}
+_AGAIN = {str(code) for code in (ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT, ErrorCode.MOVED)}
 """Refusals that say: ask again under the same request id."""
+
+
+def _now_ms() -> float:
+    return time.time() * 1000
 
 
 def _session() -> aiohttp.ClientSession:

@@ -89,6 +89,7 @@ class _Tally:
         self.evidence = ""
 
     def add(self, played: Played) -> None:
+        self.rounds += 1
         self.checked.add(played.checked)
         self.violations.extend(played.violations)
         self.reads += played.read_gaps_s
@@ -146,12 +147,11 @@ async def _round(arena: Arena, scenario: Scenario, tally: _Tally, home: Path, sa
         played = await play(arena, scenario, number)
     except (NotInTime, NotThere, GuildsNotServed) as error:
         kind = "needs " if isinstance(error, NotThere) else ""
+        tally.rounds += 1
         tally.not_played.append(f"{name}: {kind}{error}")
         tally.evidence = str(home)
         say(f"{name}: NOT PLAYED: {kind}{error}")
         return
-    finally:
-        tally.rounds += 1
     tally.add(played)
     checked = played.checked
     verdict = "ok"
