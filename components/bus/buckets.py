@@ -57,6 +57,7 @@ class Bucket:
             revision=found.sequence,
             created_ms=found.stored_ms,
             ttl_s=_seconds(found.headers.get(headers.TTL, "")),
+            expired=MARKER in found.headers,
         )
 
     async def put(self, key: str, value: bytes, *, ttl_s: int | None = None) -> int:

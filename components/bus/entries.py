@@ -13,3 +13,5 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     ttl_s: int = 0
     """The time to live it was written with; 0 for none, and in what a watch or a snapshot shows."""
+    expired: bool = False
+    """The server let it expire; False for a deletion, and in what a watch or a snapshot shows."""

@@ -54,6 +54,11 @@ class Lease:
         return self._clock() < self._until
 
     @property
+    def renewed_at_s(self) -> float:
+        """When the last acknowledged renewal was sent, on the lease's clock."""
+        return self._until - self.ttl_s + self._margin_s
+
+    @property
     def remaining_s(self) -> float:
         """How long the lease is certainly still held; negative once it is over."""
         return self._until - self._clock()

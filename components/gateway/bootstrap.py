@@ -8,20 +8,27 @@ end at once (`LeaseLost`, `EngineFailed`), and a supervisor starts it again.
 import asyncio
 import logging
 import os
+import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from nats.aio.msg import Msg
 
 from components.bus.connection import Bus, connect
+from components.bus.errors import BusError
 from components.bus.leases import LeaseLost
 from components.bus.settings import BusSettings
 from components.discord_api import DiscordSettings, point_at
+from components.gateway.engine.engine import Engine
 from components.gateway.engine.inputs import ENGINE_VERSION
+from components.gateway.engine.transfer import unfinished_imports
+from components.gateway.ownership.guild import Me
+from components.gateway.ownership.pod import PodMachine
 from components.gateway.settings import (
     BACKUP_PREFIX,
     PREFIX,
@@ -32,6 +39,7 @@ from components.gateway.settings import (
 )
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.backup import Backup
+from components.gateway.shell.building import Rows
 from components.gateway.shell.data_folder import DataFolder
 from components.gateway.shell.effects.lanes import Outlets
 from components.gateway.shell.effects.limits import InvalidRequests, RateShare
@@ -39,17 +47,27 @@ from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.effects.shares import Shares
 from components.gateway.shell.gate import Gate
 from components.gateway.shell.guild import Services
+from components.gateway.shell.handoffs import Handoffs
+from components.gateway.shell.loads import Loads
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.ownership import Ownership
 from components.gateway.shell.pod import Pod, PodLoad
+from components.gateway.shell.replicas import Replicas
+from components.gateway.shell.sights import Sights
+from components.gateway.shell.snapshots import Snapshots
 from components.gateway.shell.sweep import Sweep
+from components.gateway.shell.tenure import Outputs
 from components.gateway.shell.timers import Timers
 from components.process import exits
 from components.process.clock import steady_s, wall_ms
 from components.process.service import start_service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
-from contracts.ids import PodId
+from components.telemetry.traces import carry
+from contracts import subjects
+from contracts.ids import GuildId, PodId, Sequence
+from contracts.message import encode
+from contracts.records import Holder, PodPing
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +132,7 @@ class _Running:
         gateway = settings.gateway
         self._settings = settings
         self._folder = folder
+        self._data = data
         self._applier = applier
         self._bus = bus
         self._pod = Pod(
@@ -125,124 +144,188 @@ class _Running:
             engine_version=ENGINE_VERSION,
             ttl_s=gateway.lease_ttl_s,
             margin_s=gateway.lease_margin_s,
+            process=gateway.process,
+            zone=gateway.zone,
+            backed_up=bool(settings.backup.bucket),
         )
-        lease = self._pod.lease
-        self._gate = Gate(bus, lambda: lease.valid)
         self._share = RateShare()
         self._invalid = InvalidRequests(gateway.invalid_limit)
-        self._rest = Rest(
-            self._gate,
-            lambda: lease.remaining_s,
-            self._share,
-            self._invalid,
-            gateway.rest_in_flight,
-        )
 
     async def run(self, stop: asyncio.Event) -> None:
+        on_disk = await self._applier.on_database(_clean_up, writes=True)
         await unless_stopped(stop, self._pod.join())
-        self._rest.name(self._pod.id, self._pod.incarnation)
+        gateway, lease = self._settings.gateway, self._pod.lease
+        me = Me(
+            pod=self._pod.id,
+            incarnation=self._pod.incarnation,
+            data=self._data,
+            replica=self._pod.replica,
+        )
+        machine = PodMachine(
+            me,
+            ttl_s=gateway.lease_ttl_s,
+            margin_s=gateway.lease_margin_s,
+            leader_ttl_s=gateway.leader_ttl_s,
+            on_disk=on_disk,
+        )
+        machine.lease.renewed(lease.renewed_at_s)
+        gate = Gate(self._bus, machine)
+        rest = Rest(
+            gate, lambda: lease.remaining_s, self._share, self._invalid, gateway.rest_in_flight
+        )
+        rest.name(me.pod, me.incarnation)
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._run_in(tasks, stop)
+                await self._run_in(tasks, stop, machine, gate, rest)
         finally:
-            self._gate.shut()
+            machine.stop(steady_s())
             # Its guilds are closed and its effects ended: others may have the lease.
             await self._applier.stop()
-            if self._pod.lease.valid:
+            if lease.valid:
                 await self._pod.leave()
-            await self._rest.close()
+            await rest.close()
 
-    async def _keep_lease(self, renewed: Callable[[int], None]) -> None:
-        try:
-            await self._pod.keep(renewed, state="serving")
-        except LeaseLost:
-            self._settings.on_lease_lost()
-            raise
-
-    async def _run_in(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
-        timers = Timers(self._bus, self._gate)
-        logbook = Logbook(self._bus, self._applier)
-        services = Services(
-            pod=self._settings.pod,
-            incarnation=self._pod.incarnation,
-            bus=self._bus,
-            gate=self._gate,
+    async def _run_in(
+        self,
+        tasks: asyncio.TaskGroup,
+        stop: asyncio.Event,
+        machine: PodMachine,
+        gate: Gate,
+        rest: Rest,
+    ) -> None:
+        gateway, me, bus = self._settings.gateway, machine.me, self._bus
+        timers = Timers(bus, gate)
+        logbook = Logbook(bus, self._applier)
+        await logbook.load()
+        snapshots = Snapshots(
+            bus, self._applier, self._folder.database, self._folder.path / "snapshots"
+        )
+        outputs = Outputs(
+            pod=me.pod,
+            bus=bus,
+            gate=gate,
             applier=self._applier,
             outlets=Outlets(
-                bus=self._bus,
-                gate=self._gate,
-                rest=self._rest,
+                bus=bus,
+                gate=gate,
+                rest=rest,
                 applier=self._applier,
                 spawn=tasks.create_task,
                 wall_ms=wall_ms,
             ),
             timers=timers,
-            logbook=logbook,
+            snapshots=snapshots,
             spawn=tasks.create_task,
-            opening=asyncio.Semaphore(self._settings.gateway.opening_at_once),
         )
-        ownership = Ownership(services)
-        sweep = Sweep(
-            self._bus,
-            self._gate,
-            ownership,
-            logbook,
-            self._settings.gateway.sweep_every_s,
+        replicas = (
+            Replicas(self._settings.backup, self._folder.path / "replicas")
+            if self._settings.backup.bucket
+            else None
         )
-        self._pod.load = _load_of(ownership, self._applier, self._share, self._invalid)
-        self._share.on_news = self._pod.renew_soon
-        shares = Shares(
-            self._bus,
-            self._settings.pod,
-            self._pod.incarnation,
-            self._share,
-            self._invalid,
-            self._settings.gateway.rest_per_s,
+        holder = Holder(pod=me.pod, incarnation=me.incarnation)
+        services = Services(
+            incarnation=me.incarnation,
+            outputs=outputs,
+            rows=Rows(self._applier, logbook, snapshots, replicas, holder, gateway.opening_at_once),
+            logbook=logbook,
+            opening=asyncio.Semaphore(gateway.opening_at_once),
         )
-
-        async def confirm(link: int) -> None:
-            await ownership.read_again(link)
-            sweep.soon()
-
-        def renewed(link: int) -> None:
-            self._rest.extend()
-            if not self._gate.confirmed(link):
-                tasks.create_task(confirm(link))
-
-        async def lost() -> None:
-            self._gate.link_lost()
-            ownership.link_lost()
-
-        async def connected() -> None:
-            self._pod.renew_soon()
-
-        self._bus.on_lost(lost)
-        self._bus.on_connected(connected)
-        self._bus.on_slow(lambda subject: sweep.soon())
+        handoffs = Handoffs(bus, me.pod, me.incarnation)
+        ownership = Ownership(services, machine, gate, self._pod, handoffs)
+        sights = Sights(bus, ownership, handoffs, gateway.lease_ttl_s)
+        sweep = Sweep(bus, gate, ownership, logbook, gateway.sweep_every_s)
+        ownership.on_renewed = rest.extend
+        ownership.compare_soon = sweep.some_soon
+        ownership.compare_all = sweep.soon
+        backup = (
+            Backup(self._settings.backup, self._folder.database, self._pod.replica)
+            if self._settings.backup.bucket
+            else None
+        )
+        if backup is not None:
+            logbook.on_beat = backup.replication.noted
+        self._pod.load = _load_of(
+            ownership, self._applier, self._share, self._invalid, logbook, backup
+        )
+        self._share.on_news = ownership.renew_soon
+        shares = Shares(bus, me.pod, me.incarnation, self._share, self._invalid, gateway.rest_per_s)
+        loads = Loads(bus, me, self._applier, self._folder.database, lambda: ownership.followed)
+        bus.on_lost(ownership.disconnected)
+        bus.on_connected(ownership.connected)
+        bus.on_slow(lambda subject: sweep.soon())
+        await bus.listen(subjects.ping(me.pod), _answer_pings(bus, me))
+        self._pod.state("serving")
         loops = [
-            tasks.create_task(self._keep_lease(renewed)),
-            tasks.create_task(ownership.follow()),
-            tasks.create_task(sweep.run()),
-            tasks.create_task(timers.run()),
-            tasks.create_task(shares.run()),
-            tasks.create_task(self._rest.login(self._settings.discord.token)),
-            tasks.create_task(_watch(self._applier)),
+            tasks.create_task(loop)
+            for loop in (
+                ownership.run(),
+                self._until_lost(ownership),
+                *sights.watches(),
+                handoffs.run(),
+                sweep.run(),
+                timers.run(),
+                shares.run(),
+                loads.run(),
+                rest.login(self._settings.discord.token),
+                _watch(self._applier),
+                *((backup.run(),) if backup is not None else ()),
+            )
         ]
-        if self._settings.backup.bucket:
-            backup = Backup(self._settings.backup, self._folder.database, self._pod.replica)
-            loops.append(tasks.create_task(backup.run()))
         await stop.wait()
+        await self._drain(ownership, sights)
+        await self._applier.stop()
+        if replicas is not None:
+            await replicas.close()
+        for loop in loops:
+            loop.cancel()
+
+    async def _drain(self, ownership: Ownership, sights: Sights) -> None:
+        """Serve until config has moved every guild, or for the grace period; then let go."""
         log.info("stopping")
-        self._pod.draining()
+        self._pod.state("draining")
+        ownership.renew_soon()
+        try:
+            async with asyncio.timeout(self._settings.gateway.drain_within_s):
+                while ownership.machine.owned and sights.others_serve:
+                    await ownership.changed(within_s=1.0)
+        except TimeoutError:
+            log.warning("the grace period is over")
+        left = len(ownership.machine.owned)
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
                 await ownership.stop()
         except TimeoutError:
             log.warning("something under way did not end in time; the next start settles it")
-        self._gate.shut()
-        await self._applier.stop()
-        for loop in loops:
-            loop.cancel()
+        log.info("left with %d guilds", left)
+
+    async def _until_lost(self, ownership: Ownership) -> None:
+        try:
+            await ownership.ended
+        except LeaseLost:
+            self._settings.on_lease_lost()
+            raise
+
+
+def _clean_up(database: sqlite3.Connection) -> list[GuildId]:
+    """Remove what an import left that never ended; returns the guilds whose rows are here."""
+    engine = Engine(database)
+    for guild in unfinished_imports(database):
+        engine.drop(guild)
+    return engine.guilds()
+
+
+def _answer_pings(bus: Bus, me: Me) -> Callable[[Msg], Awaitable[None]]:
+    """A pod that answers is alive, whatever its lease looks like from outside."""
+    answer = encode(PodPing(pod=me.pod, incarnation=me.incarnation))
+
+    async def pong(message: Msg) -> None:
+        if message.reply:
+            try:
+                await bus.say(message.reply, answer, carry())
+            except BusError as error:
+                log.info("a ping is not answered: %s", error)
+
+    return pong
 
 
 def _end_soon() -> None:
@@ -257,7 +340,12 @@ async def _watch(applier: Applier) -> None:
 
 
 def _load_of(
-    ownership: Ownership, applier: Applier, share: RateShare, invalid: InvalidRequests
+    ownership: Ownership,
+    applier: Applier,
+    share: RateShare,
+    invalid: InvalidRequests,
+    logbook: Logbook,
+    backup: Backup | None,
 ) -> Callable[[], PodLoad]:
     """What the lease tells; the rate is that since the last renewal."""
     then, count = steady_s(), applier.applied
@@ -268,6 +356,7 @@ def _load_of(
         rate = (applied - count) / max(0.001, now - then)
         then, count = now, applied
         wanted, kept, revision = share.report()
+        replication = backup.replication if backup is not None else None
         return PodLoad(
             guilds=ownership.open_count,
             applied_per_s=rate,
@@ -275,6 +364,10 @@ def _load_of(
             rest_share_per_s=kept,
             rest_share_revision=revision,
             invalid_requests=invalid.count,
+            beat=logbook.beat,
+            backed_up_beat=replication.backed_up_beat if replication else 0,
+            backed_up_to=replication.backed_up_to if replication else Sequence(0),
+            backup_lag_s=replication.worst_lag_s() if replication else 0.0,
         )
 
     return load_now

@@ -14,6 +14,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,6 +26,7 @@ from components.gateway.engine.schema import open_database
 from components.gateway.engine.transfer import unfinished_imports
 from components.gateway.shell.errors import EngineFailed
 from contracts.errors import ServiceError
+from contracts.ids import GuildId
 from contracts.inputs import SkipInput
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class Applier:
         """Fails with `EngineFailed`; done without an error once the thread has ended in order."""
         self.applied = 0
         """Inputs applied since the start, for rates."""
+        self._costs: dict[GuildId, list[int]] = {}
+        """Inputs, and nanoseconds in the engine, of each guild since `costs` was asked last."""
         self.unclean = False
         """The process before this one on the same database did not end in order."""
 
@@ -138,6 +142,15 @@ class Applier:
         """The result of a function on the pod-level tables."""
         on_thread = self.write if writes else self.read
         return await on_thread(lambda _: run(self._database))
+
+    async def costs(self) -> dict[GuildId, list[int]]:
+        """Inputs, and nanoseconds in the engine, of each guild since this was asked last."""
+
+        def swap(_: Engine) -> dict[GuildId, list[int]]:
+            costs, self._costs = self._costs, {}
+            return costs
+
+        return await self.read(swap)
 
     async def room(self) -> None:
         """Wait while the queue is long."""
@@ -216,12 +229,15 @@ class Applier:
             database.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             for job in jobs:
                 at = job.item
+                began_ns = time.perf_counter_ns()
                 try:
                     job.result = job.run(engine)
                 except ServiceError as error:
                     if job.failed is None:
                         raise
                     job.error = error
+                if at is not None:
+                    self._count(at.guild, time.perf_counter_ns() - began_ns)
             at = None
             database.execute("COMMIT")
         except Exception as error:  # not from input and state: skipping it would not replay
@@ -232,6 +248,13 @@ class Applier:
                 at.sequence if at else None,
                 f"{type(error).__name__}: {error}",
             ) from error
+
+    def _count(self, guild: GuildId, took_ns: int) -> None:
+        cost = self._costs.get(guild)
+        if cost is None:
+            cost = self._costs[guild] = [0, 0]
+        cost[0] += 1
+        cost[1] += took_ns
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
         try:

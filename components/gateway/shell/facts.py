@@ -71,10 +71,14 @@ class FactPublisher:
         if self._worker is None or self._worker.done():
             self._worker = self._spawn(self._publish())
 
-    async def close(self) -> None:
-        """Publish nothing more."""
+    def stop(self) -> None:
+        """Begin nothing more."""
         self._closed.set()
         self._added.set()
+
+    async def close(self) -> None:
+        """Publish nothing more."""
+        self.stop()
         if self._worker is not None and not self._worker.done():
             await asyncio.wait([self._worker])
 

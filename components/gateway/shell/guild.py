@@ -1,124 +1,106 @@
-"""One guild that this pod owns at one epoch: opened, served, closed.
+"""One guild on this pod: its rows, its log being applied and, while it is ours, its outputs.
 
-Opening: check that the log continues our rows, listen (live messages wait), append `OwnerOpened`,
-apply everything up to its acknowledgement, then answer, publish and act. A guild whose log does
-not continue its rows is not served; it answers every request with the reason. A guild that waits
-at a poison input answers reads and goes on when its log names the input in a `SkipInput`.
+Carries out what `ownership.guild.GuildMachine` asks for and tells what became of it. A follower
+and an owner have the same intake and engine; an owner has a `Tenure` beside them. Every command
+returns at once; what takes time goes on in tasks of its own.
 
-`Guild.run` returns when the guild is closed. A higher epoch on the log closes it at once.
+A guild whose log does not continue its rows is not served; as its owner the pod answers every
+request with the reason. A guild that waits at a poison input answers reads and goes on when its
+log names the input in a `SkipInput`.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final, Protocol
 from uuid import uuid4
 
 import msgspec
 from nats.errors import Error as NatsError
 
-from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.bus.stream import StoredMessage
-from components.gateway.engine.engine import Engine
 from components.gateway.engine.inputs import ENGINE_VERSION
-from components.gateway.engine.model import (
-    Applied,
-    ArmedTimer,
-    CommandReply,
-    Effect,
-    PendingFact,
-)
-from components.gateway.shell.applier import Applier
+from components.gateway.engine.model import Applied, CommandReply
+from components.gateway.ownership.commands import Source
 from components.gateway.shell.attempts import Attempts
-from components.gateway.shell.effects.lanes import Lanes, Outlets
-from components.gateway.shell.errors import GateClosed, HoleFound
-from components.gateway.shell.facts import FactPublisher
+from components.gateway.shell.building import Found, Rows
+from components.gateway.shell.errors import (
+    BucketFailed,
+    GateClosed,
+    HoleFound,
+    ReplicaFailed,
+    SnapshotFailed,
+)
 from components.gateway.shell.feed import Feed
-from components.gateway.shell.gate import Gate, Permit
-from components.gateway.shell.holes import refusal
+from components.gateway.shell.gate import Permit
 from components.gateway.shell.intake import Intake
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.progress import Waiters
-from components.gateway.shell.requests import RequestServer
-from components.gateway.shell.timers import Timers
+from components.gateway.shell.tenure import Outputs, Tenure, left_to_do
 from components.telemetry.traces import carry, span
 from contracts import headers, subjects
-from contracts.ids import Epoch, GuildId, Incarnation, PodId, RequestId, Sequence
+from contracts.ids import Epoch, GuildId, Incarnation, RequestId, Sequence
 from contracts.inputs import OwnerOpened, owner_opened_id
 from contracts.message import encode
 from contracts.records import Assignment
 
 log = logging.getLogger(__name__)
 
-OPEN_AGAIN_S: Final = 0.2
+AGAIN_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 5.0
+LIVE_WITHIN_S: Final = 0.25
+"""A follower hears its own `OwnerOpened` live; later than this the log is read for it."""
 
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+class Listener(Protocol):
+    """Who hears what became of commands (`Ownership`)."""
+
+    def built(self, guild: GuildId, source: Source, replayed: int) -> None: ...
+    def not_built(self, guild: GuildId, reason: str) -> None: ...
+    def caught_up(self, guild: GuildId, epoch: Epoch, replayed: int) -> None: ...
+    def compared(self, guild: GuildId, ticket: int) -> None: ...
+    def epoch_on_log(self, guild: GuildId, epoch: Epoch) -> None: ...
+    def effects_ended(self, guild: GuildId, epoch: Epoch) -> None: ...
+    def dropped(self, guild: GuildId) -> None: ...
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What all guilds of a pod share."""
 
-    pod: PodId
     incarnation: Incarnation
-    bus: Bus
-    gate: Gate
-    applier: Applier
-    outlets: Outlets
-    timers: Timers
+    outputs: Outputs
+    rows: Rows
     logbook: Logbook
-    spawn: Spawn
     opening: asyncio.Semaphore
 
 
-class _Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left to do when a guild is caught up."""
-
-    effects: list[Effect]
-    facts: list[PendingFact]
-    timers: list[ArmedTimer]
-
-
 class Guild:
-    """The guild while it is ours at the assignment's epoch."""
+    """The guild while this pod has to do with it."""
 
-    def __init__(self, services: Services, assignment: Assignment) -> None:
-        self.assignment = assignment
-        self.id: GuildId = assignment.guild
-        self.permit = Permit(assignment.guild, assignment.epoch)
-        self.is_open = False
-        """Whether the guild is caught up and served."""
+    def __init__(self, services: Services, listener: Listener, guild: GuildId) -> None:
+        self.id = guild
+        self.assignment: Assignment | None = None
+        self.tenure: Tenure | None = None
         self.refusal = ""
         """Why the guild is not served; empty when it is."""
         self.complete_up_to = Sequence(0)
         """Stream sequence up to which everything of the guild is applied, as last compared."""
+        self.ticket = 0
+        """Of the last comparison that was asked for."""
         self._services = services
+        self._out = services.outputs
+        self._listener = listener
         self._waiters = Waiters()
+        self._attempts = Attempts(self._out.bus, self._out.pod, guild)
+        self._feed = self._new_feed()
         self._intake: Intake | None = None
-        self._attempts = Attempts(services.bus, services.pod, self.id)
-        self._feed = Feed(services.applier, self._attempts, self.id, self._deliver, self._resumed)
-        self._feed.careful = services.applier.unclean
+        self._live = False
+        """Whether the log was once applied up to its end."""
         self._barrier = Sequence(0)
         self._mark = Sequence(0)
-        self._serving = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._lanes = Lanes(services.outlets, self.permit)
-        self._facts = FactPublisher(
-            services.bus,
-            services.gate,
-            self.permit,
-            spawn=services.spawn,
-            on_newer=self._newer_epoch,
-        )
-        self._requests = RequestServer(
-            services.bus,
-            services.gate,
-            services.applier,
-            self.permit,
-            services.pod,
-            self,
-            services.spawn,
-        )
+        self._taken = 0
+        self._building: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     # What requests ask (`requests.Progress`)
 
@@ -140,111 +122,231 @@ class Guild:
         """The engine's reply to a write, once it is applied."""
         return self._waiters.expect_reply(request)
 
-    # Life
+    # What others ask
 
     @property
-    def seen(self) -> Sequence:
-        """The last sequence taken from the log."""
-        return self._intake.seen if self._intake is not None else Sequence(0)
+    def is_open(self) -> bool:
+        """Whether the guild is ours, caught up and served."""
+        return self.tenure is not None and self.tenure.serving
 
-    async def run(self) -> None:
-        """Own the guild until `close` (or a higher epoch on its log)."""
-        try:
-            await self._opened()
-            await self._closing.wait()
-        finally:
-            await self._close_down()
+    @property
+    def is_followed(self) -> bool:
+        """Whether its log is being applied, as an owner or as a follower."""
+        return self._intake is not None
 
-    def close(self, reason: str) -> None:
-        """Let go of the guild: begin nothing more."""
-        if not self._closing.is_set():
-            log.info("closing guild %s at epoch %s: %s", self.id, self.permit.epoch, reason)
-            self._services.gate.withdraw(self.id, self.permit.epoch)
-            self._closing.set()
+    # Commands
 
-    def hold_effects(self) -> None:
-        """The connection is lost: effects wait until the end of the log is known again."""
-        self._lanes.hold()
+    def build(self, assignment: Assignment) -> None:
+        """Have the rows here and apply the log."""
+        self.assignment = assignment
+        self._building = self._out.spawn(self._build(self._building))
 
-    async def compare(self, last: Sequence, up_to: Sequence) -> None:
-        """The log ends at ``last``, as known up to stream sequence ``up_to``: take what is
-        missing, and then let effects go. Raises `BusError`."""
-        parked = self._feed.poison is not None
-        if self._intake is None or self._closing.is_set() or not (self.is_open or parked):
+    def stop_following(self) -> None:
+        """Apply nothing more."""
+        self._ending = self._out.spawn(self._stop_following(self._building))
+        self._building = None
+
+    def open(self, epoch: Epoch, *, careful: bool) -> None:
+        """Open the guild at an epoch: append `OwnerOpened` and apply up to it."""
+        self._feed.careful = self._feed.careful or careful
+        tenure = self.tenure = self._new_tenure(epoch)
+        self._out.spawn(self._open(tenure))
+
+    def serve(self) -> None:
+        """Begin with everything but effects."""
+        tenure = self.tenure
+        if tenure is None:
+            return
+        self._out.spawn(tenure.requests.open())
+        if self._feed.poison is None:
+            self._out.applier.call(lambda engine: left_to_do(engine, self.id), tenure.load)
+        log.info("guild %s is open at epoch %s", self.id, tenure.permit.epoch)
+
+    def refuse(self, epoch: Epoch, reason: str) -> None:
+        """Answer every request with the reason."""
+        self.refusal = reason
+        if self.tenure is None:
+            self.tenure = self._new_tenure(epoch)
+        self.tenure.refuse()
+        self._out.spawn(self.tenure.requests.open())
+        log.error(
+            "guild %s cannot be served: %s",
+            self.id,
+            reason,
+            extra={"fields": {"alarm": "hole", "guild": self.id}},
+        )
+
+    def stop_owning(self, epoch: Epoch) -> None:
+        """End the tenure at once."""
+        tenure, self.tenure = self.tenure, None
+        self.refusal = ""
+        log.info("letting go of guild %s at epoch %s", self.id, epoch)
+        if tenure is not None:
+            tenure.stop()
+        self._out.spawn(self._end(tenure, epoch))
+
+    def drop(self) -> None:
+        """Delete the rows."""
+        self._out.spawn(self._drop())
+
+    async def compare(self, last: Sequence, up_to: Sequence, ticket: int) -> None:
+        """The log ends at ``last``, as known up to stream sequence ``up_to``, and was read after
+        ``ticket`` was given: take what is missing. Raises `BusError`."""
+        if self._intake is None or not self._live:
             return
         try:
             await self._intake.catch_up(last)
         except HoleFound as hole:
             self._on_hole(hole)
             return
-        if self.is_open and self._feed.poison is None:
+        if self._feed.poison is None and self._live:
             await self._waiters.applied_up_to(last)
-            self._complete(up_to)
+            self._complete(up_to, ticket)
 
-    def is_complete(self, last: Sequence, up_to: Sequence) -> bool:
+    def is_complete(self, last: Sequence, up_to: Sequence, ticket: int) -> bool:
         """`compare` of a guild that misses nothing, done at once; False: ask `compare`."""
-        if self._intake is None or self._closing.is_set() or not self.is_open:
+        if self._intake is None or not self._live or self._feed.poison is not None:
             return False
-        if self._feed.poison is not None or min(self._intake.seen, self.applied) < last:
+        if min(self._intake.seen, self.applied) < last:
             return False
-        self._complete(up_to)
+        self._complete(up_to, ticket)
         return True
 
-    def _complete(self, up_to: Sequence) -> None:
-        self._lanes.release()
+    def _complete(self, up_to: Sequence, ticket: int) -> None:
         self.complete_up_to = max(self.complete_up_to, up_to)
+        if ticket:
+            self._listener.compared(self.id, ticket)
 
-    async def _opened(self) -> None:
-        while not self._closing.is_set():
+    # Rows and log
+
+    async def _build(self, former: asyncio.Task[None] | None) -> None:
+        await self._end_following(former)
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        pause_s = AGAIN_S
+        while (assignment := self.assignment) is not None:  # it may change meanwhile
             try:
+                found = await self._services.rows.bring(assignment)
                 async with self._services.opening:
-                    await self._try_open()
+                    await self._begin(assignment, found)
             except HoleFound as hole:
-                self._on_hole(hole)
-            except (BusError, NatsError, GateClosed) as error:
-                log.info("guild %s is opened later: %s", self.id, error)
-                await self._wait(OPEN_AGAIN_S)
-                continue
-            await self._requests.open()
-            return
+                if self._is_owner(assignment):
+                    self._listener.not_built(self.id, hole.reason)
+                    return
+                why: Exception = hole
+            except (BusError, NatsError, SnapshotFailed, ReplicaFailed, BucketFailed) as error:
+                why = error
+            else:
+                self._listener.built(self.id, found.source, self._taken)
+                return
+            log.info("guild %s is built later: %s", self.id, why or type(why).__name__)
+            await self._end_following(None)
+            await asyncio.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
-    async def _try_open(self) -> None:
-        intake = self._intake or await self._begin()
-        await intake.subscribe()
-        self._barrier = await self._append_opened()
-        await intake.catch_up(self._barrier, self)
-        if self._feed.poison is None:
-            await self._caught_up()
-
-    async def _begin(self) -> Intake:
-        services = self._services
-        checkpoint = await services.applier.read(lambda engine: engine.checkpoint(self.id))
-        start = checkpoint.sequence if checkpoint is not None else Sequence(0)
-        state = await services.logbook.state(self.id, with_first=start == 0)
-        self._mark = await services.logbook.complete_up_to(self.id)
-        if reason := refusal(self.assignment, checkpoint, state, self._mark):
-            raise HoleFound(self.id, reason)
-        await services.applier.write(lambda engine: engine.create(self.id, state.bounds.generation))
+    async def _begin(self, assignment: Assignment, found: Found) -> None:
+        self._feed = self._new_feed()
+        self._feed.careful = self._out.applier.unclean or (
+            assignment.cause in ("promoted", "restored") and self._is_owner(assignment)
+        )
         if self._feed.careful:
             await self._attempts.load()
-        if checkpoint is not None:
-            self._feed.expect_poison(checkpoint.parked_at)
+        self._feed.expect_poison(found.checkpoint.parked_at)
+        start = found.checkpoint.sequence
+        self._mark = found.mark
+        self._waiters = Waiters()
         self._waiters.advance(start)
-        self._intake = Intake(services.bus, self.id, start, self._feed.hand, self._on_hole)
-        return self._intake
+        self._taken = 0
+        intake = Intake(self._out.bus, self.id, start, self._feed.hand, self._on_hole)
+        self._intake = intake
+        await intake.subscribe()
+        if not self._is_owner(assignment):  # an owner's barrier is its `OwnerOpened`
+            await self._catch_up_to_end(intake)
 
-    async def _append_opened(self) -> Sequence:
-        services = self._services
+    async def _catch_up_to_end(self, intake: Intake) -> None:
+        end = await self._services.logbook.last(self.id)
+        await intake.catch_up(end, self)
+        if self._feed.poison is None:
+            await self._waiters.applied_up_to(end)
+            await self._feed.caught_up()
+        self._live = True
+
+    async def _end_following(self, building: asyncio.Task[None] | None) -> None:
+        """Take nothing more from the log, and wait until what was taken is applied."""
+        if building is not None and not building.done():
+            building.cancel()
+            await asyncio.wait([building])
+        intake, self._intake = self._intake, None
+        self._live = False
+        if intake is not None:
+            await intake.end()
+            await self._out.applier.read(lambda _: None)
+
+    async def _stop_following(self, building: asyncio.Task[None] | None) -> None:
+        await self._end_following(building)
+        self._waiters.cancel()
+
+    async def _drop(self) -> None:
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        await self._out.applier.write(lambda engine: engine.drop(self.id))
+        log.info("the rows of guild %s are dropped", self.id)
+        self._listener.dropped(self.id)
+
+    # Opening
+
+    async def _open(self, tenure: Tenure) -> None:
+        before = self._taken if self._live else 0
+        while not tenure.ended.is_set():
+            try:
+                if self._live:
+                    await self._try_open(tenure)
+                else:
+                    async with self._services.opening:
+                        await self._try_open(tenure)
+            except HoleFound as hole:
+                self._on_hole(hole)
+                return
+            except (BusError, NatsError, GateClosed) as error:
+                log.info("guild %s is opened later: %s", self.id, error)
+                try:
+                    async with asyncio.timeout(AGAIN_S):
+                        await tenure.ended.wait()
+                except TimeoutError:
+                    continue
+            else:
+                self._listener.caught_up(self.id, tenure.permit.epoch, self._taken - before)
+                return
+
+    async def _try_open(self, tenure: Tenure) -> None:
+        intake = self._intake
+        if intake is None:
+            raise GateClosed(self.id, "its log is not followed any more")
+        self._barrier = await self._append_opened(tenure.permit)
+        if self._live and self._feed.poison is None:
+            try:
+                async with asyncio.timeout(LIVE_WITHIN_S):
+                    await self._waiters.applied_up_to(self._barrier)
+            except TimeoutError:
+                log.info("guild %s: reading the log for its opening", self.id)
+        if self.applied < self._barrier:
+            await intake.catch_up(self._barrier, self)
+        if self._feed.poison is None:
+            await self._waiters.applied_up_to(self._barrier)
+            await self._feed.caught_up()
+        self._live = True
+
+    async def _append_opened(self, permit: Permit) -> Sequence:
         opened = OwnerOpened(
-            epoch=self.permit.epoch,
-            pod=services.pod,
-            incarnation=services.incarnation,
+            epoch=permit.epoch,
+            pod=self._out.pod,
+            incarnation=self._services.incarnation,
             engine_version=ENGINE_VERSION,
         )
-        name = owner_opened_id(self.id, self.permit.epoch, services.incarnation, uuid4().hex)
+        name = owner_opened_id(self.id, permit.epoch, self._services.incarnation, uuid4().hex)
         with span("open guild", parent="", guild=self.id):
-            services.gate.check(self.permit)
-            stored = await services.bus.append(
+            self._out.gate.check(permit)
+            stored = await self._out.bus.append(
                 subjects.inputs(self.id), encode(opened), carry({headers.MSG_ID: name})
             )
         return Sequence(stored.sequence)
@@ -258,47 +360,26 @@ class Guild:
     async def verify(self, after: Sequence) -> None:
         """Whether the stream still held all that was read."""
         bounds = (await self._services.logbook.state(self.id, with_first=False)).bounds
-        held_from = max(after + 1, self.assignment.first_sequence, self._mark + 1)
+        first = self.assignment.first_sequence if self.assignment is not None else Sequence(0)
+        held_from = max(after + 1, first, self._mark + 1)
         if bounds.first > held_from:
             raise HoleFound(
                 self.id, f"the stream lost inputs from {held_from} to {bounds.first - 1}"
             )
 
-    async def _caught_up(self) -> None:
-        """Everything up to the barrier is handed in: apply it, then serve."""
-        await self._waiters.applied_up_to(self._barrier)
-        await self._feed.caught_up()
-        self._services.applier.call(self._left_to_do, self._serve)
-        await self._serving.wait()
-
-    def _left_to_do(self, engine: Engine) -> _Pending:
-        return _Pending(
-            effects=engine.pending_effects(self.id),
-            facts=engine.pending_facts(self.id),
-            timers=engine.timers(self.id),
-        )
-
-    def _serve(self, pending: _Pending) -> None:
-        """Called in order with the results of inputs, so that nothing is taken twice or missed."""
-        self._serving.set()
-        if self._closing.is_set():
-            return
-        self.is_open = True
-        for effect in pending.effects:
-            self._lanes.add(effect, in_doubt=True)
-        self._facts.add(pending.facts)
-        self._services.timers.open(self.permit, pending.timers)
-        if self._services.gate.may_act(self.permit):  # else after the next comparison
-            self._lanes.release()
-        log.info("guild %s is open at epoch %s", self.id, self.permit.epoch)
+    # What comes of inputs
 
     def _deliver(self, applied: Applied) -> None:
-        """What came of an input, after its commit."""
+        """After the commit of an input."""
+        self._taken += 1
         if applied.reply is not None:
             self._waiters.replied(applied.reply)
         self._waiters.advance(applied.sequence)
-        if applied.opened_epoch is not None and applied.opened_epoch > self.permit.epoch:
-            self._newer_epoch(applied.opened_epoch)
+        if applied.opened_epoch is not None:
+            self._listener.epoch_on_log(self.id, applied.opened_epoch)
+        tenure = self.tenure
+        if tenure is None:
+            return  # a follower: what it asks for is pending in its database as in the owner's
         if applied.alarm:
             log.error("%s", applied.alarm, extra={"fields": {"alarm": "engine"}})
         if applied.status == "quarantined":
@@ -308,45 +389,41 @@ class Guild:
                 self.id,
                 applied.reason,
             )
-        if applied.settled is not None:
-            self._lanes.settled(applied.settled)
-        if not self.is_open or self._closing.is_set():
-            return  # what it asks for is pending, and found there by whoever opens the guild
-        for effect in applied.effects:
-            self._lanes.add(effect, in_doubt=False)
-        self._facts.add(list(applied.facts))
-        for timer in applied.timers:
-            self._services.timers.arm(timer)
+        tenure.deliver(applied)
 
     def _resumed(self, sequence: Sequence) -> None:
         """A parked guild goes on: take again what was only searched."""
         if self._intake is not None:
             self._intake.rewind(sequence)
-        self._services.spawn(self._caught_up())
+        self._out.spawn(self._goes_on(self.tenure))
 
-    def _newer_epoch(self, epoch: Epoch) -> None:
-        self.close(f"epoch {epoch} has begun")
+    async def _goes_on(self, tenure: Tenure | None) -> None:
+        await self._waiters.applied_up_to(self._barrier)
+        await self._feed.caught_up()
+        if tenure is not None:
+            self._out.applier.call(lambda engine: left_to_do(engine, self.id), tenure.load)
 
     def _on_hole(self, hole: HoleFound) -> None:
-        self.refusal = hole.reason
-        self.is_open = False
-        self._lanes.hold()
-        log.error("%s", hole, extra={"fields": {"alarm": "hole", "guild": self.id}})
+        self._listener.not_built(self.id, hole.reason)
 
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            return
+    # The end of a tenure
 
-    async def _close_down(self) -> None:
-        self.close("stopped")
-        self.is_open = False
-        self._services.timers.close(self.id)
-        await self._requests.close()
-        if self._intake is not None:
-            await self._intake.unsubscribe()
-        self._waiters.cancel()
-        await self._facts.close()
-        await self._lanes.close()
+    async def _end(self, tenure: Tenure | None, epoch: Epoch) -> None:
+        if tenure is not None:
+            await tenure.close()
+        self._listener.effects_ended(self.id, epoch)
+
+    def _newer_epoch(self, epoch: Epoch) -> None:
+        self._listener.epoch_on_log(self.id, epoch)
+
+    def _new_feed(self) -> Feed:
+        return Feed(self._out.applier, self._attempts, self.id, self._deliver, self._resumed)
+
+    def _new_tenure(self, epoch: Epoch) -> Tenure:
+        return Tenure(self._out, Permit(self.id, epoch), self, self._newer_epoch)
+
+    def _is_owner(self, assignment: Assignment) -> bool:
+        return (assignment.pod, assignment.incarnation) == (
+            self._out.pod,
+            self._services.incarnation,
+        )

@@ -67,6 +67,7 @@ class Intake:
         self._kept: list[StoredMessage] = []
         self._look: Look | None = None
         self._caught_up = asyncio.Event()
+        self._ended = False
         self.seen = start
         """The last sequence handed on."""
 
@@ -75,8 +76,16 @@ class Intake:
         if self._subscription is None:
             self._subscription = await self._bus.listen(subjects.live(self._guild), self._live)
 
+    async def end(self) -> None:
+        """Stop listening; once this returns nothing more is handed on."""
+        self._ended = True
+        self._caught_up.set()
+        await self.unsubscribe()
+        async with self._lock:
+            return
+
     async def unsubscribe(self) -> None:
-        """Stop listening."""
+        """Stop listening; what came is still handed on."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             try:
@@ -114,7 +123,7 @@ class Intake:
             log.warning("message of another shape on %s: %r", message.subject, error)
             return
         async with self._lock:
-            if stored.sequence <= self.seen:
+            if stored.sequence <= self.seen or self._ended:
                 return
             try:
                 if before > self.seen:
@@ -127,13 +136,13 @@ class Intake:
                 self._on_hole(hole)
 
     async def _fill(self, up_to: Sequence) -> None:
-        while self.seen < up_to:
+        while self.seen < up_to and not self._ended:
             await self._hand_on(await self._read(self.seen, up_to))
 
     async def _look_ahead(self, up_to: Sequence, look: "Look") -> None:
         at = self.seen
         first: list[StoredMessage] = []
-        while at < up_to:
+        while at < up_to and not self._ended:
             batch = await self._read(at, up_to)
             look.batch(batch)
             first = first or batch
@@ -163,6 +172,8 @@ class Intake:
 
     async def _hand_on(self, batch: list[StoredMessage]) -> None:
         for stored in batch:
+            if self._ended:
+                return
             if stored.sequence <= self.seen:
                 continue
             before, self.seen = self.seen, stored.sequence

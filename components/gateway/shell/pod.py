@@ -1,31 +1,34 @@
 """The pod's one lease: key ``<pod>`` of bucket ``pods``, and the incarnation it names.
 
-Promise: the incarnation is new at every start, even if NATS was rebuilt, and is never reused.
-An entry that names our own data folder belongs to a process that has ended, for we hold the
-folder's lock; anyone else's is waited for, by the server's word and by our own clock
-(`components.bus.staleness`). Raises `LeaseLost` as soon as the lease cannot be
-kept: the pod then stops.
+Promise: the incarnation is new at every start, even if NATS was rebuilt, and is never reused. The
+lease is taken only when its former holder can act no more (`ownership.joining`). When it is
+renewed is for `ownership.pod` to say. Raises `LeaseLost` as soon as it cannot be kept: the pod
+then ends.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Final, Literal
 
 import msgspec
 
 from components.bus import stream
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
-from components.bus.errors import BusError, WrongLastSequence
-from components.bus.leases import Lease, LeaseLost
+from components.bus.errors import WrongLastSequence
+from components.bus.leases import Lease
+from components.gateway.ownership.joining import Gone, Joiner
 from components.process.clock import SteadyClock, steady_s, wall_ms
 from contracts import storage
-from contracts.ids import Incarnation, PodId
+from contracts.ids import Incarnation, PodId, Sequence
 from contracts.message import decode, encode
 from contracts.records import PodLease
 
 log = logging.getLogger(__name__)
+
+SHORTEST_S: Final = 0.05
 
 
 class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,10 @@ class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
     rest_share_per_s: float = 0.0
     rest_share_revision: int = 0
     invalid_requests: int = 0
+    beat: int = 0
+    backed_up_beat: int = 0
+    backed_up_to: Sequence = Sequence(0)
+    backup_lag_s: float = 0.0
 
 
 class Pod:
@@ -53,9 +60,15 @@ class Pod:
         engine_version: int,
         ttl_s: int = 5,
         margin_s: float = 0.5,
+        process: str = "",
+        zone: str = "",
+        backed_up: bool = False,
         clock: SteadyClock = steady_s,
     ) -> None:
         self._bus = bus
+        self._clock = clock
+        self._margin_s = margin_s
+        self._backed_up = backed_up
         self._bucket = Bucket(bus, storage.PODS, clock=clock)
         self.lease = Lease(self._bucket, pod, ttl_s=ttl_s, margin_s=margin_s, clock=clock)
         self.id = pod
@@ -69,35 +82,44 @@ class Pod:
             version=version,
             engine_version=engine_version,
             started_ms=wall_ms(),
+            ttl_s=ttl_s,
+            process=process,
+            zone=zone,
         )
-        self._renew_now = asyncio.Event()
 
     @property
     def replica(self) -> str:
-        """The prefix in the backup bucket that belongs to this incarnation alone."""
-        return f"pods/{self.id}/{self.incarnation}"
+        """The prefix in the backup bucket that belongs to this incarnation alone; empty without
+        a backup."""
+        return self._record.replica
 
     async def join(self) -> Incarnation:
-        """Take the lease, waiting for another holder's end, and name the incarnation."""
+        """Take the lease, waiting until its holder can act no more, and name the incarnation."""
+        joiner = Joiner(self._record.data, ttl_s=self.lease.ttl_s, margin_s=self._margin_s)
         waiting = False
         generation = (await stream.bounds(self._bus, f"KV_{storage.PODS}")).generation
         while True:
+            link = self._bus.link
             entry = await self._bucket.get(self.id)
-            if entry is not None and not self._ended(entry):
+            revision = entry.revision if entry is not None else 0
+            now_s = self._clock()
+            free_at_s = joiner.free_at_s(_holder(entry), revision, link, now_s)
+            if free_at_s > now_s:
                 if not waiting:
                     log.info(
                         "the lease of %s is held by another process; waiting for its end", self.id
                     )
                 waiting = True
-                await self._changed(entry)
+                await self._changed(revision, free_at_s - now_s)
                 continue
             try:
-                await self.lease.take_over(self._value(), entry.revision if entry else 0)
+                await self.lease.take_over(self._value(), revision)
             except WrongLastSequence:
                 continue
             break
         self.incarnation = Incarnation(f"{_plain(generation)}-{self.lease.revision}")
-        await self.change(replica=self.replica, incarnation=self.incarnation)
+        replica = f"pods/{self.id}/{self.incarnation}" if self._backed_up else ""
+        await self.change(replica=replica, incarnation=self.incarnation)
         log.info("joined as incarnation %s", self.incarnation)
         return self.incarnation
 
@@ -106,57 +128,25 @@ class Pod:
         self._record = msgspec.structs.replace(self._record, **changes)
         await self.lease.renew(self._value())
 
-    def renew_soon(self) -> None:
-        """Renew without waiting for the next turn, e.g. after a reconnect."""
-        self._renew_now.set()
+    def state(self, state: Literal["serving", "draining"]) -> None:
+        """What the next renewal says."""
+        self._record = msgspec.structs.replace(self._record, state=state)
 
-    async def keep(self, on_renewed: Callable[[int], None], **first: object) -> None:
-        """Renew until cancelled; ``on_renewed`` hears on which connection a renewal was
-        acknowledged. Raises `LeaseLost`."""
-        self._record = msgspec.structs.replace(self._record, **first)
-        self._renew_now.set()
-        while True:
-            # A failed renewal is tried again sooner the less time is left.
-            pause_s = max(0.05, min(self.lease.renew_every_s, self.lease.remaining_s / 3))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._renew_now.wait()
-            self._renew_now.clear()
-            link = self._bus.link
-            try:
-                async with asyncio.timeout(max(0.05, self.lease.remaining_s)):
-                    await self.lease.renew(self._value())
-            except (BusError, TimeoutError) as error:
-                if not self.lease.valid:
-                    raise LeaseLost(f"lease {self.id} could not be renewed in time") from error
-                log.warning("renewal failed, trying again: %s", error or type(error).__name__)
-                continue
-            if link == self._bus.link:
-                on_renewed(link)
+    async def renew(self) -> None:
+        """Renew once. Raises `LeaseLost`, and `BusError` or `TimeoutError` when it may be tried
+        again."""
+        async with asyncio.timeout(max(SHORTEST_S, self.lease.remaining_s)):
+            await self.lease.renew(self._value())
 
     async def leave(self) -> None:
         """Give the lease back: what was acted for is in others' hands from now on."""
         await self.lease.release()
 
-    def draining(self) -> None:
-        """Say in the next renewal that the pod stops."""
-        self._record = msgspec.structs.replace(self._record, state="draining")
-        self._renew_now.set()
-
-    def _ended(self, entry: Entry) -> bool:
-        if self._bucket.ended(entry, self.lease.ttl_s) or entry.value is None:
-            return True
-        record = decode(entry.value, PodLease)
-        # Fenced: config saw its lease run out; it can never renew again.
-        return record.data == self._record.data or record.state == "fenced"
-
-    async def _changed(self, entry: Entry) -> None:
-        """Until the entry is another one, or has ended without being."""
-        ttl_s = max(self.lease.ttl_s, entry.ttl_s)
-        left_s = self._bucket.remaining_s(entry.key, entry.revision, ttl_s)
+    async def _changed(self, revision: int, within_s: float) -> None:
+        """Until the entry is another one, or so long."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._written_after(entry.revision)
+            async with asyncio.timeout(within_s):
+                await self._written_after(revision)
 
     async def _written_after(self, revision: int) -> None:
         async for entry in self._bucket.watch(self.id):
@@ -171,6 +161,11 @@ class Pod:
             msgspec.structs.replace(
                 self._record,
                 nats_client=self._bus.client_id,
+                nats_server=self._bus.server_id,
+                beat=load.beat,
+                backed_up_beat=load.backed_up_beat,
+                backed_up_to=load.backed_up_to,
+                backup_lag_s=round(load.backup_lag_s, 3),
                 guilds=load.guilds,
                 applied_per_s=round(load.applied_per_s, 1),
                 rest_wanted_per_s=load.rest_wanted_per_s,
@@ -179,6 +174,14 @@ class Pod:
                 invalid_requests=load.invalid_requests,
             )
         )
+
+
+def _holder(entry: Entry | None) -> PodLease | Gone:
+    if entry is None:
+        return "never"
+    if entry.value is None:
+        return "expired" if entry.expired else "left"
+    return decode(entry.value, PodLease)
 
 
 def _plain(generation: str) -> str:

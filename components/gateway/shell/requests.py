@@ -3,7 +3,8 @@
 A read is answered from SQLite, after everything up to the caller's `headers.MIN_APPLIED` has been
 applied. A write is appended to the guild's log under its request id and answered once it is
 applied: an acknowledged write is on the log. Replies carry the epoch and the sequence applied and
-pass the gate; a pod that may not act does not answer at all, so that the caller asks again.
+pass the gate; a pod that may not act does not answer at all, so that the caller asks again. One
+that has let go of the guild says so (`ErrorCode.MOVED`), which is no answer either.
 
 Errors follow the services convention with the codes of `contracts.errors.ErrorCode`.
 """
@@ -24,6 +25,7 @@ from components.gateway.engine.model import CommandReply
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
+from components.gateway.shell.snapshots import Snapshots
 from components.telemetry.traces import carry, span
 from contracts import headers, subjects
 from contracts.errors import ErrorCode, ServiceError
@@ -35,6 +37,7 @@ from contracts.requests import (
     GetGuildStatus,
     Request,
     SkipParkedInput,
+    TakeSnapshot,
 )
 
 log = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ class RequestServer:
         bus: Bus,
         gate: Gate,
         applier: Applier,
+        snapshots: Snapshots,
         permit: Permit,
         pod: PodId,
         progress: Progress,
@@ -90,32 +94,40 @@ class RequestServer:
         self._bus = bus
         self._gate = gate
         self._applier = applier
+        self._snapshots = snapshots
         self._permit = permit
         self._pod = pod
         self._progress = progress
         self._spawn = spawn
         self._subscription: Subscription | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     async def open(self) -> None:
         """Begin to answer."""
-        if self._subscription is None:
+        if self._subscription is None and not self._stopped:
             subject = subjects.requests(self._permit.guild)
             self._subscription = await self._bus.listen(subject, self._received)
 
-    async def close(self) -> None:
-        """Answer nothing more; callers under way get no answer and ask the next owner."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except NatsError as error:  # the connection is gone, and the subscription with it
-                log.debug("unsubscribing: %s", error)
+    def stop(self) -> None:
+        """Answer nothing more; callers under way are told to ask again."""
+        self._stopped = True
         for task in self._under_way:
             task.cancel()
 
+    async def close(self) -> None:
+        """End the subscription; what still comes over it is told to ask again."""
+        self.stop()
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            # Not `unsubscribe`: callers whose request was queued here would wait in vain.
+            await self._bus.finish(subscription)
+
     async def _received(self, message: Msg) -> None:
         if not message.reply:
+            return
+        if self._stopped:
+            await self._tell_moved(message)
             return
         if len(self._under_way) >= MAX_AT_ONCE:
             busy = ServiceError(ErrorCode.UNAVAILABLE, "too many requests at once; ask again")
@@ -143,6 +155,10 @@ class RequestServer:
                 log.info("request is left to the next owner: %s", closed.reason)
             except BusError as error:
                 log.info("request is not answered: %s", error)
+            except asyncio.CancelledError:
+                if self._stopped:
+                    await self._tell_moved(message)
+                raise
             except Exception:
                 # Whatever a request from outside sets off, the pod must not die of it.
                 log.exception("request on %s failed", message.subject)
@@ -165,6 +181,9 @@ class RequestServer:
             await self._progress.applied_up_to(Sequence(int(minimum)))
         if isinstance(request, SkipParkedInput):
             return await self._skip(request)
+        if isinstance(request, TakeSnapshot):
+            self._gate.check(self._permit)
+            return encode(await self._snapshots.take(self._permit.guild, request))
         if request.writes:
             return await self._write(request, data, fields)
         return await self._read(request)
@@ -238,6 +257,18 @@ class RequestServer:
                 ErrorCode.UNAVAILABLE, f"the log takes nothing at the moment: {error.description}"
             ) from error
         return Sequence(stored.sequence)
+
+    async def _tell_moved(self, message: Msg) -> None:
+        """Says nothing of the guild, so it needs no right to act."""
+        moved = ServiceError(ErrorCode.MOVED, "the guild has another owner now; ask again")
+        fields = {
+            headers.SERVICE_ERROR: moved.description,
+            headers.SERVICE_ERROR_CODE: str(moved.code),
+        }
+        try:
+            await self._bus.say(message.reply, encode(moved.body()), carry(fields))
+        except (BusError, NatsError) as error:
+            log.info("a caller was not told that the guild moved: %s", error)
 
     async def _reply_error(self, message: Msg, error: ServiceError) -> None:
         fields = {

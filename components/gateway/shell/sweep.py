@@ -3,8 +3,8 @@
 Goes round every few seconds, a few guilds at a time, since the ends of hundreds of logs in one
 answer would stall the loop; and over all at once after a reconnect or when the client dropped
 messages. An answer counts only if it covers the stream up to the end that STREAM.INFO gave before,
-for direct gets come from any replica. Guilds that are complete let their effects go, and the pod's
-mark "complete up to" moves (`logbook`).
+for direct gets come from any replica. A guild whose effects wait for a comparison that begins now
+(`Guild.ticket`) is told, and the pod's mark "complete up to" moves (`logbook`).
 """
 
 import asyncio
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CHUNK: Final = 50
 """Guilds a request: reading 500 ends in one go held a message up for 10 ms."""
+AGAIN_S: Final = 0.2
+BEHIND_S: Final = 0.02
 WITHIN_S: Final = 10.0
 """A guild that is not complete by then is looked at again in the next round."""
 
@@ -46,67 +48,87 @@ class Sweep:
         self._logbook = logbook
         self._every_s = every_s
         self._now = asyncio.Event()
+        self._all = False
 
     def soon(self) -> None:
         """Compare at once: something may have been missed."""
+        self._all = True
+        self._now.set()
+
+    def some_soon(self) -> None:
+        """Compare at once the guilds that wait for it (`Guild.ticket`)."""
         self._now.set()
 
     async def run(self) -> None:
         """Compare until cancelled."""
         while True:
-            hurry = self._now.is_set()
-            self._now.clear()
             try:
-                await self._go_round(hurry=hurry)
+                await self._go_round()
             except BusError as error:
                 log.info("logs are compared later: %s", error)
-                await self._pause(self._every_s)
+                await asyncio.sleep(AGAIN_S)
 
-    async def _go_round(self, *, hurry: bool) -> None:
+    async def _go_round(self) -> None:
         guilds = dict(self._ownership.guilds)
         ids = list(guilds)
         rounds = max(1, -(-len(ids) // CHUNK))
         for number in range(rounds):
-            if not hurry:
-                await self._pause(self._every_s / rounds)
+            await self._pause(self._every_s / rounds)
             if chunk := ids[number * CHUNK : (number + 1) * CHUNK]:
                 await self._compare(guilds, chunk)
         complete = {
             guild.id: guild.complete_up_to
             for guild in guilds.values()
-            if guild.is_open and guild.complete_up_to > 0
+            if guild.is_followed and guild.complete_up_to > 0
         }
-        await self._logbook.note(complete, self._ownership.assigned)
+        await self._logbook.note(complete, self._ownership.followed)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, unless something asks for a comparison at once."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._now.wait()
-        except TimeoutError:
-            return
+        """Wait, and compare meanwhile what is asked for at once."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left_s := until - loop.time()) > 0 or self._now.is_set():
+            try:
+                async with asyncio.timeout(max(0.0, left_s)):
+                    await self._now.wait()
+            except TimeoutError:
+                if not self._now.is_set():
+                    return
+            self._now.clear()
+            everything, self._all = self._all, False
+            guilds = dict(self._ownership.guilds)
+            ids = [guild for guild, held in guilds.items() if everything or held.ticket]
+            for start in range(0, len(ids), CHUNK):
+                await self._compare(guilds, ids[start : start + CHUNK])
 
     async def _compare(self, guilds: dict[GuildId, Guild], ids: list[GuildId]) -> None:
         if not self._gate.is_open:
             return  # the end of the log counts only if it was read after the gate opened
         link = self._bus.link
+        tickets = {guild: guilds[guild].ticket for guild in ids}  # given before the end is read
         end = (await stream.bounds(self._bus, storage.INPUTS)).last
         ends = await stream.last_sequences(
             self._bus, storage.INPUTS, [subjects.inputs(guild) for guild in ids]
         )
         if ends.up_to < end:
             log.info("a replica is behind (%s of %s); comparing again later", ends.up_to, end)
+            if any(tickets.values()):
+                asyncio.get_running_loop().call_later(BEHIND_S, self._now.set)
             return
         if self._bus.link != link:
             return
         # Nearly all guilds are complete, and a task for each of hundreds would stall the loop.
         compared = [
-            guilds[guild].compare(last, ends.up_to)
+            guilds[guild].compare(last, ends.up_to, tickets[guild])
             for guild in ids
             if not guilds[guild].is_complete(
-                last := ends.sequences.get(subjects.inputs(guild), Sequence(0)), ends.up_to
+                last := ends.sequences.get(subjects.inputs(guild), Sequence(0)),
+                ends.up_to,
+                tickets[guild],
             )
         ]
+        if not compared:
+            return
         try:
             async with asyncio.timeout(WITHIN_S):
                 results = await asyncio.gather(*compared, return_exceptions=True)

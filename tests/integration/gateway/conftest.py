@@ -13,11 +13,11 @@ from components.gateway.shell.gate import Gate
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings
-from contracts.ids import Epoch
 from tests.integration.gateway.desk import Desk
 from tests.integration.gateway.town import Pods, Town
 from tests.support.discord import checked_simulator
 from tests.support.nats import RunningNats
+from tests.support.ownership import acting
 
 
 @pytest.fixture
@@ -89,13 +89,12 @@ async def desk(
     """The town's way out, without a pod around it."""
     point_at(DiscordSettings(token="unused", api_url=discord.api_url))
     bus = await nats_server.connect("gateway")
-    gate = Gate(bus, lambda: True)
-    gate.confirm(bus.link)
-    gate.assign(town.guild, Epoch(1))
+    machine = acting(town.guild, 1, bus.link)
+    gate = Gate(bus, machine)
     applier = Applier(tmp_path / "desk.db")
     await applier.start()
     rest = Rest(gate, lambda: 5.0, RateShare(1000), InvalidRequests(1000))
     await rest.login(discord.world.settings.token)
-    yield Desk(bus, rest, gate, applier, town)
+    yield Desk(bus, rest, machine, gate, applier, town)
     await rest.close()
     await applier.stop()

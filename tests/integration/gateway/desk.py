@@ -4,6 +4,7 @@ Discord and a real database."""
 from components.bus.connection import Bus
 from components.gateway.engine.effects import AnyPayload
 from components.gateway.engine.model import Effect
+from components.gateway.ownership.pod import PodMachine
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.effects.work import Work
@@ -17,8 +18,11 @@ from tests.integration.gateway.town import Town
 class Desk:
     """One guild's way out."""
 
-    def __init__(self, bus: Bus, rest: Rest, gate: Gate, applier: Applier, town: Town) -> None:
-        self.bus, self.rest, self.gate, self.applier, self.town = bus, rest, gate, applier, town
+    def __init__(
+        self, bus: Bus, rest: Rest, machine: PodMachine, gate: Gate, applier: Applier, town: Town
+    ) -> None:
+        self.bus, self.rest, self.machine, self.gate = bus, rest, machine, gate
+        self.applier, self.town = applier, town
 
     @property
     def permit(self) -> Permit:

@@ -18,6 +18,7 @@ from contracts.inputs import FactsPublished
 from contracts.message import encode
 from tests.integration.gateway.town import SPAM, Pods, Town, until
 from tests.support.nats import RunningNats
+from tests.support.ownership import acting
 
 GUILD = GuildId("123456789012345678")
 
@@ -49,9 +50,7 @@ class Publishing:
 
     async def owner(self, epoch: int) -> FactPublisher:
         bus = await self.nats.connect("gateway")
-        gate = Gate(bus, lambda: True)
-        gate.confirm(bus.link)
-        gate.assign(GUILD, Epoch(epoch))
+        gate = Gate(bus, acting(GUILD, epoch, bus.link))
 
         def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
             task = asyncio.create_task(work)

@@ -8,8 +8,8 @@ from components.gateway.engine.effects import AnyPayload, CreateMessage, DeleteM
 from components.gateway.engine.model import ArmedTimer, Effect
 from components.gateway.shell.effects.lanes import Lanes, Outlets
 from components.gateway.shell.timers import Timers
-from components.process.clock import wall_ms
-from contracts.ids import ChannelId, MessageId, Sequence
+from components.process.clock import steady_s, wall_ms
+from contracts.ids import ChannelId, Epoch, MessageId, Sequence
 from contracts.inputs import EffectResult, TimerFired
 from tests.integration.gateway.desk import Desk
 from tests.integration.gateway.town import until
@@ -96,7 +96,7 @@ async def test_a_result_is_reported_even_after_the_gate_has_closed(desk: Desk) -
     )
     lanes.release()
     await asyncio.sleep(0.15)
-    desk.gate.shut()
+    desk.machine.lease.lose()
     (result,) = await results(desk, 1)
     assert result.outcome == "done"
     await lanes.close()
@@ -142,7 +142,7 @@ async def test_only_the_last_arming_of_a_timer_fires(desk: Desk) -> None:
 async def test_a_timer_whose_guild_is_not_ours_any_more_is_kept_back(desk: Desk) -> None:
     now = wall_ms()
     timers = Timers(desk.bus, desk.gate, lambda: now)
-    desk.gate.withdraw(desk.town.guild, desk.permit.epoch)
+    desk.machine.epoch_on_log(desk.town.guild, Epoch(2), steady_s())
     timer = ArmedTimer(guild=desk.town.guild, timer="sweep", armed_by=Sequence(3), due_ms=now)
     timers.open(desk.permit, [timer])
     running = asyncio.create_task(timers.run())

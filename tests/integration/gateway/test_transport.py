@@ -16,6 +16,7 @@ from components.process.exits import CannotStart
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
+from tests.support.ownership import acting
 
 GUILD = GuildId("42")
 PERMIT = Permit(GUILD, Epoch(1))
@@ -25,13 +26,11 @@ class Pod:
     """What the gate asks, set by the test."""
 
     def __init__(self) -> None:
-        self.leased = True
+        self.machine = acting(GUILD, 1)
         self.left_s = 5.0
         self.connected = True
         self.link = 1
-        self.gate = Gate(self, lambda: self.leased)
-        self.gate.assign(GUILD, Epoch(1))
-        self.gate.confirm(1)
+        self.gate = Gate(self, self.machine)
         self.invalid = InvalidRequests(3)
         self.rest = Rest(self.gate, lambda: self.left_s, RateShare(1000), self.invalid)
 
@@ -55,7 +54,7 @@ async def calls(control: SimulatorControl) -> int:
 
 
 async def test_no_byte_leaves_once_the_lease_has_ended(pod: Pod, control: SimulatorControl) -> None:
-    pod.leased = False
+    pod.machine.lease.lose()
     with pytest.raises(GateClosed):
         await pod.rest.call(PERMIT, ban_list)
     assert await calls(control) == 0

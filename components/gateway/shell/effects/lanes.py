@@ -102,9 +102,13 @@ class Lanes:
         """The guild is applied up to a barrier that was read after the gate opened."""
         self._caught_up.set()
 
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._closing.set()
+
     async def close(self) -> None:
         """Begin nothing more; what is under way is finished and reported."""
-        self._closing.set()
+        self.stop()
         workers = [worker for worker in self._workers.values() if not worker.done()]
         if workers:
             await asyncio.wait(workers)

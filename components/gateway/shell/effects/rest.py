@@ -129,7 +129,7 @@ class GatedConnector(aiohttp.TCPConnector):
             # is for settlement to find out.
             raise _Broken("the connection broke before an answer came")
         if attempt.permit is not None:
-            self._gate.check(attempt.permit)
+            self._gate.check_effects(attempt.permit)
             if attempt.deadline is not None:
                 left_s = min(REQUEST_TIMEOUT_S, self._remaining_s())
                 attempt.deadline.reschedule(asyncio.get_running_loop().time() + left_s)

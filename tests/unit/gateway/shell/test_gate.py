@@ -1,94 +1,100 @@
-"""The output gate: all three conditions, at the moment of asking."""
+"""The output gate: what the pod's state machine allows, over the connection that it knows."""
 
 import pytest
 
+from components.gateway.ownership.pod import PodMachine
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
+from components.process.clock import steady_s
 from contracts.ids import Epoch, GuildId
+from tests.support.ownership import acting, assignment
 
 GUILD = GuildId("42")
 PERMIT = Permit(GUILD, Epoch(3))
 
 
 class Surroundings:
-    """The lease and the connection."""
+    """The connection, and the pod that judges."""
 
     def __init__(self) -> None:
-        self.leased = True
         self.connected = True
         self.link = 1
-
-    def gate(self) -> Gate:
-        gate = Gate(self, lambda: self.leased)
-        gate.assign(GUILD, Epoch(3))
-        gate.confirm(1)
-        return gate
+        self.machine: PodMachine = acting(GUILD, 3)
+        self.gate = Gate(self, self.machine)
 
 
-async def test_all_conditions_together_open_the_gate() -> None:
-    gate = Surroundings().gate()
+async def test_lease_connection_and_assignment_together_open_the_gate() -> None:
+    gate = Surroundings().gate
     gate.check(PERMIT)
+    gate.check_effects(PERMIT)
     assert gate.may_act(PERMIT)
+    assert gate.is_open
 
 
 async def test_a_lease_that_has_ended_closes_it_without_anybody_saying_so() -> None:
     around = Surroundings()
-    gate = around.gate()
-    around.leased = False
+    machine = acting(GUILD, 3, ttl_s=0.6)
+    now = [steady_s()]
+    gate = Gate(around, machine, lambda: now[0])
+    gate.check(PERMIT)
+    now[0] += 0.2
     with pytest.raises(GateClosed, match="lease"):
         gate.check(PERMIT)
 
 
-async def test_a_lost_connection_closes_it() -> None:
+async def test_a_connection_that_is_lost_closes_it_before_the_machine_is_told() -> None:
     around = Surroundings()
-    gate = around.gate()
     around.connected = False
     with pytest.raises(GateClosed, match="not connected"):
-        gate.check(PERMIT)
+        around.gate.check(PERMIT)
+    assert not around.gate.is_open
 
 
-async def test_a_new_connection_must_be_confirmed_first() -> None:
+async def test_a_new_connection_closes_it_before_the_machine_is_told() -> None:
     around = Surroundings()
-    gate = around.gate()
     around.link = 2
     with pytest.raises(GateClosed, match="not confirmed"):
-        gate.check(PERMIT)
-    gate.confirm(1)  # late news of the old connection
-    assert not gate.may_act(PERMIT)
-    gate.confirm(2)
-    assert gate.may_act(PERMIT)
+        around.gate.check(PERMIT)
+    around.machine.disconnected(steady_s())
+    now_s = steady_s()
+    around.machine.connected(2, now_s)
+    assert not around.gate.may_act(PERMIT)
+    around.machine.renewed(now_s, 2, now_s)
+    around.machine.assignments_read(2, {GUILD: (assignment(GUILD, 3), 1)}, now_s)
+    assert around.gate.may_act(PERMIT)
 
 
-async def test_a_lost_link_stays_closed_even_if_the_count_has_not_moved_yet() -> None:
+async def test_effects_have_a_gate_of_their_own() -> None:
     around = Surroundings()
-    gate = around.gate()
-    gate.link_lost()
-    assert not gate.may_act(PERMIT)
+    around.machine.guilds[GUILD].link_lost()
+    around.gate.check(PERMIT)
+    with pytest.raises(GateClosed, match="effects"):
+        around.gate.check_effects(PERMIT)
 
 
 @pytest.mark.parametrize("epoch", [2, 4])
 async def test_another_epoch_is_not_permitted(epoch: int) -> None:
-    gate = Surroundings().gate()
     with pytest.raises(GateClosed, match="epoch"):
-        gate.check(Permit(GUILD, Epoch(epoch)))
+        Surroundings().gate.check(Permit(GUILD, Epoch(epoch)))
 
 
 async def test_another_guild_is_not_permitted() -> None:
     with pytest.raises(GateClosed):
-        Surroundings().gate().check(Permit(GuildId("43"), Epoch(3)))
+        Surroundings().gate.check(Permit(GuildId("43"), Epoch(3)))
 
 
-async def test_a_late_withdrawal_of_an_old_epoch_does_not_close_the_new_one() -> None:
-    gate = Surroundings().gate()
-    gate.assign(GUILD, Epoch(4))
-    gate.withdraw(GUILD, Epoch(3))
-    assert gate.may_act(Permit(GUILD, Epoch(4)))
-    gate.withdraw(GUILD, Epoch(4))
-    assert not gate.may_act(Permit(GUILD, Epoch(4)))
+async def test_who_waits_for_the_gate_hears_when_it_opens() -> None:
+    around = Surroundings()
+    around.connected = False
+    around.gate.look()
+    assert not around.gate._opened.is_set()
+    around.connected = True
+    around.gate.look()
+    await around.gate.opened()
 
 
-async def test_a_gate_that_was_shut_stays_shut() -> None:
-    gate = Surroundings().gate()
-    gate.shut()
-    gate.confirm(1)
-    assert not gate.is_open
+async def test_a_pod_that_stops_is_shut_for_good() -> None:
+    around = Surroundings()
+    around.machine.stop(steady_s())
+    around.machine.renewed(steady_s(), 1, steady_s())
+    assert not around.gate.is_open

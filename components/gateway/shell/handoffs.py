@@ -1,0 +1,127 @@
+"""What this pod says in bucket ``handoffs``: released, silent, holds.
+
+`released.<guild>` and `silent.<guild>` are written over an older epoch's alone and are repeated
+until they are there, or a later epoch's is. `holds.<guild>.<pod>` is this pod's own key; many of
+them are written a few at a time, for nobody waits for them. Everything ends with the pod.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final
+
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from components.bus.errors import BusError, WrongLastSequence
+from contracts import storage
+from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
+from contracts.message import MalformedMessage, decode, encode
+from contracts.records import Holding, Released, Silent
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 2.0
+AT_ONCE: Final = 32
+"""Reports under way at once: a takeover of hundreds of guilds has more urgent things to send."""
+
+
+class Handoffs:
+    """The pod's words to others about its guilds."""
+
+    def __init__(self, bus: Bus, pod: PodId, incarnation: Incarnation) -> None:
+        self._bucket = Bucket(bus, storage.HANDOFFS)
+        self._pod = pod
+        self._incarnation = incarnation
+        self._revisions: dict[str, int] = {}
+        self._holdings: dict[GuildId, Holding] = {}
+        self._order: deque[GuildId] = deque()
+        self._waiting = asyncio.Event()
+
+    def seen(self, key: str, revision: int) -> None:
+        """A watch has shown the key at this revision: it is written over at the first try."""
+        self._revisions[key] = max(revision, self._revisions.get(key, 0))
+
+    async def release(self, guild: GuildId, epoch: Epoch, sequence: Sequence) -> None:
+        """Write that the epoch is released; returns once that is known to everybody who reads."""
+        released = Released(
+            guild=guild,
+            epoch=epoch,
+            sequence=sequence,
+            pod=self._pod,
+            incarnation=self._incarnation,
+        )
+        await self._write_over(f"released.{guild}", released)
+
+    async def silence(self, guild: GuildId, epoch: Epoch) -> None:
+        """Write that the epoch, and every one before it, is silent."""
+        silent = Silent(guild=guild, epoch=epoch, pod=self._pod, incarnation=self._incarnation)
+        await self._write_over(f"silent.{guild}", silent)
+
+    def hold(self, holding: Holding) -> None:
+        """Report that the rows are here; a later report of the guild takes its place."""
+        if holding.guild not in self._holdings:
+            self._order.append(holding.guild)
+        self._holdings[holding.guild] = holding
+        self._waiting.set()
+
+    async def forget(self, guild: GuildId) -> None:
+        """Take the report back. Raises `BusError`."""
+        self._holdings.pop(guild, None)
+        await self._bucket.delete(self._holds_key(guild))
+
+    async def run(self) -> None:
+        """Write reports until cancelled."""
+        while True:
+            self._waiting.clear()
+            while self._order:
+                some = [self._order.popleft() for _ in range(min(AT_ONCE, len(self._order)))]
+                await asyncio.gather(*(self._report(guild) for guild in some))
+            await self._waiting.wait()
+
+    async def _report(self, guild: GuildId) -> None:
+        holding = self._holdings.pop(guild, None)
+        if holding is None:
+            return
+        try:
+            await self._bucket.put(self._holds_key(guild), encode(holding))
+        except BusError as error:
+            log.info("report of guild %s is written again: %s", guild, error)
+            await asyncio.sleep(FIRST_PAUSE_S)
+            if guild not in self._holdings:
+                self.hold(holding)
+
+    async def _write_over(self, key: str, word: Released | Silent) -> None:
+        revision = self._revisions.get(key, 0)
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                self._revisions[key] = await self._bucket.replace(key, encode(word), revision)
+            except WrongLastSequence:
+                try:
+                    entry = await self._bucket.get(key)
+                except BusError as error:
+                    log.info("%s is read again: %s", key, error)
+                else:
+                    if entry is not None and _epoch(entry.value, type(word)) >= word.epoch:
+                        return
+                    revision = entry.revision if entry is not None else 0
+                    continue
+            except BusError as error:
+                log.info("%s at epoch %s is written again: %s", key, word.epoch, error)
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _holds_key(self, guild: GuildId) -> str:
+        return f"holds.{guild}.{self._pod}"
+
+
+def _epoch(value: bytes | None, kind: type[Released] | type[Silent]) -> Epoch:
+    if value is None:
+        return Epoch(0)
+    try:
+        return decode(value, kind).epoch
+    except MalformedMessage:
+        return Epoch(0)  # whatever it is, it says nothing
