@@ -138,7 +138,9 @@ class Owners:
         layout, leveller = self._layout, self._leveller
         pin = layout.pin[guild]
         if self.pinned[guild]:
-            if leveller.free[pin] > 0 or self._evict(pin):
+            while leveller.free[pin] < 1 and self._evict(pin):
+                pass
+            if leveller.free[pin] > 0:
                 leveller.put(guild, pin, movable=False)
                 self.cause[guild] = cause
                 return

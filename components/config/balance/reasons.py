@@ -22,7 +22,7 @@ class Reasons:
         cause, target = owners.cause[guild], owners.owner[guild]
         promotes = target == layout.follower[guild]
         source = layout.guilds[guild].owner
-        key = (cause, source, target, promotes, owners.pinned[guild])
+        key = (cause, source, target, promotes, target == layout.pin[guild])
         words = self._said.get(key)
         if words is None:
             words = self._own(guild)
@@ -49,7 +49,7 @@ class Reasons:
         owners, layout = self._owners, self._layout
         cause, source = owners.cause[guild], layout.guilds[guild].owner
         target = layout.name(owners.owner[guild])
-        if owners.pinned[guild]:
+        if owners.owner[guild] == layout.pin[guild]:
             return f"it is pinned to {target}"
         if cause == "placed":
             return f"nobody owns it yet; {target} has most room"
