@@ -156,6 +156,15 @@ def test_a_pinned_guild_goes_to_its_pod_even_if_that_must_make_room() -> None:
     assert [move.guild for move in made.moves] == ["3", "1"]  # room is made before it is needed
 
 
+def test_a_pod_above_its_capacity_is_emptied_first_and_does_not_take_the_pinned_guild() -> None:
+    rooms = [pod("a"), pod("b", capacity=0)]
+    guilds = [guild(1), guild(2, "b")]
+    made = plan(rooms, guilds, pinned(g1="b"), ALONE)
+    after = applied(guilds, made.moves, rooms)
+    assert [load.owner for load in after] == ["a", "a"]
+    assert plan(rooms, after, pinned(g1="b"), ALONE).moves == []
+
+
 def test_a_pin_to_a_pod_full_of_pinned_guilds_is_refused_with_words() -> None:
     guilds = [guild(1, "a"), guild(2, "b")]
     made = plan([pod("a"), pod("b", capacity=1)], guilds, pinned(g1="b", g2="b"), ALONE)
