@@ -20,13 +20,14 @@ class Room:
         self.followed = dict(world.followed)
         self._joining = dict(world.joining)
         self._opening = dict(world.opening)
+        self._by_shard = dict(world.by_shard)
         self._pods = [lease for pod in sorted(world.pods) if (lease := serving(world, pod))]
 
     def owner(
         self, *, without: Collection[PodId] = (), first: PodId | None = None
     ) -> PodLease | None:
-        """The pod for one more guild: ``first`` if it has room, else the one with the least to
-        do that has; None when none has."""
+        """The pod for one more guild: ``first`` if it has room, else the one that owns
+        least; None when none has."""
         free = [
             lease
             for lease in self._pods
@@ -34,7 +35,12 @@ class Room:
         ]
         return min(
             free,
-            key=lambda lease: (lease.pod != first, self.load(lease.pod), lease.pod),
+            key=lambda lease: (
+                lease.pod != first,
+                self.owned.get(lease.pod, 0),
+                self.load(lease.pod),
+                lease.pod,
+            ),
             default=None,
         )
 
@@ -65,6 +71,14 @@ class Room:
             f"no pod has room: {len(self._pods)} serving, all at their capacity; start another "
             "pod or raise MODBOT_GATEWAY_CAPACITY"
         )
+
+    def shard_is_full(self, shard: int) -> bool:
+        """Whether Discord allows the shard no more guilds."""
+        return self._by_shard.get(shard, 0) >= self._world.options.guilds_per_shard
+
+    def added(self, shard: int) -> None:
+        """One more guild of the shard is placed."""
+        self._by_shard[shard] = self._by_shard.get(shard, 0) + 1
 
     def may_join(self, pod: PodId) -> bool:
         """Whether the pod may build one more guild now."""

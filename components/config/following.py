@@ -51,7 +51,8 @@ def _follower_lost(draft: Draft, held: Held, follower: Holder) -> bool:
         again = holder_of(lease)
         if again == follower:
             return False
-        changed = msgspec.structs.replace(owned, follower=again)
+        sources = extended(world, owned, (follower.pod, follower.incarnation))
+        changed = msgspec.structs.replace(owned, follower=again, sources=sources)
         draft.write(held, changed, f"{follower.pod} has started anew and follows on")
         return True
     if not back and _in_grace(draft, owned, follower.pod):

@@ -95,7 +95,7 @@ def _place(draft: Draft, guild: GuildId) -> None:
         draft.wake(guild, pending)
         draft.wait(guild, None, "waiting for PostgreSQL to say whether it was ever placed")
         return
-    if world.by_shard.get(registered.shard, 0) >= world.options.guilds_per_shard:
+    if draft.room.shard_is_full(registered.shard):
         draft.wait(
             guild,
             None,
@@ -114,6 +114,7 @@ def _place(draft: Draft, guild: GuildId) -> None:
     elif fact.first is None:
         draft.wait(guild, None, "nothing is on its log yet")
     else:
+        draft.room.added(registered.shard)
         _give_new(draft, guild, owner, fact)
 
 

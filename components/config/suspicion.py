@@ -157,17 +157,15 @@ class Suspicion:
                 return missed_at_s
             self._suspect(pod.pod, lease, f"it has not renewed for {MISSED_S:g} s", silent=True)
             suspect = self._suspects[pod.pod]
-        if suspect.unanswered:
-            reason = f"{suspect.reason} and {suspect.unanswered}"
-            verdict.fence.append(_fence(pod, lease, reason))
-            return float("inf")
         if suspect.pinged_s is None:
             suspect.pinged_s = now_s
             verdict.ping.append(Ping(pod=pod.pod, incarnation=incarnation))
-        elif now_s >= suspect.pinged_s + 2 * PING_S:  # its own deadline did not come back to us
-            suspect.unanswered = "its ping was not answered"
-            return now_s
-        return suspect.pinged_s + 2 * PING_S
+        if now_s >= suspect.pinged_s + 2 * PING_S:  # the ping itself did not come back to us
+            suspect.unanswered = suspect.unanswered or "its ping was not answered"
+        if not suspect.unanswered:
+            return suspect.pinged_s + 2 * PING_S
+        verdict.fence.append(_fence(pod, lease, f"{suspect.reason} and {suspect.unanswered}"))
+        return float("inf")
 
     def _suspect(self, pod: PodId, lease: PodLease, reason: str, *, silent: bool) -> None:
         assert lease.incarnation is not None  # only who is here is suspected

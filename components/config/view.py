@@ -129,9 +129,9 @@ class View:
         not in it counts as away from now on."""
         if bucket == storage.PODS:
             for pod in [pod for pod in self.pods if pod not in entries]:
-                self._set_pod(
-                    Entry(key=pod, value=None, revision=self.pods[pod].revision, created_ms=0)
-                )
+                known = self.pods[pod]
+                self.pods[pod] = msgspec.structs.replace(known, away_since_s=None)
+                self._set_pod(Entry(key=pod, value=None, revision=known.revision, created_ms=0))
         elif bucket == storage.REGISTRY:
             for guild in [guild for guild in self.registry if guild not in entries]:
                 self._set_registered(_gone(guild))

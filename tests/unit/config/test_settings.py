@@ -10,7 +10,7 @@ URL = "postgresql://modbot:secret@127.0.0.1/modbot"
 
 def test_the_address_is_all_that_is_needed() -> None:
     settings = check(load(ConfigSettings, "CONFIG", {"MODBOT_CONFIG_DATABASE_URL": URL}))
-    assert settings.replace_after_s == 60
+    assert settings.followers == 1
     assert settings.leader_ttl_s == 5
 
 
@@ -19,8 +19,9 @@ def test_the_address_is_all_that_is_needed() -> None:
     [
         ({"DATABASE_URL": ""}, "MODBOT_CONFIG_DATABASE_URL"),
         ({"DATABASE_URL": "mysql://modbot:secret@db/x"}, "MODBOT_CONFIG_DATABASE_URL"),
-        ({"REPLACE_AFTER_S": "soon"}, "MODBOT_CONFIG_REPLACE_AFTER_S"),
-        ({"REPLACE_AFTER_S": "3"}, "MODBOT_CONFIG_REPLACE_AFTER_S"),
+        ({"FOLLOWERS": "2"}, "MODBOT_CONFIG_FOLLOWERS"),
+        ({"JOINING_AT_ONCE": "0"}, "MODBOT_CONFIG_JOINING_AT_ONCE"),
+        ({"GRACE_S": "-1"}, "MODBOT_CONFIG_GRACE_S"),
         ({"POD_TTL_S": "0"}, "MODBOT_CONFIG_POD_TTL_S"),
         ({"LEADER_TTL_S": "1"}, "MODBOT_CONFIG_LEADER_TTL_S"),
     ],

@@ -1,0 +1,128 @@
+"""0006, steps 18 and 19: every guild has a follower where another pod lives."""
+
+import pytest
+
+from tests.unit.config.town import Town, holder, joining, source
+
+
+@pytest.fixture
+def town() -> Town:
+    town = Town()
+    for name in ("a", "b", "c"):
+        town.pod(name, process=f"process of {name}")
+    return town
+
+
+def test_a_guild_without_a_follower_gets_one(town: Town) -> None:
+    town.owned("1", "a")
+    town.settle()
+    assert town.a("1").joining == joining("b", purpose="follow", cause="followed", since_ms=0)
+    town.holds("1", "b")
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b"), "no change of owner, no new epoch"
+
+
+def test_followers_are_spread_over_the_other_pods(town: Town) -> None:
+    for number in range(1, 21):
+        town.owned(str(number), "a")
+    town.settle(built=True)
+    followers = [town.where(str(number))[3] for number in range(1, 21)]
+    assert (followers.count("b"), followers.count("c")) == (10, 10)
+
+
+def test_a_follower_lives_in_another_zone_where_there_is_one() -> None:
+    town = Town()
+    for name, zone in (("a", "x"), ("b", "x"), ("c", "y")):
+        town.pod(name, zone=zone)
+    for number in range(1, 6):
+        town.owned(str(number), "a")
+    town.settle(built=True)
+    assert {town.where(str(number))[3] for number in range(1, 6)} == {"c"}
+
+
+def test_a_follower_that_started_anew_on_its_disk_follows_on(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.pod("b", 2)
+    town.settle()
+    assert town.a("1").follower == holder("b", 2)
+    assert town.a("1").epoch == 1
+    assert town.a("1").joining is None
+
+
+def test_a_follower_that_came_back_without_its_disk_is_replaced_and_kept_as_source(
+    town: Town,
+) -> None:
+    town.pod("b", replica="pods/b/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    town.pod("b", 2, data="a new disk", replica="pods/b/b-2")
+    town.settle(built=True)
+    assert town.where("1")[3] in ("b", "c")
+    assert town.a("1").epoch == 1
+
+
+def test_a_lost_follower_is_waited_for_before_another_is_built(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.ended("b", "process of b")
+    town.settle()
+    assert town.where("1")[3] == "b"
+    assert "waiting for it to be back" in town.reason("1")
+    town.later(7.9)
+    town.settle()
+    assert town.where("1")[3] == "b"
+    town.later(0.2)
+    town.settle()
+    assert town.a("1").follower is None
+    assert town.a("1").sources == [source("b")]
+    assert town.a("1").joining is not None
+    assert town.a("1").joining.pod == "c"
+
+
+def test_after_a_promotion_the_dead_owner_follows_again_when_it_is_back(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.ended("a", "process of a")
+    town.settle()
+    assert town.where("1") == ("b", 2, "promoted", None)
+    assert "waiting for a" in town.reason("1")
+    town.pod("a", 2)
+    town.settle()
+    joins = town.a("1").joining
+    assert joins is not None
+    assert (joins.pod, joins.incarnation, joins.purpose) == ("a", "b-2", "follow")
+    town.holds("1", "b", role="own", epoch=2)
+    town.holds("1", "a", 2)
+    town.settle()
+    assert town.where("1") == ("b", 2, "promoted", "a")
+    assert town.a("1").sources == []
+
+
+def test_an_owner_that_stays_away_is_replaced_as_a_follower_by_another(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.ended("a", "process of a")
+    town.settle()
+    town.later(8.1)
+    town.settle(built=True)
+    assert town.where("1") == ("b", 2, "promoted", "c")
+
+
+def test_followers_can_be_switched_off() -> None:
+    town = Town(followers=0)
+    town.pod("a")
+    town.pod("b")
+    town.owned("1", "a", follower=holder("b"))
+    town.owned("2", "a", joining=joining("b", purpose="follow", cause="followed"))
+    town.settle(built=True)
+    assert town.where("1")[3] is None
+    assert town.a("2").joining is None
+    assert town.where("2")[3] is None
+
+
+def test_a_single_pod_works_without_followers() -> None:
+    town = Town()
+    town.pod("a")
+    town.register("1")
+    town.settle(built=True)
+    assert town.where("1") == ("a", 1, "placed", None)
+    assert town.reason("1") == "it has no follower, and there is no other pod that serves"
+    town.pod("b")
+    town.settle(built=True)
+    assert town.where("1") == ("a", 1, "placed", "b")

@@ -1,0 +1,265 @@
+"""0006, steps 13, 14 and 17: planned moves, drains and pins, and how they are given up."""
+
+import pytest
+
+from components.config.world import Wanted
+from contracts.ids import GuildId, PodId
+from tests.unit.config.town import Town, earlier, holder, joining, source
+
+
+@pytest.fixture
+def town() -> Town:
+    town = Town()
+    for name in ("a", "b", "c"):
+        town.pod(name, process=f"process of {name}")
+    return town
+
+
+def want(town: Town, guild: str, pod: str, purpose: str = "own") -> None:
+    town.leader.want(
+        [
+            Wanted(
+                guild=GuildId(guild),
+                pod=PodId(pod),
+                purpose=purpose,  # type: ignore[arg-type]  # one of two
+                cause="moved",
+                by="alice",
+                reason="alice asked for it",
+            )
+        ]
+    )
+
+
+def test_step_13_the_target_joins_and_nothing_else_changes(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b")
+    assert town.a("1").joining == joining("c", by="alice", since_ms=0)
+    assert town.reason("1") == "c is building its rows, to own it"
+
+
+def test_step_14_once_the_target_holds_the_rows_it_gets_the_next_epoch(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    town.holds("1", "c")
+    town.settle()
+    assert town.where("1") == ("c", 2, "moved", "b")
+    assert town.a("1").before == [earlier("a", process="process of a")]
+    assert town.a("1").by == "alice"
+    assert town.a("1").joining is None
+
+
+def test_step_14_the_old_owner_follows_where_nobody_does(town: Town) -> None:
+    town.owned("1", "a", joining=joining("c"))
+    town.holds("1", "c")
+    town.settle()
+    assert town.where("1") == ("c", 2, "moved", "a")
+
+
+def test_step_14_a_move_to_the_follower_is_one_write(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "b")
+    town.settle()
+    assert town.where("1") == ("b", 2, "moved", "a")
+
+
+def test_step_20_an_old_owner_that_does_not_follow_is_a_source_until_others_hold(
+    town: Town,
+) -> None:
+    for name in ("a", "b", "c"):
+        town.pod(name, replica=f"pods/{name}/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    town.holds("1", "c")
+    town.settle()
+    assert town.a("1").sources == [source("a", replica="pods/a/b-1")]
+    town.holds("1", "c", role="own", epoch=2, beat=8)
+    town.pod("c", replica="pods/c/b-1", backed_up_beat=7)
+    town.settle()
+    assert town.a("1").sources, "the backup does not have its rows yet"
+    town.pod("c", replica="pods/c/b-1", backed_up_beat=8)
+    town.settle()
+    assert town.a("1").sources == []
+
+
+def test_step_20_an_owner_that_has_not_opened_gives_up_no_source(town: Town) -> None:
+    town.pod("a", replica="pods/a/b-1", backed_up_beat=100)
+    kept = [source("z", replica="pods/z/b-1")]
+    town.owned("1", "a", epoch=2, held=False, sources=kept)
+    town.holds("1", "a", role="own", epoch=1)
+    town.settle()
+    assert town.a("1").sources == kept
+
+
+def test_step_20_without_backup_a_follower_that_holds_is_enough(town: Town) -> None:
+    town.owned("1", "a", sources=[source("z")], follower=holder("b"), held=False)
+    town.holds("1", "a", role="own")
+    town.settle()
+    assert town.a("1").sources == [source("z")]
+    town.holds("1", "b")
+    town.settle()
+    assert town.a("1").sources == []
+
+
+@pytest.mark.parametrize("how", ["dies", "leaves", "is drained"])
+def test_step_14_a_move_is_given_up_when_its_target_goes(town: Town, how: str) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    if how == "dies":
+        town.ended("c", "process of c")
+    elif how == "leaves":
+        town.pod("c", state="draining")
+    else:
+        town.drain("c")
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b")
+    assert town.a("1").joining is None
+    assert not town.leader.wanted
+
+
+def test_step_14_a_new_leader_goes_on_from_the_joining_record_alone(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), joining=joining("c", by="alice"))
+    town.leader.begin(town.now_s)
+    town.settle()
+    assert town.where("1")[:2] == ("a", 1)
+    town.holds("1", "c")
+    town.settle()
+    assert town.where("1") == ("c", 2, "moved", "b")
+
+
+def test_step_17_a_target_that_dies_after_the_decision_gives_it_back(town: Town) -> None:
+    town.owned("1", "a", joining=joining("c"))
+    town.holds("1", "c")
+    town.settle()
+    town.expire("c")
+    town.settle()
+    assert town.where("1")[:3] == ("a", 3, "promoted")
+    assert town.a("1").before == [
+        earlier("a", epoch=1, process="process of a"),
+        earlier("c", epoch=2, process="process of c"),
+    ]
+
+
+def test_step_17_an_old_owner_that_never_releases_is_judged_like_any_pod(town: Town) -> None:
+    town.owned("1", "c", epoch=2, before=[earlier("a")], follower=holder("b"))
+    town.expire("a")
+    assert [fence.lease.pod for fence in town.plan().fence] == ["a"]
+
+
+def test_a_drain_hands_over_to_followers_and_leaves_nothing_behind(town: Town) -> None:
+    for number in range(1, 41):
+        town.owned(str(number), "a", follower=holder("b" if number % 2 else "c"))
+    town.owned("41", "b", follower=holder("a"))
+    town.drain("a")
+    town.settle(built=True)
+    for number in range(1, 42):
+        owner, _, _, follower = town.where(str(number))
+        assert owner != "a"
+        assert follower not in ("a", None)
+    assert town.view.index.owned["a"] == 0  # type: ignore[index]
+    assert town.view.index.followed["a"] == 0  # type: ignore[index]
+
+
+def test_a_pod_that_leaves_hands_over_and_stays_follower_for_its_return(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.pod("a", state="draining")
+    town.settle()
+    assert town.where("1") == ("b", 2, "drained", "a")
+
+
+def test_a_pod_that_leaves_without_a_follower_is_followed_first(town: Town) -> None:
+    town.owned("1", "a")
+    town.pod("a", state="draining")
+    town.settle(built=True)
+    owner, epoch, cause, _ = town.where("1")
+    assert (owner in ("b", "c"), epoch, cause) == (True, 2, "drained")
+
+
+def test_a_drain_turns_a_follower_in_the_making_into_the_next_owner(town: Town) -> None:
+    town.owned("1", "a", joining=joining("c", purpose="follow", cause="followed"))
+    town.drain("a")
+    town.settle()
+    assert town.a("1").joining == joining("c", cause="drained", since_ms=0)
+
+
+def test_an_undrain_gives_up_what_is_under_way(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), held=False)
+    town.holds("1", "a", role="own")
+    town.drain("a")
+    town.settle()
+    assert town.a("1").joining is not None
+    town.drain("a", draining=False)
+    town.settle()
+    assert town.a("1").joining is None
+    assert town.where("1")[:2] == ("a", 1)
+
+
+def test_a_drain_of_the_only_pod_says_why_nothing_moves() -> None:
+    town = Town()
+    town.pod("a")
+    town.owned("1", "a")
+    town.drain("a")
+    town.settle()
+    assert town.reason("1").startswith("a is to be empty, but no pod is serving") or (
+        "no other pod" in town.reason("1")
+    )
+
+
+def test_a_pin_moves_the_guild_and_keeps_it(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.pin("1", "c")
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("c", 2, "pinned")
+    want(town, "1", "a")
+    town.settle(built=True)
+    assert town.where("1")[0] == "c"
+
+
+def test_a_pin_does_not_keep_a_guild_from_its_follower_when_its_pod_dies(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.pin("1", "a")
+    town.settle()
+    town.ended("a", "process of a")
+    town.settle()
+    assert town.where("1")[:3] == ("b", 2, "promoted")
+
+
+def test_builds_keep_to_the_budget_of_the_pod_that_builds() -> None:
+    town = Town(joining_at_once=3)
+    town.pod("a")
+    town.pod("b")
+    for number in range(1, 11):
+        town.owned(str(number), "a")
+    town.settle()
+    joined = [held for held in town.view.assignments.values() if held.assignment.joining]
+    assert len(joined) == 3
+    town.settle(built=True)
+    town.settle(built=True)
+    assert all(town.where(str(number))[3] == "b" for number in range(1, 11))
+
+
+def test_planned_openings_keep_to_the_budget_of_the_pod_that_opens() -> None:
+    town = Town(opening_at_once=4)
+    town.pod("a")
+    town.pod("b")
+    for number in range(1, 11):
+        town.owned(str(number), "a", follower=holder("b"))
+    town.pod("a", state="draining")
+    town.settle()
+    moved = [number for number in range(1, 11) if town.where(str(number))[0] == "b"]
+    assert len(moved) == 4
+    town.settle(built=True)
+    assert all(town.where(str(number))[0] == "b" for number in range(1, 11))
+
+
+def test_a_full_pod_is_not_moved_to(town: Town) -> None:
+    town.pod("c", capacity=0)
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    assert town.where("1")[:2] == ("a", 1)
+    assert not town.leader.wanted

@@ -1,0 +1,206 @@
+"""0006, steps 5, 7 and 11: who goes on when an owner is gone, and what the new epoch records."""
+
+import pytest
+
+from tests.unit.config.town import NOW_S, Town, earlier, holder, joining, source
+
+
+@pytest.fixture
+def town() -> Town:
+    town = Town()
+    for name in ("a", "b", "c"):
+        town.pod(name, process=f"process of {name}")
+    return town
+
+
+def kill(town: Town, *pods: str) -> None:
+    for pod in pods:
+        town.ended(pod, f"process of {pod}")
+    town.settle()
+
+
+def test_step_11_a_follower_that_holds_the_rows_is_promoted(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), epoch=4)
+    kill(town, "a")
+    assert town.where("1") == ("b", 5, "promoted", None)
+    assert town.a("1").incarnation == "b-1"
+
+
+def test_step_11_what_the_dead_owner_held_becomes_a_source(town: Town) -> None:
+    town.pod("a", process="process of a", replica="pods/a/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    kill(town, "a")
+    assert town.a("1").sources == [source("a", replica="pods/a/b-1")]
+
+
+def test_step_5_the_new_epoch_names_the_owner_before_with_its_process(town: Town) -> None:
+    town.pod("a")  # its process is not attested: only the fence speaks for its end
+    town.owned("1", "a", follower=holder("b"))
+    town.expire("a")
+    town.settle()
+    assert town.a("1").before == [earlier("a")]
+
+
+def test_step_7_who_is_known_to_be_silent_is_not_named(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), epoch=3, before=[earlier("c", epoch=2)])
+    town.silent("1", "c", 2)
+    town.pod("a")
+    town.expire("a")
+    town.settle()
+    assert town.a("1").before == [earlier("a", epoch=3)]
+
+
+def test_step_7_an_attested_owner_is_silent_already(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    kill(town, "a")
+    assert town.a("1").before == []
+
+
+def test_step_7_a_fence_proves_silence_after_ttl_and_margin(town: Town) -> None:
+    town.pod("a")
+    town.owned("1", "a", follower=holder("b"))
+    town.expire("a")
+    town.settle()
+    assert town.a("1").before == [earlier("a")]
+    town.later(5.6)
+    town.ended("b", "process of b")
+    town.settle()
+    assert town.a("1").before == []
+
+
+def test_step_11_a_follower_that_is_still_building_is_not_promoted(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), held=False)
+    kill(town, "a")
+    assert town.where("1")[:3] == ("b", 2, "replaced"), "it rebuilds the rest from the log"
+
+
+def test_step_11_a_pod_that_was_about_to_own_it_is_promoted_too(town: Town) -> None:
+    town.owned("1", "a", joining=joining("c"))
+    town.view.dirty.clear()
+    town.holds("1", "c")
+    town.pod("a", process="process of a", state="fenced")
+    town.settle()
+    assert town.where("1")[:3] == ("c", 2, "promoted")
+
+
+def test_step_11_the_owner_that_came_back_with_its_disk_goes_before_a_restore(town: Town) -> None:
+    town.pod("a", replica="pods/a/b-1")
+    town.owned("1", "a")
+    town.pod("a", 2, replica="pods/a/b-2")
+    town.settle()
+    assert town.where("1")[:3] == ("a", 2, "restarted")
+    assert town.a("1").sources == [source("a", replica="pods/a/b-1")]
+
+
+def test_step_11_without_rows_alive_a_pod_restores_them_at_once(town: Town) -> None:
+    town.pod("a", process="process of a", replica="pods/a/b-1")
+    town.owned("1", "a")
+    kill(town, "a")
+    pod, epoch, cause, _ = town.where("1")
+    assert (pod in ("b", "c"), epoch, cause) == (True, 2, "restored")
+    assert town.a("1").sources == [source("a", replica="pods/a/b-1")]
+
+
+def test_step_11_without_backup_the_log_rebuilds_it_if_it_is_whole(town: Town) -> None:
+    town.owned("1", "a")
+    kill(town, "a")
+    assert town.where("1")[2] == "replaced"
+
+
+def test_step_11_without_backup_and_a_whole_log_the_guild_waits_for_a_disk(town: Town) -> None:
+    town.logs["1"] = 11
+    town.owned("1", "a")
+    kill(town, "a")
+    assert town.where("1")[:2] == ("a", 1)
+    assert "no longer on the log and no backup" in town.reason("1")
+    town.pod("a", 2)
+    town.settle()
+    assert town.where("1")[:3] == ("a", 2, "restarted")
+
+
+def test_a_disk_that_comes_back_under_another_name_counts(town: Town) -> None:
+    town.logs["1"] = 11
+    town.owned("1", "a")
+    kill(town, "a")
+    town.pod("z", data="disk of a")
+    town.settle()
+    assert town.where("1")[:3] == ("z", 2, "promoted")
+
+
+def test_a_pod_that_came_back_with_another_disk_has_no_rows(town: Town) -> None:
+    town.logs["1"] = 11
+    town.owned("1", "a")
+    kill(town, "a")
+    town.pod("a", 2, data="a new disk")
+    town.settle()
+    assert town.where("1")[:2] == ("a", 1)
+    assert "waiting for a to come back" in town.reason("1")
+
+
+def test_owner_and_follower_lost_one_after_the_other_keep_both_as_sources(town: Town) -> None:
+    for name in ("a", "b"):
+        town.pod(name, process=f"process of {name}", replica=f"pods/{name}/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    kill(town, "a")
+    kill(town, "b")
+    assert town.where("1")[:3] == ("c", 3, "restored")
+    assert town.a("1").sources == [
+        source("a", replica="pods/a/b-1"),
+        source("b", replica="pods/b/b-1"),
+    ]
+
+
+def test_a_third_death_during_the_restore_cuts_no_source(town: Town) -> None:
+    for name in ("a", "b", "c"):
+        town.pod(name, process=f"process of {name}", replica=f"pods/{name}/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    kill(town, "a", "b")
+    before = town.a("1").sources
+    assert town.where("1")[0] == "c"
+    town.pod("d", replica="pods/d/b-1")
+    kill(town, "c")
+    assert town.where("1")[:3] == ("d", town.a("1").epoch, "restored")
+    assert town.a("1").sources == before, "c never had the rows"
+
+
+def test_who_restores_is_limited_by_capacity_and_a_follower_is_not(town: Town) -> None:
+    town.pod("b", capacity=0, process="process of b")
+    town.pod("c", capacity=0)
+    town.owned("1", "a", follower=holder("b"))
+    town.owned("2", "a")
+    kill(town, "a")
+    assert town.where("1")[:3] == ("b", 2, "promoted")
+    assert "all at their capacity" in town.reason("2")
+
+
+def test_three_hundred_promotions_are_one_plan(town: Town) -> None:
+    for number in range(1, 301):
+        town.owned(str(number), "a", follower=holder("b"))
+    town.settle()
+    town.ended("a", "process of a")
+    plan = town.once()
+    assert [fence.lease.pod for fence in plan.fence] == ["a"]
+    plan = town.plan()
+    assert len(plan.assign) == 300
+    assert {decision.assignment.cause for decision in plan.assign} == {"promoted"}
+
+
+def test_a_new_leader_without_any_memory_decides_the_same(town: Town) -> None:
+    town.pod("a", process="process of a", replica="pods/a/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    other = Town()
+    other.now_s = NOW_S
+    for bucket, key, value in (
+        ("pods", "b", town.view.pods["b"].lease),  # type: ignore[index]
+        ("guilds", "1", town.a("1")),
+    ):
+        other.put(bucket, key, value)
+    for pod in ("a", "b"):
+        holding = town.view.holds["1"][pod]  # type: ignore[index]
+        other.put("handoffs", f"holds.1.{pod}", holding)
+    other.settle()
+    assert other.where("1") == ("a", 1, "placed", "b"), "a may live: nobody is judged yet"
+    other.now_s += 100
+    other.settle()
+    assert other.where("1")[:3] == ("b", 2, "promoted")
+    assert [one.pod for one in other.a("1").sources] == ["a"]

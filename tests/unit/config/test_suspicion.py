@@ -1,0 +1,181 @@
+"""0006, steps 9, 10 and 12: who is suspected, who is fenced, who is left alone."""
+
+import pytest
+
+from contracts import storage
+from contracts.records import PodLease
+from tests.unit.config.town import Town, holder
+
+
+@pytest.fixture
+def town() -> Town:
+    town = Town()
+    town.pod("a", nats_client=7, nats_server="N1", process="p1")
+    town.pod("b", nats_client=7, nats_server="N2")
+    town.owned("1", "a", follower=holder("b"))
+    town.settle()
+    return town
+
+
+def fenced(town: Town, pod: str) -> bool:
+    lease = town.view.pods[pod].lease  # type: ignore[index]
+    return lease is not None and lease.state == "fenced"
+
+
+def test_step_9_a_lost_connection_and_no_responder_fence_at_once(town: Town) -> None:
+    town.deaf.add("a")
+    town.leader.disconnected("N1", 7)
+    town.settle()
+    assert fenced(town, "a")
+    assert not fenced(town, "b"), "the same number at another server is another connection"
+    assert town.where("1") == ("b", 2, "promoted", None)
+
+
+def test_step_9_a_pod_that_answers_its_ping_is_not_fenced(town: Town) -> None:
+    town.leader.disconnected("N1", 7)
+    plan = town.once()
+    assert [ping.pod for ping in plan.ping] == ["a"]
+    town.settle()
+    assert not fenced(town, "a")
+    assert town.plan().ping == []
+
+
+def test_step_9_somebody_elses_connection_is_nobodys_death(town: Town) -> None:
+    town.leader.disconnected("N1", 8)
+    town.leader.disconnected("N3", 7)
+    town.leader.disconnected("N1", 0)
+    assert town.plan().ping == []
+
+
+def test_step_9_a_pod_that_is_connected_anew_is_not_suspected_any_more(town: Town) -> None:
+    town.leader.disconnected("N1", 7)
+    town.pod("a", nats_client=9, nats_server="N1", process="p1")
+    plan = town.plan()
+    assert (plan.ping, plan.fence) == ([], [])
+
+
+def test_step_9_two_renewals_missed_are_asked_after_and_silence_is_fenced(town: Town) -> None:
+    town.deaf.add("a")
+    town.later(2.4)
+    assert town.plan().ping == []
+    town.later(0.2)
+    assert [ping.pod for ping in town.plan().ping] == ["a"]
+    town.settle()
+    assert not fenced(town, "a"), "the ping's answer is still waited for"
+    town.later(1.0)
+    town.settle()
+    assert fenced(town, "a")
+
+
+def test_step_9_a_pod_that_answers_but_does_not_renew_is_asked_again_later(town: Town) -> None:
+    town.now_s += 2.6
+    town.settle()
+    town.now_s += 2.4
+    assert town.plan().ping == []
+    town.now_s += 0.2
+    assert {ping.pod for ping in town.plan().ping} == {"a", "b"}
+
+
+def test_step_9_an_attested_end_is_fenced_without_a_ping(town: Town) -> None:
+    town.ended("a", "another process")
+    assert town.plan().fence == []
+    town.ended("a", "p1")
+    plan = town.plan()
+    assert plan.ping == []
+    assert [(fence.lease.pod, fence.reason) for fence in plan.fence] == [
+        ("a", "its process has ended")
+    ]
+
+
+def test_step_10_the_fence_is_on_the_last_revision_and_keeps_who_it_was(town: Town) -> None:
+    town.ended("a", "p1")
+    (fence,) = town.plan().fence
+    assert fence.revision == town.view.pods["a"].revision  # type: ignore[index]
+    assert (fence.lease.incarnation, fence.lease.data) == ("b-1", "disk of a")
+
+
+def test_step_10_a_refused_fence_ends_the_suspicion(town: Town) -> None:
+    town.leader.disconnected("N1", 7)
+    (ping,) = town.plan().ping
+    town.leader.unanswered(ping, "nobody answers for it")
+    assert town.plan().fence
+    town.leader.refused(ping.pod)
+    town.pod("a", nats_client=7, nats_server="N1", process="p1")
+    plan = town.plan()
+    assert (plan.ping, plan.fence) == ([], [])
+
+
+def test_step_10_nobody_is_judged_by_silence_for_one_ttl_after_nats_came_back(town: Town) -> None:
+    town.view.connection_lost()
+    town.now_s += 60
+    for bucket in ("pods", "registry", "guilds", "handoffs", "ends", "intent", "loads"):
+        entries = {}
+        town.view.reset(bucket, entries)
+    town.owned("1", "a", follower=holder("b"))
+    plan = town.plan()
+    assert (plan.ping, plan.fence) == ([], [])
+    town.now_s += 4.9
+    assert town.plan().fence == []
+    town.now_s += 0.2
+    assert [fence.lease.pod for fence in town.plan().fence] == ["a", "b"]
+
+
+def test_step_10_an_attested_end_counts_at_once_also_for_a_new_leader(town: Town) -> None:
+    town.leader.begin(town.now_s)
+    town.ended("a", "p1")
+    assert [fence.lease.pod for fence in town.plan().fence] == ["a"]
+
+
+def test_step_10_an_advisory_counts_at_once_also_for_a_new_leader(town: Town) -> None:
+    town.leader.begin(town.now_s)
+    town.leader.disconnected("N1", 7)
+    assert [ping.pod for ping in town.plan().ping] == ["a"]
+
+
+def test_step_8_an_expired_lease_is_fenced_before_anything_is_concluded(town: Town) -> None:
+    town.expire("a")
+    plan = town.plan()
+    assert [fence.lease.pod for fence in plan.fence] == ["a"]
+    assert plan.assign == []
+    town.settle()
+    assert town.where("1") == ("b", 2, "promoted", None)
+
+
+def test_a_pod_that_nothing_remembers_is_fenced_at_the_start_that_owns(town: Town) -> None:
+    town.owned("2", "ghost", 4, held=False)
+    (fence,) = town.plan().fence
+    assert (fence.lease.pod, fence.lease.incarnation, fence.revision) == ("ghost", "b-4", 0)
+
+
+def test_a_pod_whose_key_cannot_be_read_is_not_judged(town: Town) -> None:
+    town.owned("2", "c", held=False)
+    town.view.entry(storage.PODS, town_entry(b"{"))
+    assert town.plan().fence == []
+
+
+def test_a_pod_without_guilds_is_never_fenced(town: Town) -> None:
+    town.pod("c")
+    town.expire("c")
+    town.now_s += 60
+    assert "c" not in {fence.lease.pod for fence in town.plan().fence}
+
+
+def test_a_pod_that_has_no_incarnation_yet_is_not_judged(town: Town) -> None:
+    town.pod("a", incarnation=None, state="starting")
+    assert town.plan().fence == []
+
+
+def town_entry(value: bytes):  # type: ignore[no-untyped-def]
+    from components.bus.entries import Entry
+
+    return Entry(key="c", value=value, revision=10_000, created_ms=0)
+
+
+def test_step_12_a_fenced_pod_stays_fenced_until_its_next_start(town: Town) -> None:
+    town.ended("a", "p1")
+    town.settle()
+    assert town.plan().fence == []
+    town.pod("a", 2)
+    assert not fenced(town, "a")
+    lease = town.view.pods["a"].lease  # type: ignore[index]
+    assert isinstance(lease, PodLease)
