@@ -172,8 +172,10 @@ class Arena:
         return self.live.home / "pods" / pod
 
     def wipe(self, pod: str) -> None:
-        """The pod's disk is gone."""
-        shutil.rmtree(self.data(pod))
+        """The pod's disk is gone, whatever still writes to it."""
+        lost = self.flag(f"lost-{pod}-{time.time_ns()}")
+        self.data(pod).rename(lost)
+        shutil.rmtree(lost, ignore_errors=True)  # its Litestream is just ending
 
     def flag(self, name: str) -> Path:
         """A file that `components.chaos.inside` looks for."""

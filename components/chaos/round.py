@@ -51,6 +51,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     read_gaps_s: list[float]
     effect_gaps_s: list[float]
+    causes: dict[str, int]
+    """Why epochs of the round's guilds began."""
     took_s: float
 
 
@@ -103,6 +105,7 @@ async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
             _struck(fault, town),
             fault.began_ms,
         ),
+        causes=arena.watched.causes(set(town.ids)),
         took_s=steady_s() - began_s,
     )
 

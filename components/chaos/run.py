@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import statistics
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -71,6 +72,8 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
     """The folder with the evidence of failed rounds; empty when none failed."""
     examples: dict[str, list[str]]
+    causes: dict[str, int]
+    """Why epochs of the guilds began: placed, promoted, moved, restored …"""
     not_played: list[str]
     """Rounds that could not be played to their end, and why."""
     ok: bool
@@ -85,6 +88,7 @@ class _Tally:
         self.checked, self.violations = Checked(), Violations()
         self.reads: list[float] = []
         self.effects: list[float] = []
+        self.causes: Counter[str] = Counter()
         self.not_played: list[str] = []
         self.evidence = ""
 
@@ -94,6 +98,7 @@ class _Tally:
         self.violations.extend(played.violations)
         self.reads += played.read_gaps_s
         self.effects += played.effect_gaps_s
+        self.causes.update(played.causes)
 
     def result(self) -> ChaosResult:
         return ChaosResult(
@@ -109,6 +114,7 @@ class _Tally:
                 for name in self.violations.__struct_fields__
                 if (found := getattr(self.violations, name))
             },
+            causes=dict(self.causes),
             not_played=self.not_played,
             ok=self.rounds > 0 and self.violations.total == 0 and not self.not_played,
         )
@@ -169,11 +175,13 @@ async def _round(arena: Arena, scenario: Scenario, tally: _Tally, home: Path, sa
         tally.evidence = str(folder.parent)
         wrong = {kind: count for kind, count in played.violations.counts().items() if count}
         verdict = f"VIOLATIONS {wrong}, evidence in {folder}"
+    causes = ", ".join(f"{count} {cause}" for cause, count in played.causes.items())
     reads, effects = percentiles(played.read_gaps_s), percentiles(played.effect_gaps_s)
     say(
         f"{name}: {played.words}; without an owner up to {reads.max} s for reads, "
-        f"{effects.max} s for effects; {checked.inputs} inputs, {checked.effects} effects, "
-        f"{checked.facts} facts, {checked.requests} requests in {played.took_s:.0f} s: {verdict}"
+        f"{effects.max} s for effects; epochs: {causes}; "
+        f"{checked.inputs} inputs, {checked.effects} effects, {checked.facts} facts, "
+        f"{checked.requests} requests in {played.took_s:.0f} s: {verdict}"
     )
 
 

@@ -6,6 +6,8 @@ break of the connection the watch starts over; a value that came and went in the
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Collection
 
 import msgspec
 
@@ -57,6 +59,16 @@ class Watched:
             return False
         held = self._holdings.get((guild, known.follower.pod))
         return held is not None and held.incarnation == known.follower.incarnation
+
+    def causes(self, guilds: Collection[GuildId]) -> dict[str, int]:
+        """How many epochs of these guilds began for which cause, as far as was seen."""
+        epochs: dict[tuple[str, int], str] = {}
+        for change in self.changes:
+            if change.bucket == storage.GUILDS and change.value is not None:
+                assignment = decode(change.value, Assignment)
+                if assignment.guild in guilds:
+                    epochs[assignment.guild, assignment.epoch] = assignment.cause
+        return dict(Counter(epochs.values()))
 
     def fences(self) -> dict[tuple[str, str], float]:
         """(pod, incarnation) to the moment at which its fence was seen."""

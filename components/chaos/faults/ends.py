@@ -36,7 +36,8 @@ async def kill_pair(arena: Arena) -> Fault:
     before = {pod: arena.worker(pod) for pod in (owner, follower)}
     with arena.held(owner, follower):
         began = arena.kill(owner)
-        await asyncio.sleep(arena.dice.uniform(0.0, 1.0))  # the moment is the scenario's input
+        # at once, so that only the backup is left, or while a new follower is being made
+        await asyncio.sleep(arena.dice.choice((0.0, arena.dice.uniform(0.0, 1.0))))
         arena.kill(follower)
         await arena.until(
             lambda: arena.worker(owner) is None and arena.worker(follower) is None, "both end"
