@@ -37,6 +37,9 @@ from contracts.message import MalformedMessage, encode
 
 log = logging.getLogger(__name__)
 
+UNREPORTED: Final = 4
+"""Results of a lane that may be on their way to the log while it goes on. Each would be in doubt
+if the pod died now; waiting for each halves what one guild can do in a second."""
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 60.0
 LANES: Final[tuple[Lane, ...]] = ("urgent", "posts")
@@ -66,6 +69,8 @@ class Lanes:
         self._workers: dict[Lane, asyncio.Task[None]] = {}
         self._known: set[Key] = set()
         self._settled: set[Key] = set()
+        self._reports: set[asyncio.Task[None]] = set()
+        self._unreported = {lane: asyncio.Semaphore(UNREPORTED) for lane in LANES}
         self._urgent_idle = asyncio.Event()
         self._urgent_idle.set()
         self._caught_up = asyncio.Event()
@@ -112,21 +117,20 @@ class Lanes:
         workers = [worker for worker in self._workers.values() if not worker.done()]
         if workers:
             await asyncio.wait(workers)
+        if self._reports:
+            await asyncio.wait(self._reports)
 
     async def _drain(self, lane: Lane) -> None:
         waiting = self._waiting[lane]
         while waiting and not self._closing.is_set():
             effect, in_doubt = waiting.popleft()
-            key = (effect.sequence, effect.index)
-            try:
-                await self._bring_out(effect, in_doubt)
-            finally:
-                self._known.discard(key)
-                self._settled.discard(key)
+            if not await self._bring_out(effect, in_doubt):
+                self._forget(effect)
         if lane == "urgent":
             self._urgent_idle.set()
 
-    async def _bring_out(self, effect: Effect, in_doubt: bool) -> None:
+    async def _bring_out(self, effect: Effect, in_doubt: bool) -> bool:
+        """Whether there is a result, which is being reported; else the effect is left."""
         backoff_s = FIRST_BACKOFF_S
         with span(f"effect {effect.kind}", parent=effect.traceparent, guild=effect.guild):
             while await self._may_begin(effect):
@@ -148,8 +152,17 @@ class Lanes:
                     await self._pause(after_s)
                     backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
                 else:
-                    await self._report(result)
-                    return
+                    await self._unreported[effect.lane].acquire()
+                    report = self._out.spawn(self._report(effect, result))
+                    self._reports.add(report)
+                    report.add_done_callback(self._reports.discard)
+                    return True
+        return False
+
+    def _forget(self, effect: Effect) -> None:
+        key = (effect.sequence, effect.index)
+        self._known.discard(key)
+        self._settled.discard(key)
 
     async def _may_begin(self, effect: Effect) -> bool:
         """Wait until the effect may be attempted; False when it must not be any more."""
@@ -195,7 +208,14 @@ class Lanes:
             return _result(effect, "parked", error=EffectError(message=words))
         return _result(effect, "done", data=data)
 
-    async def _report(self, result: EffectResult) -> None:
+    async def _report(self, effect: Effect, result: EffectResult) -> None:
+        try:
+            await self._append(result)
+        finally:
+            self._forget(effect)
+            self._unreported[effect.lane].release()
+
+    async def _append(self, result: EffectResult) -> None:
         guild: GuildId = self._permit.guild
         name = effect_result_id(guild, result.sequence, result.index)
         pause_s = 0.1
