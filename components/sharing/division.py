@@ -19,7 +19,7 @@ REST: Final = "rest"
 """The key of the division in bucket ``shares``."""
 MINIMUM: Final = 1
 """Every pod keeps so much: an urgent effect in a quiet guild goes without asking anybody."""
-FAR: Final = 0.2
+FAR: Final = 0.1
 """A division that differs by this part of the limit from the one that demand asks for is made
 anew also when nobody needs more; smaller differences are not worth a write."""
 

@@ -21,8 +21,10 @@ WINDOW_S: Final = 1.0
 """Discord counts requests by the second (docs: topics/rate-limits#global-rate-limit)."""
 KEPT: Final = 0.1
 """Part of the slots that posts leave to answers and removals."""
-ASKED_MORE: Final = 5
-"""Least that is asked for beyond what is in use while somebody waits."""
+BACKLOG_S: Final = 1.1
+"""Who waits longer than a slot takes to be free again waits behind a backlog."""
+BACKLOG: Final = 50.0
+"""Asked for beyond what is in use while there is one: as much as can be had."""
 FADES_S: Final = 1.0
 """Demand that has passed is stated by half less after each such time."""
 TOLD_EVERY_S: Final = 0.2
@@ -48,6 +50,7 @@ class RateShare:
         self._paused_until = float("-inf")
         self._waiting: dict[bool, Turns] = {True: deque(), False: deque()}
         self._starved = False
+        self._waiting_since: float | None = None
         self._wanted = (0.0, clock())
         self._told_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -114,6 +117,8 @@ class RateShare:
                 self.on_news()
         if any(self._waiting.values()):
             self._hunger(now)
+        else:
+            self._waiting_since = None
         self._serve_again(now)
 
     def _next(self) -> asyncio.Future[None] | None:
@@ -132,6 +137,8 @@ class RateShare:
         if now < self._paused_until:
             return  # not for want of slots
         self._starved = True
+        if self._waiting_since is None:
+            self._waiting_since = now
         self._note_demand()
         if self._wanted[0] > self._share and now >= self._told_at + TOLD_EVERY_S:
             self._told_at = now
@@ -142,9 +149,12 @@ class RateShare:
         before, at = self._wanted
         demand = float(self.in_use)
         if self._starved:
-            # How much more there would be shows only when it may go: ask for double.
+            # How much more there would be shows only when it may go (a guild's lane sends one
+            # after the other): ask for double, or for all there is.
             waiting = sum(map(len, self._waiting.values()))
-            demand = max(2.0 * demand, demand + ASKED_MORE) + waiting
+            since = self._waiting_since
+            backlog = since is not None and now - since >= BACKLOG_S
+            demand = demand + BACKLOG if backlog else max(2.0 * demand, demand + waiting)
         self._wanted = (max(demand, before * 0.5 ** ((now - at) / FADES_S)), now)
 
     def _serve_again(self, now: float) -> None:
