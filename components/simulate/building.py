@@ -1,12 +1,16 @@
-"""How a pod comes by the rows of a guild (docs/decisions/0006, step 19): from its own disk, from a
-snapshot of the owner's, from a replica of a source, from the whole log.
+"""How a pod comes by the rows of a guild (docs/decisions/0006, step 19), as
+`components.gateway.shell.building` does: from its own disk, from a snapshot of the owner's, from a
+replica of a source, from the whole log.
 
-Rows are used only if the log continues them. A restored replica is read once per pod and guild
-here, and takes a while; a snapshot is asked for again when its maker goes away.
+Rows are used only if the log continues them. A build that the machine has taken back ends without
+a trace.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from components.gateway.ownership.commands import Source
 from components.simulate.link import NoResponder, NotConnected, Unanswered
 from components.simulate.streams import EMPTY, Rows
 from components.simulate.tasks import Answer
@@ -21,90 +25,98 @@ AGAIN_S = 0.3
 RESTORE_S = (0.3, 2.0)
 SNAPSHOT_S = (0.005, 0.1)
 
-Source = Literal["log", "disk", "snapshot", "replica"]
+
+class Found(msgspec.Struct, frozen=True):
+    """Rows, and up to which sequence of the stream they are complete."""
+
+    source: Source
+    rows: Rows
+    complete: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What an owner sends to who is to hold the rows, too."""
+
+    rows: Rows
+    complete: int
 
 
 async def build(pod: "Pod", guild: "Guild", assignment: Assignment) -> None:
     """Have the rows and apply the log; told to the machine."""
     machine = pod.machine
     assert machine is not None  # it asked
+    guild.builds += 1
+    number = guild.builds
 
-    def building() -> bool:
-        known = machine.guilds.get(GuildId(guild.id))
-        return known is not None and known.phase == "building"
+    def taken_back() -> bool:
+        return guild.builds != number or machine.guilds[GuildId(guild.id)].phase != "building"
 
-    before = guild.rows.count if guild.rows is not None else 0
-    while True:
-        if not building():
-            return
+    while not taken_back():
         named = machine.guilds[GuildId(guild.id)].assignment or assignment
         try:
-            source = await _rows(pod, guild, named)
+            found = await _find(pod, guild, named)
+            if taken_back():
+                return
+            if found is None:
+                reason = "no rows here, and none to be had that the log continues"
+                now_s = pod.process.now_s()
+                pod.loop.seen["not built"] += 1
+                pod.carry_out(machine.not_built(GuildId(guild.id), reason, now_s))
+                return
+            if found.source != "disk":
+                pod.disk.rows[guild.id] = found.rows
+                pod.disk.complete[guild.id] = found.complete
+            guild.follow_log()
+            if named.pod != pod.name:  # an owner's barrier is its `OwnerOpened`
+                await guild.applied_to(await pod.link.ask(guild.log_end))
         except (NotConnected, Unanswered, NoResponder):
             await pod.process.sleep(AGAIN_S)
             continue
-        if not building():
-            return
-        if source is None:
-            reason = "no rows here, and none to be had that the log continues"
-            pod.carry_out(machine.not_built(GuildId(guild.id), reason, pod.process.now_s()))
-            pod.loop.seen["not built"] += 1
-            await pod.process.sleep(AGAIN_S)
-            continue
-        guild.follow_log()
-        try:
-            last = await pod.link.ask(guild.log_end)
-        except (NotConnected, Unanswered):
-            await pod.process.sleep(AGAIN_S)
-            continue
-        await guild.applied_to(last)
-        if not building():
-            return
-        rows = guild.rows
-        count = rows.count - before if rows is not None else 0
-        pod.carry_out(machine.built(GuildId(guild.id), source, count, pod.process.now_s()))
+        if not taken_back():
+            count = guild.rows.count - found.rows.count if guild.rows is not None else 0
+            now_s = pod.process.now_s()
+            pod.carry_out(machine.built(GuildId(guild.id), found.source, count, now_s))
         return
 
 
-def continued(pod: "Pod", up_to: int) -> bool:
+async def _find(pod: "Pod", guild: "Guild", named: Assignment) -> Found | None:
+    streams = pod.server.streams
+    if guild.rows is not None and _continued(pod, pod.disk.up_to(guild.id)):
+        return Found("disk", guild.rows, 0)
+    first = await pod.link.ask(lambda: streams.logs[guild.id].first_kept())
+    whole = first == named.first_sequence
+    if named.pod == pod.name and named.incarnation == pod.incarnation:
+        if (replica := await _replica(pod, guild, named)) is not None:
+            return replica
+    else:
+        try:
+            return await _snapshot(pod, guild)
+        except (NotConnected, Unanswered, NoResponder):
+            if not whole:
+                raise
+    return Found("log", EMPTY, 0) if whole else None
+
+
+def _continued(pod: "Pod", up_to: int) -> bool:
     """Whether the log goes on behind a sequence: nothing in between has expired."""
     return pod.server.streams.first <= up_to + 1
 
 
-async def _rows(pod: "Pod", guild: "Guild", named: Assignment) -> Source | None:
-    streams = pod.server.streams
-    rows = guild.rows
-    if rows is not None and continued(pod, pod.disk.up_to(guild.id)):
-        return "disk"
-    ours = named.pod == pod.name and named.incarnation == pod.incarnation
-    if not ours:
-        return await _snapshot(pod, guild)
-    replica = await _replica(pod, guild, named)
-    if replica is not None:
-        return replica
-    first = await pod.link.ask(lambda: streams.logs[guild.id].first_kept())
-    if first == named.first_sequence:
-        pod.disk.rows[guild.id] = EMPTY
-        return "log"
-    return None
-
-
-async def _snapshot(pod: "Pod", guild: "Guild") -> Source | None:
+async def _snapshot(pod: "Pod", guild: "Guild") -> Found:
     """The owner's rows, taken while it goes on."""
     answer = Answer()
 
-    def taken(rows: Rows) -> None:
+    def taken(snapshot: Snapshot) -> None:
         delay_s = pod.loop.between(*SNAPSHOT_S)
-        pod.loop.after(delay_s, lambda: pod.process.receive(lambda: answer.give(rows)))
+        pod.loop.after(delay_s, lambda: pod.process.receive(lambda: answer.give(snapshot)))
 
     await pod.link.request(f"snapshot.{guild.id}", taken)
     pod.process.timer(2.0, lambda: answer.give(None, Unanswered()))
-    rows: Rows = await answer
-    pod.disk.rows[guild.id] = rows
-    return "snapshot"
+    snapshot: Snapshot = await answer
+    return Found("snapshot", snapshot.rows, snapshot.complete)
 
 
-async def _replica(pod: "Pod", guild: "Guild", named: Assignment) -> Source | None:
+async def _replica(pod: "Pod", guild: "Guild", named: Assignment) -> Found | None:
     """The best replica among the sources that the log continues."""
     backups = pod.cluster.backups
     if not any(source.replica for source in named.sources):
@@ -112,18 +124,12 @@ async def _replica(pod: "Pod", guild: "Guild", named: Assignment) -> Source | No
     await pod.process.sleep(pod.loop.between(*RESTORE_S))
     if not backups.up:
         raise Unanswered
-    best: Rows | None = None
+    best: Found | None = None
     for source in named.sources:
         replica = backups.replicas.get(source.replica)
-        rows = replica.rows.get(guild.id) if replica is not None else None
-        if rows is None or replica is None:
+        if replica is None or guild.id not in replica.rows:
             continue
-        if not continued(pod, replica.up_to(guild.id)):
-            continue
-        if best is None or rows.sequence > best.sequence:
-            best = rows
-    if best is None:
-        return None
-    if guild.rows is None or guild.rows.sequence < best.sequence:
-        pod.disk.rows[guild.id] = best
-    return "replica"
+        rows, complete = replica.rows[guild.id], replica.up_to(guild.id)
+        if _continued(pod, complete) and (best is None or rows.sequence > best.rows.sequence):
+            best = Found("replica", rows, complete)
+    return best

@@ -70,6 +70,7 @@ class Cluster:
             host.make = partial(Config, self, host)
         for pod_host in self.pods:
             pod_host.make = partial(Pod, self, pod_host)
+        self._twins = 0
         self.clients = [
             Client(loop, self.server, self.judge, guild, shape.input_every_s)
             for guild in self.guilds
@@ -137,6 +138,16 @@ class Cluster:
                 return False
         return True
 
+    def twin_of(self, host: PodHost) -> PodHost:
+        """One more machine for the pod's name; the first one is not started again."""
+        self._twins += 1
+        twin = PodHost(self.loop, self.server, host.name, host.zone, f"-twin{self._twins}")
+        twin.make = partial(Pod, self, twin)
+        host.gone = True
+        self.pods.append(twin)
+        self.hosts.append(twin)
+        return twin
+
     def fenced(self, lease: PodLease) -> None:
         """A fence was written: of a process that lives and runs?"""
         for host in self.pods:
@@ -174,6 +185,13 @@ class Cluster:
         program = leader.running if leader is not None else None
         if isinstance(program, Config):
             program.operator_acts()
+
+    def move(self, guild: str) -> None:
+        """An operator moves the guild somewhere else."""
+        leader = self.leader()
+        program = leader.running if leader is not None else None
+        if isinstance(program, Config):
+            program.move(guild)
 
     def _run_until(self, end_s: float) -> bool:
         if self.loop.run_until(end_s, most_steps=self.shape.most_steps):
@@ -238,13 +256,12 @@ class Cluster:
     def _follower_ill(self, named: Assignment) -> str:
         if named.follower is None:
             return "it has no follower"
-        host = next(host for host in self.pods if host.name == named.follower.pod)
-        program = host.running
-        if not isinstance(program, Pod) or program.incarnation != named.follower.incarnation:
-            return f"its follower {host.name} does not live"
-        return "" if program.follows(named.guild) else f"{host.name} does not follow it"
+        program = self._program(named.follower)
+        if program is None:
+            return f"its follower {named.follower.pod} does not live"
+        return "" if program.follows(named.guild) else f"{named.follower.pod} does not follow it"
 
-    def _program(self, named: Assignment | None) -> Pod | None:
+    def _program(self, named: Assignment | Holder | None) -> Pod | None:
         for host in self.pods:
             program = host.running
             if (

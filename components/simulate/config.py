@@ -101,18 +101,7 @@ class Config:
         kind = loop.random()
         if kind < 0.6:
             guilds = self.cluster.guilds
-            guild = guilds[int(loop.random() * len(guilds))]
-            self.cluster.watcher.event("move asked for")
-            wanted = Wanted(
-                guild=GuildId(guild),
-                pod=PodId(host.name),
-                purpose="own" if loop.happens(0.8) else "follow",
-                cause="moved",
-                by="operator",
-                reason="asked for",
-            )
-            self.leader.want([wanted])
-            self._change()
+            self.move(guilds[int(loop.random() * len(guilds))])
         elif kind < 0.75:
             self.cluster.watcher.event("drain asked for")
             self._intend(host.name, draining=True)
@@ -123,6 +112,22 @@ class Config:
                 self.cluster.watcher.event("restart asked for")
                 host.restart_s = (0.2, 2.0)
                 program.terminate()
+
+    def move(self, guild: str) -> None:
+        """Somebody asks for a move of the guild."""
+        pods = self.cluster.pods
+        host = pods[int(self.loop.random() * len(pods))]
+        self.cluster.watcher.event("move asked for")
+        wanted = Wanted(
+            guild=GuildId(guild),
+            pod=PodId(host.name),
+            purpose="own" if self.loop.happens(0.8) else "follow",
+            cause="moved",
+            by="operator",
+            reason="asked for",
+        )
+        self.leader.want([wanted])
+        self._change()
 
     def _intend(self, pod: str, *, draining: bool) -> None:
         intent = PodIntent(pod=PodId(pod), draining=draining, by="operator", since_ms=0)

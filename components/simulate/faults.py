@@ -63,25 +63,45 @@ class Faults:
         cluster.discord.cut.clear()
         for host in cluster.hosts:
             host.heal()
-            host.keep = True
             if host.running is None:
                 host.start()
 
     def hit(self, host: Host) -> None:
         """One fault to one machine."""
-        loop = self._loop
-        kind = loop.random()
-        if isinstance(host, PodHost) and kind < 0.55:
-            self._end(host)
-        elif kind < 0.65:
+        kind = self._loop.random()
+        if isinstance(host, PodHost):
+            if kind < 0.5:
+                self._end(host)
+            elif kind < 0.72:
+                self._stop(host)
+            elif kind < 0.97:
+                self._cut(host)
+            else:
+                self._twin(host)
+        elif kind < 0.4:
             self._note("kill", host)
+            host.restart_s = (0.2, 6.0)
             host.kill()
-        elif kind < 0.82:
-            length = LONG_S if loop.happens(0.5) else SHORT_S
-            self._note("long stop" if length is LONG_S else "short stop", host)
-            host.stop(loop.between(*length))
+        elif kind < 0.65:
+            self._stop(host)
         else:
             self._cut(host)
+
+    def _stop(self, host: Host) -> None:
+        length = LONG_S if self._loop.happens(0.5) else SHORT_S
+        self._note("long stop" if length is LONG_S else "short stop", host)
+        host.stop(self._loop.between(*length))
+
+    def _twin(self, host: PodHost) -> None:
+        """The pod is started on another machine, with an empty disk, while the first one may
+        still run: cut off, stopped, or well."""
+        if host.gone or not self._may_wipe(host):
+            return
+        self._note("twin", host)
+        if self._loop.happens(0.7):
+            (self._cut if self._loop.happens(0.5) else self._stop)(host)
+        twin = self._cluster.twin_of(host)
+        self._loop.after(self._loop.between(0.0, 2.0), twin.start)
 
     def _end(self, host: PodHost) -> None:
         loop = self._loop
@@ -100,8 +120,10 @@ class Faults:
         loop = self._loop
         way = loop.random()
         up, down = way < 0.66, way > 0.33
-        self._note("cut" if up and down else "cut one way", host)
-        host.cut(up=up, down=down)
+        noticed = loop.happens(0.4)
+        words = "cut" if up and down else "cut one way"
+        self._note(f"{words}, noticed by the server" if noticed else words, host)
+        host.cut(up=up, down=down, noticed=noticed)
         length = LONG_S if loop.happens(0.5) else SHORT_S
         loop.after(loop.between(*length), host.heal)
 
@@ -158,7 +180,9 @@ class Faults:
     def _assigned(self, entry: Entry) -> None:
         if not self.running or not isinstance(entry.value, Assignment):
             return
-        if self._loop.happens(self._triggered):
+        if entry.value.before and self._loop.happens(self._triggered):
+            self._chain(entry.value)
+        elif self._loop.happens(self._triggered):
             named = entry.value
             concerned: list[str] = [named.pod]
             if named.joining is not None:
@@ -167,6 +191,21 @@ class Faults:
             if named.follower is not None:
                 concerned.append(named.follower.pod)
             self._soon(concerned)
+
+    def _chain(self, named: Assignment) -> None:
+        """An earlier owner does not hear of it, and the new one does not stay long."""
+        loop, pods = self._loop, self._cluster.pods
+        earlier = [each.pod for each in named.before]
+        for host in pods:
+            if host.name in earlier:
+                (self._cut if loop.happens(0.5) else self._stop)(host)
+        new = next(host for host in pods if host.name == named.pod)
+        self._note("chain", new)
+        delay_s = loop.random() * (0.02 if loop.happens(0.5) else 3.0)
+        if loop.happens(0.5):
+            loop.after(delay_s, lambda: self._end(new))
+        else:
+            loop.after(delay_s, lambda: self._cluster.move(named.guild))
 
     def _handed_off(self, entry: Entry) -> None:
         handed_off = self.running and isinstance(entry.value, Released)
@@ -182,7 +221,7 @@ class Faults:
 
     def _soon(self, names: list[str]) -> None:
         loop = self._loop
-        delay_s = loop.random() ** 3 * 0.3
+        delay_s = loop.random() * (0.006 if loop.happens(0.5) else 0.3)
         if loop.happens(0.3):
             leader = self._cluster.leader()
             if leader is not None:

@@ -7,6 +7,7 @@ run is not decided here but by the ownership machine (`pod.Pod`). Applying commi
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from components.simulate.building import Snapshot
 from components.simulate.clients import Reply, Request
 from components.simulate.discord import Call, NoAnswer
 from components.simulate.kv import WrongRevision
@@ -35,6 +36,8 @@ class Guild:
         self.effects_held = True
         self.lane = 0
         """The epoch at which effects are being sent; 0: none is."""
+        self.builds = 0
+        """Counts the orders to build; a later one, or none, takes back the earlier."""
         self._in_doubt: set[int] = set()
         self._waiting: list[tuple[int, Answer]] = []
         self._filling = False
@@ -260,10 +263,11 @@ class Guild:
         if self.epoch and self.pod.may_act(self, self.epoch):
             self.pod.process.start(self._answer(request, self.epoch))
 
-    def _snapshot(self, taken: Callable[[Rows], None]) -> None:
+    def _snapshot(self, taken: Callable[[Snapshot], None]) -> None:
         connection, rows = self.pod.link.connection, self.rows
         if connection is not None and rows is not None and self.epoch:
-            connection.up(lambda: taken(rows))
+            snapshot = Snapshot(rows, self.pod.disk.up_to(self.id))
+            connection.up(lambda: taken(snapshot))
 
     async def _answer(self, request: Request, epoch: int) -> None:
         pod = self.pod

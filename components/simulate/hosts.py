@@ -1,7 +1,7 @@
 """Machines: what starts processes again, keeps their disks, and is hit by faults.
 
 A host keeps a process running: when it ends, a supervisor starts another one after a while, unless
-the host is away (`keep` is false). A pod's host has a data directory, which may be lost, and
+the host is `gone`. A pod's host has a data directory, which may be lost, and
 mostly a parent process, which attests the end of its child.
 """
 
@@ -39,7 +39,8 @@ class Host:
         self.server = server
         self.name = name
         self.program: Program | None = None
-        self.keep = True
+        self.gone = False
+        """For good: it is not started again."""
         self.restart_s = (0.2, 2.0)
         self.starts = 0
         self.make: Callable[[Process, Link], Program]
@@ -51,12 +52,17 @@ class Host:
         program = self.program
         return program if program is not None and program.process.alive else None
 
+    @property
+    def instance(self) -> str:
+        """What tells it from another machine for the same name."""
+        return ""
+
     def start(self) -> None:
         """Start the program, unless it runs."""
-        if self.running is not None or not self.keep:
+        if self.running is not None or self.gone:
             return
         self.starts += 1
-        process = Process(self.loop, f"{self.name}#{self.starts}")
+        process = Process(self.loop, f"{self.name}{self.instance}#{self.starts}")
         link = Link(process, self.server)
         link.cut_up, link.cut_down = self._cut
         process.on_end.append(lambda: self.ended(process))
@@ -83,12 +89,12 @@ class Host:
         self.loop.say(self.name, f"is stopped for {seconds:.2f} s")
         self.loop.after(seconds, lambda: self._go_on(program.process))
 
-    def cut(self, *, up: bool, down: bool) -> None:
-        """Its bytes to or from NATS do not get through."""
+    def cut(self, *, up: bool, down: bool, noticed: bool = False) -> None:
+        """Its bytes to or from NATS do not get through; ``noticed``: the server knows at once."""
         self._cut = (up, down)
-        self.loop.say(self.name, f"is cut off (up {up}, down {down})")
+        self.loop.say(self.name, f"is cut off (up {up}, down {down}, noticed {noticed})")
         for link in self.links():
-            link.cut(up=up, down=down)
+            link.cut(up=up, down=down, noticed=noticed)
 
     def heal(self) -> None:
         """They do again."""
@@ -109,27 +115,34 @@ class Host:
 
 
 class PodHost(Host):
-    """The machine of a gateway pod."""
+    """The machine of a gateway pod. ``twin``: a second machine for a pod of the same name, as an
+    orchestrator starts one when it has lost sight of the first."""
 
-    def __init__(self, loop: Loop, server: Server, name: str, zone: str) -> None:
+    def __init__(self, loop: Loop, server: Server, name: str, zone: str, twin: str = "") -> None:
         super().__init__(loop, server, name)
         self.zone = zone
+        self.twin = twin
         self.disks = 1
-        self.disk = Disk(f"{name}-disk1")
+        self.disk = Disk(f"{name}{twin}-disk1")
         self.attested = True
         """Whether the parent lives when the process ends."""
         self._parents: list[Link] = []
 
+    @property
+    def instance(self) -> str:
+        """What tells it from another machine for the same name."""
+        return self.twin
+
     def token(self) -> str:
         """The name that the parent gives the process it starts."""
-        return f"{self.name}-process{self.starts}"
+        return f"{self.name}{self.twin}-process{self.starts}"
 
     def wipe(self) -> None:
         """The data directory is lost; the next start finds an empty one. Only without a process."""
         self.loop.say(self.name, "loses its disk")
         self.disk.lost = True
         self.disks += 1
-        self.disk = Disk(f"{self.name}-disk{self.disks}")
+        self.disk = Disk(f"{self.name}{self.twin}-disk{self.disks}")
 
     def ended(self, process: Process) -> None:
         """The parent attests it and ends; both are started again."""

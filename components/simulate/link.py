@@ -276,14 +276,16 @@ class Link:
             listener()
         self.process.timer(AGAIN_S * (1 + self.loop.random()), self.connect)
 
-    def cut(self, *, up: bool, down: bool) -> None:
-        """Bytes do not get through any more in these directions."""
+    def cut(self, *, up: bool, down: bool, noticed: bool = False) -> None:
+        """Bytes do not get through any more in these directions; ``noticed``: the server knows
+        at once (a NATS node that died, a router that forgot the connection)."""
         self.cut_up, self.cut_down = up, down
         connection = self.connection
         if connection is not None and connection.here:
             loop = self.loop
+            there_s = 0.001 if noticed else loop.between(*GIVE_UP_S)
             loop.after(loop.between(*GIVE_UP_S), lambda: self._give_up(connection, here=True))
-            loop.after(loop.between(*GIVE_UP_S), lambda: self._give_up(connection, here=False))
+            loop.after(there_s, lambda: self._give_up(connection, here=False))
 
     def heal(self) -> None:
         """Bytes get through again."""

@@ -382,7 +382,9 @@ class Pod:
         self.process.start(build(self, self.guild(command.guild), command.assignment))
 
     def stop_following(self, command: ask.StopFollowing) -> None:
-        self.guild(command.guild).leave_log()
+        guild = self.guild(command.guild)
+        guild.builds += 1
+        guild.leave_log()
 
     def append_opened(self, command: ask.AppendOpened) -> None:
         self._say(command)
@@ -527,6 +529,8 @@ class Pod:
         async def read() -> None:
             machine = self.machine
             assert machine is not None  # it asked
+            key = f"holds.{command.guild}.{self.name}"
+            await self._insist(lambda: self.link.write(storage.HANDOFFS, key, None))
             entry = await self._insist(lambda: self.link.read(storage.GUILDS, command.guild))
             value = entry.value if entry is not None else None
             named = value if isinstance(value, Assignment) else None
@@ -542,8 +546,7 @@ class Pod:
         async def drop() -> None:
             machine = self.machine
             assert machine is not None  # it asked
-            key = f"holds.{command.guild}.{self.name}"
-            await self._insist(lambda: self.link.write(storage.HANDOFFS, key, None))
+            await self.process.sleep(self.loop.random() * 0.01)
             self.disk.rows.pop(command.guild, None)
             self.loop.seen["rows dropped"] += 1
             self.cluster.check_sources(command.guild)
