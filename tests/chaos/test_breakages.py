@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from components.chaos.arena import Arena
+from components.chaos.faults.stops import stop
 from components.chaos.run import run
 from components.chaos.scenario import Fault, Scenario
 from components.chaos.scenarios import SCENARIOS
@@ -20,10 +21,10 @@ SEED = 5
 
 
 async def stop_until_others_act(arena: Arena) -> Fault:
-    """A pod stands still until the next owner of its guilds has deleted something."""
+    """A pod stands still right before its gate until the next owner of its guilds has acted."""
     pod = arena.some_owner()
     struck = arena.owned_by([pod])
-    arena.tell(pod, signal.SIGSTOP)
+    await stop(arena, pod, "before")
     began_ms = time.time() * 1000
     try:
         await arena.until(lambda: not arena.owned_by([pod]), f"{pod} has lost its guilds")
@@ -95,3 +96,18 @@ async def test_a_checkpoint_outside_of_the_transaction_loses_what_is_seen_to_be_
 ) -> None:
     violations = await play(tmp_path, SCENARIOS["kill-gateway"], "checkpoint_outside")
     assert violations["state_differs"] > 0
+
+
+@pytest.mark.timeout(200)
+async def test_a_replica_path_that_is_shared_is_seen_when_only_the_backup_is_left(
+    tmp_path: Path,
+) -> None:
+    result = await run(
+        msgspec.structs.replace(SCENARIOS["kill-pair"], settle_s=15.0),
+        seed=SEED,
+        rounds=1,
+        home=tmp_path / "stack",
+        say=print,
+        inside=("tests.chaos.breakages.replica_shared",),
+    )
+    assert not result.ok

@@ -4,6 +4,7 @@ did not."""
 import asyncio
 import signal
 import time
+from typing import Literal, TypeAlias
 
 from components.chaos.arena import Arena
 from components.chaos.scenario import Fault
@@ -11,43 +12,49 @@ from components.chaos.scenario import Fault
 LONG_S = (5.5, 11.0)
 """Longer than a lease of 5 s: it wakes before and after others have begun to act."""
 SHORT_S = (0.3, 3.5)
-IN_WINDOW = 0.5
-"""How many of the stops are made between the gate and the socket."""
+Place: TypeAlias = Literal["anywhere", "before", "behind"]
+"""Where in its work the process stops: anywhere, or in a request to Discord right before the gate
+is asked or right behind it, before the bytes are written."""
 
 
 async def stop_gateway(arena: Arena) -> Fault:
-    """Longer than the lease; every other time exactly between the gate and the socket."""
-    return await _stop(arena, LONG_S, in_window=arena.dice.random() < IN_WINDOW)
+    """Longer than the lease."""
+    return await _stop(arena, LONG_S, arena.dice.choice(("anywhere", "before", "behind")))
 
 
 async def stop_short(arena: Arena) -> Fault:
     """Shorter than the lease."""
-    return await _stop(arena, SHORT_S, in_window=False)
+    return await _stop(arena, SHORT_S, arena.dice.choice(("anywhere", "before", "behind")))
 
 
-async def _stop(arena: Arena, range_s: tuple[float, float], *, in_window: bool) -> Fault:
+async def stop(arena: Arena, pod: str, place: Place) -> None:
+    """Stop the process there."""
+    if place == "anywhere":
+        arena.tell(pod, signal.SIGSTOP)
+        return
+    wanted, stopped = arena.flag(f"{place}-{pod}"), arena.flag(f"stopped-{pod}")
+    wanted.touch()
+    try:
+        await arena.until(stopped.exists, f"{pod} sends a request and is stopped in it")
+    finally:
+        wanted.unlink(missing_ok=True)
+        stopped.unlink(missing_ok=True)
+
+
+async def _stop(arena: Arena, range_s: tuple[float, float], place: Place) -> Fault:
     pod = arena.some_owner()
     struck = arena.owned_by([pod])
     seconds = arena.dice.uniform(*range_s)
-    if in_window:
-        wanted, stopped = arena.flag(f"window-{pod}"), arena.flag(f"stopped-{pod}")
-        wanted.touch()
-        try:
-            await arena.until(stopped.exists, f"{pod} sends a request and is stopped in it")
-        finally:
-            wanted.unlink(missing_ok=True)
-            stopped.unlink(missing_ok=True)
-    else:
-        arena.tell(pod, signal.SIGSTOP)
+    await stop(arena, pod, place)
     began = time.time() * 1000
     try:
         await asyncio.sleep(seconds)  # how long it stands still is the scenario's input
     finally:
         arena.tell(pod, signal.SIGCONT)
-    where = " between gate and socket" if in_window else ""
+    where = {"anywhere": "", "before": " before its gate", "behind": " between gate and socket"}
     return Fault(
-        words=f"{pod} stopped{where} for {seconds:.1f} s",
+        words=f"{pod} stopped{where[place]} for {seconds:.1f} s",
         began_ms=began,
         guilds=frozenset(struck),
-        stopped_in_window=(pod,) if in_window else (),
+        stopped_in_window=(pod,) if place == "behind" else (),
     )

@@ -1,7 +1,8 @@
-"""Stops a gateway's process (SIGSTOP) exactly between the gate and the socket.
+"""Stops a gateway's process (SIGSTOP) exactly at its gate to Discord.
 
-When the flag ``window-<replica>`` stands, the next request that has passed the gate stops the
-process before its bytes are written; the flag is then renamed to ``stopped-<replica>``.
+When the flag ``before-<replica>`` stands, the next request stops the process right before the gate
+is asked; with ``behind-<replica>`` right after, before its bytes are written. The flag is then
+renamed to ``stopped-<replica>``.
 """
 
 import os
@@ -19,9 +20,13 @@ def install() -> None:
     pass_gate = rest.GatedConnector._pass_gate
 
     def stopping(self: rest.GatedConnector, attempt: rest.Attempt) -> None:
+        _stop_if_wanted("before", attempt)
         pass_gate(self, attempt)
-        wanted = flag(f"window-{REPLICA}")
-        if attempt.permit is not None and wanted.exists():
+        _stop_if_wanted("behind", attempt)
+
+    def _stop_if_wanted(where: str, attempt: rest.Attempt | None) -> None:
+        wanted = flag(f"{where}-{REPLICA}")
+        if attempt is not None and attempt.permit is not None and wanted.exists():
             wanted.rename(flag(f"stopped-{REPLICA}"))
             os.kill(os.getpid(), signal.SIGSTOP)
 
