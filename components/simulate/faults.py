@@ -95,7 +95,7 @@ class Faults:
     def _twin(self, host: PodHost) -> None:
         """The pod is started on another machine, with an empty disk, while the first one may
         still run: cut off, stopped, or well."""
-        if host.gone or not self._may_wipe(host):
+        if host.gone or not self._cluster.backed_up:
             return
         self._note("twin", host)
         if self._loop.happens(0.7):

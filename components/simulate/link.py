@@ -357,12 +357,12 @@ class _Watch:
             self._bucket.watches[connection.client] = changed
 
         def changed(entry: Entry) -> None:
-            late_s = loop.random() * (1.5 if loop.happens(0.02) else 0.001)
+            late_s = loop.random() * 1.5 if loop.happens(0.02) else 0.0
             self._shown_s = max(self._shown_s, loop.now_s + late_s)
-            if late_s < 0.001 and self._shown_s <= loop.now_s + late_s:
-                connection.down(lambda: self._show(entry))
-            else:
+            if self._shown_s > loop.now_s:
                 loop.at(self._shown_s, lambda: sent(entry))
+            else:
+                connection.down(lambda: self._show(entry))
 
         def sent(entry: Entry) -> None:
             newest = self._bucket.entries.get(entry.key)
