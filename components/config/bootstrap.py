@@ -65,7 +65,7 @@ async def run(
             on_pod=database.pod_changed,
             on_opened=database.opened,
         )
-        database.on_read = placer.news
+        database.on_read = placer.history_read
 
         async def lead() -> None:
             async with asyncio.TaskGroup() as leading:

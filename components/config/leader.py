@@ -81,7 +81,8 @@ class Leader:
         self.suspicion.renewed(pod)
 
     def looked(self, guilds: Iterable[GuildId]) -> None:
-        """The logs of these guilds were looked at (`logs`)."""
+        """The logs of these guilds were looked at (`logs`), or something else that they waited
+        for is known now."""
         self._view.dirty.update(guilds)
 
     def judge_from_s(self) -> float:

@@ -79,6 +79,11 @@ class Placer:
         """Something changed; plan again."""
         self._news.set()
 
+    def history_read(self) -> None:
+        """PostgreSQL has said which guilds are not new."""
+        self.leader.looked(list(self.leader.waiting))
+        self._news.set()
+
     def disconnected(self, server: str, client: int) -> None:
         """The server told of a lost connection."""
         self.leader.disconnected(server, client)

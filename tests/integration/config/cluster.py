@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import asyncpg
 import msgspec
+from nats.aio.msg import Msg
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
@@ -17,14 +19,25 @@ from components.bus.provisioning import provision
 from components.config.bootstrap import run
 from components.config.settings import ConfigSettings
 from contracts import headers, storage, subjects
-from contracts.ids import GuildId, Incarnation, PodId
-from contracts.message import decode, encode
-from contracts.operations import ClusterStatus, GuildPlacement, GuildQuery
-from contracts.records import Assignment, LeaderLease, PodLease, RegisteredGuild
+from contracts.errors import ServiceError
+from contracts.ids import GuildId, Incarnation, PodId, Sequence
+from contracts.message import Message, decode, encode
+from contracts.operations import ClusterStatus, GuildPlacement, GuildQuery, OperationProgress
+from contracts.records import (
+    Assignment,
+    BalanceIntent,
+    Holding,
+    LeaderLease,
+    PodLease,
+    PodPing,
+    RegisteredGuild,
+)
 from tests.support.nats import RunningNats
 from tests.support.postgres import RunningPostgres
 
 TTL_S = 2
+
+T = TypeVar("T")
 
 
 class Replica:
@@ -57,7 +70,8 @@ class ReplicaProcess:
             "MODBOT_CONFIG_DATABASE_URL": settings.database_url,
             "MODBOT_CONFIG_LEADER_TTL_S": str(settings.leader_ttl_s),
             "MODBOT_CONFIG_POD_TTL_S": str(settings.pod_ttl_s),
-            "MODBOT_CONFIG_REPLACE_AFTER_S": str(settings.replace_after_s),
+            "MODBOT_CONFIG_FOLLOWERS": str(settings.followers),
+            "MODBOT_CONFIG_GRACE_S": str(settings.grace_s),
         }
         self._log = cluster.nats.folder / f"{name}.log"
         with self._log.open("ab") as file:
@@ -80,26 +94,37 @@ class ReplicaProcess:
 
 
 class Pod:
-    """A gateway pod as config sees it: its lease."""
+    """A gateway pod as config sees it: its lease, its answer to pings, and, while it works, what
+    it says of the guilds that it is told to own, follow and build."""
 
-    def __init__(self, name: str, bus: Bus, capacity: int) -> None:
+    def __init__(self, name: str, nats: RunningNats, capacity: int, fields: dict[str, Any]) -> None:
         self.name = PodId(name)
         self.capacity = capacity
         self.incarnation: Incarnation | None = None
         self.revision = 0
-        self._bucket = Bucket(bus, storage.PODS)
-        self._keeping: asyncio.Task[None] | None = None
+        self.works = True
+        """Whether it builds and opens what it is told to."""
+        self.bus: Bus
+        self._nats = nats
+        self._fields = fields
+        self._tasks: list[asyncio.Task[None]] = []
+        self._said: dict[str, tuple[str, int]] = {}
 
     async def start(self) -> None:
         """A new incarnation: create the lease (or take over a fence), then serve."""
+        self.bus = await self._nats.connect("gateway")
+        self._bucket = Bucket(self.bus, storage.PODS)
+        self._handoffs = Bucket(self.bus, storage.HANDOFFS)
         entry = await self._bucket.get(self.name)
         self.incarnation = None
         self.revision = await self._bucket.replace(
             self.name, encode(self.lease("starting")), entry.revision if entry else 0, ttl_s=TTL_S
         )
         self.incarnation = Incarnation(f"created-{self.revision}")
+        self._said.clear()
+        await self.bus.listen(subjects.ping(self.name), self._answer)
         await self.renew()
-        self._keeping = asyncio.create_task(self._keep())
+        self._tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._work())]
 
     async def restart(self) -> None:
         """A new incarnation, once the last lease has ended; a fence is taken over."""
@@ -108,21 +133,25 @@ class Pod:
 
     async def ended(self) -> None:
         """Wait until the last lease has run out or was fenced."""
+        bus = await self._nats.connect("gateway")
+        bucket = Bucket(bus, storage.PODS)
         async with asyncio.timeout(10):
             while True:
-                entry = await self._bucket.get(self.name)
+                entry = await bucket.get(self.name)
                 if entry is None or entry.value is None:
                     break
                 if decode(entry.value, PodLease).state == "fenced":
                     break
                 await asyncio.sleep(0.02)
+        await bus.close()
 
     async def revive(self) -> None:
         """Leave the lease behind without a time to live, as a killed nats-server may."""
-        await self.vanish()
+        await self.stop_working()
         self.revision = await self._bucket.replace(
             self.name, encode(self.lease("serving")), self.revision
         )
+        await self.bus.close()
 
     async def renew(self, state: str = "serving") -> None:
         """Renew once."""
@@ -130,30 +159,85 @@ class Pod:
         self.revision = await self._bucket.replace(self.name, value, self.revision, ttl_s=TTL_S)
 
     async def vanish(self) -> None:
-        """Stop renewing, as a killed process does."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeping
-            self._keeping = None
+        """End without a word, as a killed process does: its connection is gone."""
+        await self.stop_working()
+        await self.bus.close()
+
+    async def hang(self) -> None:
+        """Do nothing more, with the connection open and nobody there."""
+        await self.stop_working()
+        for subscription in list(self.bus.client._subs.values()):
+            if subscription.subject == subjects.ping(self.name):
+                await subscription.unsubscribe()
+
+    async def stop_working(self) -> None:
+        """Stop renewing and working."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
 
     def lease(self, state: str) -> PodLease:
         """The lease's value."""
-        return PodLease(
-            pod=self.name,
-            incarnation=self.incarnation,
-            data=f"disk of {self.name}",
-            state=state,  # type: ignore[arg-type]  # the tests' words are the contract's
-            capacity=self.capacity,
-            version="1",
-            engine_version=1,
-            started_ms=1,
+        fields: dict[str, Any] = {
+            "pod": self.name,
+            "incarnation": self.incarnation,
+            "nats_client": self.bus.client_id,
+            "nats_server": self.bus.server_id,
+            "ttl_s": TTL_S,
+            "data": f"disk of {self.name}",
+            "state": state,
+            "capacity": self.capacity,
+            "version": "1",
+            "engine_version": 1,
+            "started_ms": 1,
+            **self._fields,
+        }
+        return PodLease(**fields)
+
+    async def _answer(self, message: Msg) -> None:
+        assert self.incarnation is not None  # it listens once it has one
+        await self.bus.say(
+            message.reply, encode(PodPing(pod=self.name, incarnation=self.incarnation))
         )
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(TTL_S / 4)
-            await self.renew()
+            await self.renew(self.state)
+
+    state = "serving"
+
+    async def _work(self) -> None:
+        async for entry in Bucket(self.bus, storage.GUILDS).watch():
+            if entry is None or entry.value is None or not self.works:
+                continue
+            owned = decode(entry.value, Assignment)
+            if (owned.pod, owned.incarnation) == (self.name, self.incarnation):
+                await self._say(owned, "own")
+            for one in (owned.follower, owned.joining):
+                if one is not None and (one.pod, one.incarnation) == (self.name, self.incarnation):
+                    await self._say(owned, "follow")
+
+    async def _say(self, owned: Assignment, role: Literal["own", "follow"]) -> None:
+        if self._said.get(owned.guild) in ((role, owned.epoch), ("own", owned.epoch)):
+            return
+        self._said[owned.guild] = (role, owned.epoch)
+        assert self.incarnation is not None  # it works once it has one
+        holding = Holding(
+            guild=owned.guild,
+            pod=self.name,
+            incarnation=self.incarnation,
+            data=f"disk of {self.name}",
+            role=role,
+            epoch=owned.epoch,
+            sequence=Sequence(1),
+            beat=1,
+            source="log",
+            took_ms=7,
+            replayed=3,
+        )
+        await self._handoffs.put(f"holds.{owned.guild}.{self.name}", encode(holding))
 
 
 class Cluster:
@@ -163,12 +247,12 @@ class Cluster:
         self.nats = nats
         self.postgres = postgres
         self.database_url = url
-        self.settings = ConfigSettings(
-            database_url=url, replace_after_s=60.0, pod_ttl_s=0.5, leader_ttl_s=2
-        )
+        self.settings = ConfigSettings(database_url=url, pod_ttl_s=0.5, leader_ttl_s=2)
         self._replicas: list[Replica] = []
         self._processes: list[ReplicaProcess] = []
         self._pods: list[Pod] = []
+        self.progress: dict[str, OperationProgress] = {}
+        """The last that was heard of each operation."""
         self.shard: Bus
         self.operator: Bus
         self.provisioner: Bus
@@ -180,6 +264,7 @@ class Cluster:
         self.operator = await self.nats.connect("operator")
         self.provisioner = await self.nats.connect("provisioner")
         self._gateway = await self.nats.connect("gateway")
+        await self.operator.listen(subjects.progress("*"), self._hear)
 
     def config(self, name: str = "config-0") -> Replica:
         """Start a replica."""
@@ -197,12 +282,19 @@ class Cluster:
         """Change settings of the replicas that are started from here on."""
         self.settings = msgspec.structs.replace(self.settings, **changes)
 
-    async def pod(self, name: str, capacity: int = 10_000) -> Pod:
+    async def pod(self, name: str, capacity: int = 10_000, **fields: Any) -> Pod:
         """Start a pod."""
-        pod = Pod(name, self._gateway, capacity)
+        pod = Pod(name, self.nats, capacity, fields)
         self._pods.append(pod)
         await pod.start()
         return pod
+
+    async def pause(self) -> None:
+        """Let config move nothing by itself."""
+        bus = await self.nats.connect("config")
+        paused = BalanceIntent(paused=True, by="the test", since_ms=1)
+        await Bucket(bus, storage.INTENT).put("balance", encode(paused))
+        await bus.close()
 
     async def register(self, *guilds: str, append: bool = True) -> None:
         """What a shard does when Discord names a guild: register it, append its first input."""
@@ -314,6 +406,55 @@ class Cluster:
                         return
                 await asyncio.sleep(0.05)
 
+    async def until_opened(self, *guilds: str, within_s: float = 20) -> None:
+        """Wait until the owner of each guild has said that it is open at its epoch."""
+        async with asyncio.timeout(within_s):
+            while True:
+                owned = await self.assignments()
+                said = await Bucket(self.operator, storage.HANDOFFS).snapshot("holds.>")
+                if all(
+                    guild in owned
+                    and (entry := said.get(f"holds.{guild}.{owned[guild].pod}")) is not None
+                    and decode(entry.value or b"", Holding).epoch == owned[guild].epoch
+                    for guild in guilds
+                ):
+                    return
+                await asyncio.sleep(0.05)
+
+    async def until_followed(self, *guilds: str, within_s: float = 20) -> None:
+        """Wait until each guild has a follower that has said that it holds the rows."""
+        async with asyncio.timeout(within_s):
+            while True:
+                owned = await self.assignments()
+                said = await Bucket(self.operator, storage.HANDOFFS).snapshot("holds.>")
+                if all(
+                    guild in owned
+                    and (follower := owned[guild].follower) is not None
+                    and f"holds.{guild}.{follower.pod}" in said
+                    for guild in guilds
+                ):
+                    return
+                await asyncio.sleep(0.05)
+
+    async def ask(self, verb: str, request: Message, answer: type[T]) -> T:
+        """Ask config's service, as the operator; a refusal raises `ServiceError`."""
+        message = await self.operator.ask(
+            subjects.config_endpoint(verb), encode(request), timeout_s=10
+        )
+        fields = message.headers or {}
+        if words := fields.get(headers.SERVICE_ERROR):
+            raise ServiceError(int(fields[headers.SERVICE_ERROR_CODE]), words)
+        return decode(message.data, answer)
+
+    async def until_done(self, operation: str, within_s: float = 20) -> OperationProgress:
+        """Wait until the operation says that it is over."""
+        async with asyncio.timeout(within_s):
+            while True:
+                progress = self.progress.get(operation)
+                if progress is not None and progress.state != "running":
+                    return progress
+                await asyncio.sleep(0.02)
+
     async def until(self, holds: Callable[[dict[str, Assignment]], bool], within_s: float) -> None:
         """Wait until the assignments are so."""
         try:
@@ -338,6 +479,10 @@ class Cluster:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"no reason with {words!r}: {placement}") from None
+
+    async def _hear(self, message: Msg) -> None:
+        progress = decode(message.data, OperationProgress)
+        self.progress[progress.operation] = progress
 
     async def close(self) -> None:
         """End everything that was started."""

@@ -17,11 +17,13 @@ async def test_the_service_describes_itself_to_the_nats_tool(cluster: Cluster) -
     info = json.loads(message.data)
     assert info["name"] == "modbot-config"
     assert info["metadata"] == {"replica": "config-0"}
+    verbs = "status pods guild guilds plan rebalance drain undrain move pin unpin pause resume"
     assert {endpoint["subject"] for endpoint in info["endpoints"]} == {
-        "modbot.config.status",
-        "modbot.config.guild",
+        f"modbot.config.{verb}" for verb in (*verbs.split(), "history")
     }
-    assert all(endpoint["metadata"]["description"] for endpoint in info["endpoints"])
+    for endpoint in info["endpoints"]:
+        assert endpoint["metadata"]["description"]
+        assert "$defs" in json.loads(endpoint["metadata"]["response_schema"])
 
 
 async def test_status_counts_guilds_pods_and_who_waits(cluster: Cluster) -> None:

@@ -29,7 +29,7 @@ async def test_the_lease_of_a_dead_leader_is_taken_although_it_does_not_expire(
 async def test_a_dead_pod_is_away_and_replaced_although_its_lease_does_not_expire(
     cluster: Cluster,
 ) -> None:
-    cluster.set(replace_after_s=float(TTL_S), pod_ttl_s=float(TTL_S))
+    cluster.set(pod_ttl_s=float(TTL_S))
     cluster.config()
     dead = await cluster.pod("gateway-0")
     await cluster.register("1")
@@ -43,7 +43,7 @@ async def test_a_dead_pod_is_away_and_replaced_although_its_lease_does_not_expir
 
 
 async def test_a_pod_that_renews_is_not_taken_for_dead(cluster: Cluster) -> None:
-    cluster.set(replace_after_s=float(TTL_S), pod_ttl_s=float(TTL_S))
+    cluster.set(pod_ttl_s=float(TTL_S))
     cluster.config()
     await cluster.pod("gateway-0")
     other = await cluster.pod("gateway-1")

@@ -73,8 +73,9 @@ def test_a_lost_follower_is_waited_for_before_another_is_built(town: Town) -> No
     town.settle()
     assert town.a("1").follower is None
     assert town.a("1").sources == [source("b")]
-    assert town.a("1").joining is not None
-    assert town.a("1").joining.pod == "c"
+    joins = town.a("1").joining
+    assert joins is not None
+    assert joins.pod == "c"
 
 
 def test_after_a_promotion_the_dead_owner_follows_again_when_it_is_back(town: Town) -> None:

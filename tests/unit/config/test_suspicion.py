@@ -109,8 +109,7 @@ def test_step_10_nobody_is_judged_by_silence_for_one_ttl_after_nats_came_back(to
     town.view.connection_lost()
     town.now_s += 60
     for bucket in ("pods", "registry", "guilds", "handoffs", "ends", "intent", "loads"):
-        entries = {}
-        town.view.reset(bucket, entries)
+        town.view.reset(bucket, {})
     town.owned("1", "a", follower=holder("b"))
     plan = town.plan()
     assert (plan.ping, plan.fence) == ([], [])
