@@ -37,6 +37,7 @@ class Handoffs:
         self._holdings: dict[GuildId, Holding] = {}
         self._order: deque[GuildId] = deque()
         self._waiting = asyncio.Event()
+        self._writing: dict[GuildId, asyncio.Task[None]] = {}
 
     def seen(self, key: str, revision: int) -> None:
         """A watch has shown the key at this revision: it is written over at the first try."""
@@ -60,14 +61,16 @@ class Handoffs:
 
     def hold(self, holding: Holding) -> None:
         """Report that the rows are here; a later report of the guild takes its place."""
-        if holding.guild not in self._holdings:
+        if holding.guild not in self._order:
             self._order.append(holding.guild)
         self._holdings[holding.guild] = holding
         self._waiting.set()
 
     async def forget(self, guild: GuildId) -> None:
-        """Take the report back. Raises `BusError`."""
+        """Take the report back, also one that is under way. Raises `BusError`."""
         self._holdings.pop(guild, None)
+        if (writing := self._writing.get(guild)) is not None:
+            await asyncio.wait([writing])
         await self._bucket.delete(self._holds_key(guild))
 
     async def run(self) -> None:
@@ -76,20 +79,26 @@ class Handoffs:
             self._waiting.clear()
             while self._order:
                 some = [self._order.popleft() for _ in range(min(AT_ONCE, len(self._order)))]
-                await asyncio.gather(*(self._report(guild) for guild in some))
+                for guild in some:
+                    self._writing[guild] = asyncio.create_task(self._report(guild))
+                await asyncio.gather(*(self._writing[guild] for guild in some))
             await self._waiting.wait()
 
     async def _report(self, guild: GuildId) -> None:
-        holding = self._holdings.pop(guild, None)
-        if holding is None:
-            return
+        pause_s = FIRST_PAUSE_S
         try:
-            await self._bucket.put(self._holds_key(guild), encode(holding))
-        except BusError as error:
-            log.info("report of guild %s is written again: %s", guild, error)
-            await asyncio.sleep(FIRST_PAUSE_S)
-            if guild not in self._holdings:
-                self.hold(holding)
+            while (holding := self._holdings.get(guild)) is not None:
+                try:
+                    await self._bucket.put(self._holds_key(guild), encode(holding))
+                except BusError as error:
+                    log.info("report of guild %s is written again: %s", guild, error)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                else:
+                    if self._holdings.get(guild) is holding:
+                        del self._holdings[guild]
+        finally:
+            del self._writing[guild]
 
     async def _write_over(self, key: str, word: Released | Silent) -> None:
         revision = self._revisions.get(key, 0)

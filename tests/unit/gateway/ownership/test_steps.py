@@ -463,6 +463,19 @@ def test_step_21_rows_that_an_earlier_start_of_the_pod_held_are_kept(named: Assi
     assert "ConfirmDrop" not in kinds(pod.assign(named))
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        assignment(2, (A, A1)),
+        assignment(2, OTHER, follower=Holder(pod=A, incarnation=A1)),
+        assignment(2, OTHER, joining=Joining(pod=A, incarnation=A1, purpose="own", cause="moved")),
+    ],
+)
+def test_step_21_rows_are_kept_while_any_start_of_the_pod_is_named(named: Assignment) -> None:
+    pod = Driver(incarnation=A2, on_disk=[GUILD]).up()
+    assert "ConfirmDrop" not in kinds(pod.assign(named))
+
+
 def test_step_23_without_a_leader_a_pod_takes_back_what_was_its_own() -> None:
     pod = Driver(incarnation=A2, on_disk=[GUILD]).up()
     pod.do("pod_seen", lease(A, A2), 9)
