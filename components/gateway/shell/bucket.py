@@ -9,7 +9,7 @@ Every method raises `BucketFailed` when the bucket cannot be reached or refuses.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -144,6 +144,15 @@ class ReplicaBucket:
                 await obstore.delete_async(self._store, part)
                 removed += len(part)
         return removed
+
+
+def reach(files: Collection[LtxFile], reached: int = 0) -> int:
+    """The last transaction up to which the files leave none out, from ``reached`` on."""
+    for file in sorted(files, key=lambda file: file.first):
+        if file.first > reached + 1:
+            break
+        reached = max(reached, file.last)
+    return reached
 
 
 @contextmanager

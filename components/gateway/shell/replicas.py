@@ -27,7 +27,7 @@ from components.gateway.shell.backup import (
     litestream,
     replica_configuration,
 )
-from components.gateway.shell.bucket import LtxFile, ReplicaBucket
+from components.gateway.shell.bucket import LtxFile, ReplicaBucket, reach
 from components.gateway.shell.errors import BucketFailed, ReplicaFailed
 from components.gateway.shell.importing import take_in
 from components.process.clock import steady_s
@@ -164,7 +164,7 @@ class Replicas:
             if point is not None:
                 log.warning("%s is restored only %s", replica, _at(point))
             return found
-        raise ReplicaFailed(replica, "; ".join(reasons))
+        raise ReplicaFailed(replica, "; ".join(reasons) or "its beginning is missing")
 
 
 class _Shared:
@@ -215,12 +215,15 @@ class _Shared:
 
 def points(files: Collection[LtxFile]) -> list[int | None]:
     """The transactions to try one after another: the newest (None), then earlier ones in steps
-    that double, at last the earliest."""
-    ends = sorted({file.last for file in files}, reverse=True)
+    that double, at last the earliest. Files behind a gap are of no use: Litestream would wait
+    for what is missing."""
+    whole = reach(files)
+    ends = sorted({file.last for file in files if file.last <= whole}, reverse=True)
     steps = [0]
     while steps[-1] < len(ends) - 1:
         steps.append(min(len(ends) - 1, max(1, steps[-1] * 2)))
-    return [None, *(ends[step] for step in steps[1:])]
+    newest = max((file.last for file in files), default=0)
+    return [None if ends[step] == newest else ends[step] for step in steps] if ends else []
 
 
 async def restore(

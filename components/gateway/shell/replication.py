@@ -21,7 +21,7 @@ import msgspec
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from components.gateway.shell.bucket import LtxFile, ReplicaBucket
+from components.gateway.shell.bucket import ReplicaBucket, reach
 from components.gateway.shell.errors import BucketFailed
 from components.gateway.shell.wal import Wal, WalPosition
 from components.process.clock import SteadyClock, steady_s
@@ -125,10 +125,10 @@ class Replication:
         new = await self._bucket.files(self._replica, level=0, after=self._read or None)
         if not new:
             return
-        reached = _reach(self._reached, new)
+        reached = reach(new, self._reached)
         if reached < new[-1].last:
             # Files that came and were compacted away between two looks are in the levels above.
-            reached = _reach(0, await self._bucket.files(self._replica))
+            reached = reach(await self._bucket.files(self._replica))
             if reached < new[-1].last and reached != self._hole_at:
                 self._hole_at = reached
                 log.error(
@@ -185,15 +185,6 @@ def _thinned(marks: deque[_Mark]) -> deque[_Mark]:
     if len(pairs) % 2:
         kept.append(pairs[-1])
     return deque(kept)
-
-
-def _reach(reached: int, files: list[LtxFile]) -> int:
-    """The last transaction up to which the files leave none out, from ``reached`` on."""
-    for file in sorted(files, key=lambda file: file.first):
-        if file.first > reached + 1:
-            break
-        reached = max(reached, file.last)
-    return reached
 
 
 def _observe(replication: Replication) -> None:

@@ -14,10 +14,10 @@ import pytest
 from components.gateway.engine.pod_tables import put_meta
 from components.gateway.engine.schema import open_database
 from components.gateway.shell.backup import Backup
-from components.gateway.shell.bucket import LtxFile, ReplicaBucket
+from components.gateway.shell.bucket import LtxFile, ReplicaBucket, reach
 from components.gateway.shell.errors import BucketFailed, ReplicaInUse
 from components.gateway.shell.replicas import Replicas
-from components.gateway.shell.replication import _Mark, _reach, _thinned
+from components.gateway.shell.replication import _Mark, _thinned
 from components.gateway.shell.wal import WalPosition
 from contracts.ids import Sequence
 from tests.support.s3 import Store, running_store
@@ -154,11 +154,11 @@ def ltx(level: int, first: int, last: int) -> LtxFile:
 
 
 def test_files_reach_as_far_as_none_is_missing() -> None:
-    assert _reach(0, []) == 0
-    assert _reach(0, [ltx(0, 1, 1), ltx(0, 2, 2), ltx(0, 4, 4)]) == 2
-    assert _reach(0, [ltx(0, 4, 4), ltx(1, 1, 3)]) == 4
-    assert _reach(5, [ltx(0, 6, 6), ltx(0, 7, 9)]) == 9
-    assert _reach(5, [ltx(0, 7, 9)]) == 5
+    assert reach([]) == 0
+    assert reach([ltx(0, 1, 1), ltx(0, 2, 2), ltx(0, 4, 4)]) == 2
+    assert reach([ltx(0, 4, 4), ltx(1, 1, 3)]) == 4
+    assert reach([ltx(0, 6, 6), ltx(0, 7, 9)], 5) == 9
+    assert reach([ltx(0, 7, 9)], 5) == 5
 
 
 def test_fewer_marks_never_make_the_lag_smaller() -> None:
