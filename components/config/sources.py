@@ -51,8 +51,10 @@ def shrunk(draft: Draft, held: Held) -> list[StateSource]:
     assert lease is not None  # it is here
     if lease.replica:
         return [] if lease.backed_up_beat >= holding.beat else owned.sources
-    if draft.world.options.followers == 0 or draft.holds(owned.guild, owned.follower):
+    if draft.holds(owned.guild, owned.follower):
         return []
+    if draft.world.options.followers == 0:
+        return [x for x in owned.sources if x.replica]
     # Without backup and follower, older starts on the owner's own disk add nothing to it.
     return [x for x in owned.sources if x.replica or x.data != lease.data]
 
