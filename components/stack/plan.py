@@ -19,6 +19,10 @@ from components.stack.settings import StackSettings
 
 COMPONENTS = ("simulator", "config", "shard", "gateway", "edge")
 HOST = "127.0.0.1"
+CLUSTER_TTL_S = 12
+"""Of leases in a cluster. After ``kill -9`` of the node that leads their bucket nobody can renew
+for 4 to 9 s, until another is elected (nats-server's election timeout, which cannot be set): with
+the usual 5 s every pod would lose its lease with it."""
 
 
 class TcpProbe(msgspec.Struct, frozen=True, kw_only=True, tag="tcp"):
@@ -189,6 +193,7 @@ def _configs(settings: StackSettings, installation: Installation, own: set[str])
             environment={
                 **_bus(settings, installation, name, "config"),
                 "MODBOT_CONFIG_DATABASE_URL_FILE": str(installation.files.database_url),
+                **_lease_times(installation, "CONFIG_POD_TTL_S", "CONFIG_LEADER_TTL_S"),
             },
             needs=["streams", *_those("postgres", own)],
             probe=BusProbe(component="config", replica=name),
@@ -214,6 +219,7 @@ def _gateways(settings: StackSettings, installation: Installation, own: set[str]
                 **_bus(settings, installation, name, "gateway"),
                 **_discord(installation),
                 **backup,
+                **_lease_times(installation, "GATEWAY_LEASE_TTL_S", "GATEWAY_LEADER_TTL_S"),
                 "MODBOT_BACKUP_LOG": str(installation.home / "logs" / f"litestream-{name}.log"),
                 "MODBOT_GATEWAY_DATA": str(installation.home / "pods" / name),
                 "MODBOT_PARENT_SEED_FILE": str(installation.files.seeds / "parent.nk"),
@@ -281,6 +287,12 @@ def _bus(
     if settings.traces:
         environment["MODBOT_TRACE_FOLDER"] = str(installation.home / "traces")
     return environment
+
+
+def _lease_times(installation: Installation, *settings: str) -> dict[str, str]:
+    if len(installation.nats) < 2:
+        return {}
+    return {f"MODBOT_{setting}": str(CLUSTER_TTL_S) for setting in settings}
 
 
 def _discord(installation: Installation) -> dict[str, str]:

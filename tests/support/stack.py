@@ -15,6 +15,19 @@ REAL_DISCORD = Discord(
 )
 
 
+def node(number: int) -> NatsServer:
+    """One of the servers of a cluster."""
+    return NatsServer(
+        name=f"nats-{number}",
+        port=4222 + number,
+        monitor=8222 + number,
+        command=["nats-server", "-p", str(4222 + number)],
+        environment={},
+        url=f"nats://127.0.0.1:{4222 + number}",
+        seeds={},
+    )
+
+
 def installation(**changed: object) -> Installation:
     """What `prepare` returns with the usual ports."""
     ports = {"nats": 4222, "postgres": 54329, "s3": 9000, "simulator": 8600}

@@ -10,7 +10,7 @@ from components.process.settings import variable_of
 from components.stack import plan
 from components.stack.settings import StackSettings
 from contracts import accounts
-from tests.support.stack import HOME, REAL_DISCORD, installation
+from tests.support.stack import HOME, REAL_DISCORD, installation, node
 
 SETTINGS = StackSettings()
 
@@ -61,6 +61,34 @@ def test_what_runs_elsewhere_is_neither_started_nor_waited_for(
     found = plan.processes(SETTINGS, installation(**changed))
     assert missing not in names(found)
     assert all(missing not in process.needs for process in found)
+
+
+def test_a_cluster_has_three_servers_and_keeps_every_stream_three_times() -> None:
+    made = installation(nats=[node(0), node(1), node(2)])
+    found = {process.name: process for process in plan.processes(SETTINGS, made)}
+    nodes = ["nats-0", "nats-1", "nats-2"]
+    assert [name for name in found if name.startswith("nats")] == nodes
+    assert found["nats-1"].probe == plan.HttpProbe(port=8223, path="/healthz")
+    assert found["streams"].needs == nodes
+    assert found["streams"].environment["MODBOT_NATS_REPLICAS"] == "3"
+
+
+def test_leases_in_a_cluster_outlast_the_election_of_a_new_leader() -> None:
+    for nodes, wanted in (([], None), ([node(0), node(1), node(2)], "12")):
+        found = plan.processes(SETTINGS, installation(nats=nodes))
+        by_name = {process.name: process.environment for process in found}
+        for name, variable in (
+            ("config-0", "MODBOT_CONFIG_POD_TTL_S"),
+            ("config-0", "MODBOT_CONFIG_LEADER_TTL_S"),
+            ("gateway-0", "MODBOT_GATEWAY_LEASE_TTL_S"),
+            ("gateway-0", "MODBOT_GATEWAY_LEADER_TTL_S"),
+        ):
+            assert by_name[name].get(variable) == wanted, variable
+
+
+def test_copies_on_servers_that_run_elsewhere_are_left_as_they_are() -> None:
+    found = plan.processes(SETTINGS, installation(nats=[]))
+    assert all("MODBOT_NATS_REPLICAS" not in process.environment for process in found)
 
 
 def test_counts_are_those_of_the_settings() -> None:
