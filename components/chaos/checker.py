@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from components.chaos import owners, questions
+from components.chaos.backups import Backups
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
 from components.chaos.owners import Stale
@@ -72,7 +73,9 @@ class Checked(msgspec.Struct, kw_only=True):
     writes: int = 0
     questions: int = 0
     states: int = 0
-    """Databases' rows of a guild that were compared with a replay."""
+    """Databases' rows of a guild, in pods and in restored replicas, compared with a replay."""
+    replicas: int = 0
+    """That were restored, with the full integrity check."""
     openings: int = 0
     moves: int = 0
     """That config accepted while there was traffic."""
@@ -104,6 +107,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     silences: Mapping[tuple[GuildId, int], float] = {}
     stopped_in_window: Sequence[str] = ()
     unsettled: Sequence[str] = ()
+    backups: Backups = Backups(restored=0, held={}, failures=[])
 
 
 def check_round(history: History) -> tuple[Checked, Violations]:
@@ -122,6 +126,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     _check_facts(history, found)
     writes = _check_requests(history, found)
     states = _check_states(history, found)
+    found.state_differs += history.backups.failures
     opened = owners.openings(history.evidence)
     acts = owners.acts(history.evidence.record, history.guild_of_channel)
     stale = owners.stale_acts(acts, opened, history.fences, history.silences)
@@ -142,6 +147,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         writes=writes,
         questions=len(history.shown),
         states=states,
+        replicas=history.backups.restored,
         openings=sum(len(all_of_it) for all_of_it in opened.values()),
         excused=counted.excused,
         in_window=in_window,
@@ -267,7 +273,7 @@ def _check_states(history: History, found: Violations) -> int:
         held = history.held.get(guild, ())
         if not held:
             found.state_differs.append(f"guild {guild}: no pod holds its rows")
-        for rows in held:
+        for rows in (*held, *history.backups.held.get(guild, ())):
             expected = replayed.dumps.get(rows.sequence)
             compared += 1
             if expected is None:

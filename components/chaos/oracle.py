@@ -72,7 +72,11 @@ async def replay(bus: Bus, guild: GuildId, *, at: Collection[int] = ()) -> Repla
 
 def held_by(data: Path, guild: GuildId) -> Held | None:
     """The guild's rows in a pod's live database, in one snapshot of it; None if it has none."""
-    file = data / "gateway.db"
+    return held_in(data / "gateway.db", data.name, guild)
+
+
+def held_in(file: Path, holder: str, guild: GuildId) -> Held | None:
+    """The guild's rows in a database; None if it has none."""
     if not file.exists():
         return None
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None)
@@ -83,7 +87,7 @@ def held_by(data: Path, guild: GuildId) -> Held | None:
         ).fetchone()
         if known is None:
             return None
-        return Held(pod=data.name, sequence=known[0], dump=canonical_dump(database, guild))
+        return Held(pod=holder, sequence=known[0], dump=canonical_dump(database, guild))
     finally:
         database.close()
 

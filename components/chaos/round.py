@@ -14,6 +14,7 @@ import msgspec
 
 from components.bus.errors import BusError
 from components.chaos.arena import Arena, NotInTime
+from components.chaos.backups import Backups, restored
 from components.chaos.checker import (
     Checked,
     History,
@@ -156,8 +157,9 @@ async def _settled_history(
     until = steady_s() + settle_s
     waiting = await _settle(arena, town, until)
     shown = await _questions(arena, load.questions, until)
+    backups = await restored(arena, town.ids)
     while True:
-        history = await _history(arena, town, load, fault, moment, since, shown, waiting)
+        history = await _history(arena, town, load, fault, moment, since, shown, waiting, backups)
         _, violations = check_round(history)
         missing = violations.inputs_lost or violations.effects_lost or violations.facts_missing
         if not missing or waiting or steady_s() > until:
@@ -210,6 +212,7 @@ async def _history(
     since: int,
     shown: list[dict[str, Any]],
     waiting: list[str],
+    backups: Backups,
 ) -> History:
     live = arena.live
     held: dict[GuildId, list[Held]] = {}
@@ -217,7 +220,11 @@ async def _history(
         rows = [held_by(arena.data(pod), guild) for pod in arena.replicas("gateway")]
         held[guild] = [one for one in rows if one is not None]
     replays = {
-        guild: await replay(live.bus, guild, at={one.sequence for one in held[guild]})
+        guild: await replay(
+            live.bus,
+            guild,
+            at={one.sequence for one in (*held[guild], *backups.held[guild])},
+        )
         for guild in town.ids
     }
     evidence = await gather(live.control, live.bus, town.ids, moment, since=since)
@@ -240,6 +247,7 @@ async def _history(
         silences=arena.watched.silences(),
         stopped_in_window=fault.stopped_in_window,
         unsettled=waiting,
+        backups=backups,
     )
 
 
