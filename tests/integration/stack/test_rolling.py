@@ -13,7 +13,13 @@ from components.stack.rolling import Restarted, chosen, roll
 from components.stack.supervisor import Supervised, Supervisor
 
 FOREVER = "import signal; signal.pause()"
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\nwhile 1: signal.pause()"
+STUBBORN = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+while True:
+    signal.pause()
+"""
 
 
 def process(name: str, code: str = FOREVER, **more: object) -> Process:
