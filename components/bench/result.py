@@ -11,18 +11,21 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One figure; ``limit`` is the most it may be."""
+    """One figure; ``limit`` is the most it may be, or with ``at_least`` the least."""
 
     name: str
     value: float
     unit: str
     limit: float | None = None
+    at_least: bool = False
     baseline: Baseline | None = None
 
     @property
     def ok(self) -> bool:
         """Whether the figure keeps its limit."""
-        return self.limit is None or self.value <= self.limit
+        if self.limit is None:
+            return True
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 class BenchResult(msgspec.Struct, frozen=True, kw_only=True):

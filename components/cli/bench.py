@@ -5,7 +5,9 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from components.bench.event import EventOptions
 from components.bench.placement import PlacementOptions, run_placement
+from components.bench.ratelimit import RateLimitOptions, run_ratelimit
 from components.bench.result import BenchResult
 from components.bench.run import run_event
 from components.bench.stack import StackDidNotStart
@@ -22,7 +25,7 @@ from components.cli.errors import CommandError
 def main(arguments: list[str]) -> int:
     """Measure; 0 only if every figure keeps its limit."""
     options = _parser().parse_args(arguments)
-    result = _placement(options) if options.name == "placement" else _event(options)
+    result = MEASUREMENTS[options.name](options)
     if options.json:
         print(msgspec.json.encode(result).decode())
     else:
@@ -47,9 +50,25 @@ def _event(options: argparse.Namespace) -> BenchResult:
         seed=options.seed,
     )
 
+    return _on_a_stack(lambda home: run_event(home, measured, _say))
+
+
+def _ratelimit(options: argparse.Namespace) -> BenchResult:
+    measured = RateLimitOptions(seed=options.seed)
+    return _on_a_stack(lambda home: run_ratelimit(home, measured, _say))
+
+
+MEASUREMENTS: Final[dict[str, Callable[[argparse.Namespace], BenchResult]]] = {
+    "event": _event,
+    "placement": _placement,
+    "ratelimit": _ratelimit,
+}
+
+
+def _on_a_stack(run: Callable[[Path], Coroutine[Any, Any, BenchResult]]) -> BenchResult:
     with tempfile.TemporaryDirectory(prefix="modbot-bench-") as folder:
         try:
-            return asyncio.run(run_event(Path(folder), measured, _say))
+            return asyncio.run(run(Path(folder)))
         except StackDidNotStart as error:
             raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
 
@@ -59,7 +78,8 @@ def _draw(result: BenchResult) -> None:
     for column in ("figure", "value", "limit", "baseline"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for figure in result.figures:
-        limit = "" if figure.limit is None else f"{figure.limit:g} {figure.unit}"
+        least = "at least " if figure.at_least else ""
+        limit = "" if figure.limit is None else f"{least}{figure.limit:g} {figure.unit}"
         base = figure.baseline
         beside = "" if base is None else f"{base.value:g} {figure.unit} ({base.name})"
         colour = "green" if figure.ok else "red"
@@ -76,10 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "name",
-        choices=["event", "placement"],
+        choices=list(MEASUREMENTS),
         help="event: from a message on Discord's socket to the REST call that deletes it, beside "
         "a bare discord.py bot; placement: planning 1,000 to 100,000 guilds over 100 pods, beside "
-        "placing all anew (starts no stack)",
+        "placing all anew (starts no stack); ratelimit: how much of Discord's rate four pods use "
+        "for one hot guild, beside the even split",
     )
     parser.add_argument("--guilds", type=int, default=defaults.guilds, help="guilds for each bot")
     parser.add_argument("--rate", type=float, default=defaults.rate, help="messages a second")
