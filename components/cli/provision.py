@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--replicas",
         type=int,
-        help="copies of each stream: 3 in a cluster (MODBOT_NATS_REPLICAS; default: as many as there are)",
+        help="copies of each stream: 3 in a cluster (MODBOT_NATS_REPLICAS; default: as many as "
+        "there are)",
     )
     options = parser.parse_args(arguments)
     try:
