@@ -11,10 +11,10 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from nats.aio.msg import Msg
@@ -194,6 +194,14 @@ class _Running:
         rest: Rest,
     ) -> None:
         gateway, me, bus = self._settings.gateway, machine.me, self._bus
+        under_way: set[asyncio.Task[None]] = set()
+
+        def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            task = tasks.create_task(work)
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+            return task
+
         timers = Timers(bus, gate)
         logbook = Logbook(bus, self._applier)
         await logbook.load()
@@ -210,12 +218,12 @@ class _Running:
                 gate=gate,
                 rest=rest,
                 applier=self._applier,
-                spawn=tasks.create_task,
+                spawn=spawn,
                 wall_ms=wall_ms,
             ),
             timers=timers,
             snapshots=snapshots,
-            spawn=tasks.create_task,
+            spawn=spawn,
         )
         replicas = (
             Replicas(self._settings.backup, self._folder.path / "replicas")
@@ -276,8 +284,8 @@ class _Running:
         await self._applier.stop()
         if replicas is not None:
             await replicas.close()
-        for loop in loops:
-            loop.cancel()
+        for task in (*loops, *under_way):
+            task.cancel()
 
     async def _drain(self, ownership: Ownership, sights: Sights) -> None:
         """Serve until config has moved every guild, or for the grace period; then let go."""

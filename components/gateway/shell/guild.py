@@ -189,6 +189,11 @@ class Guild:
         """Delete the rows."""
         self._out.spawn(self._drop())
 
+    async def ended(self) -> None:
+        """Wait until nothing more is applied, after `stop_following`."""
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+
     async def compare(self, last: Sequence, up_to: Sequence, ticket: int) -> None:
         """The log ends at ``last``, as known up to stream sequence ``up_to``, and was read after
         ``ticket`` was given: take what is missing. Raises `BusError`."""
@@ -221,8 +226,7 @@ class Guild:
 
     async def _build(self, former: asyncio.Task[None] | None) -> None:
         await self._end_following(former)
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
+        await self.ended()
         pause_s = AGAIN_S
         while (assignment := self.assignment) is not None:  # it may change meanwhile
             try:
@@ -287,8 +291,7 @@ class Guild:
         self._waiters.cancel()
 
     async def _drop(self) -> None:
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
+        await self.ended()
         await self._out.applier.write(lambda engine: engine.drop(self.id))
         log.info("the rows of guild %s are dropped", self.id)
         self._listener.dropped(self.id)

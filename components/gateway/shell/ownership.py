@@ -120,6 +120,8 @@ class Ownership:
         while not self.machine.done:
             self._changed.clear()
             await self._changed.wait()
+        for guild in list(self.guilds.values()):
+            await guild.ended()
 
     async def changed(self, *, within_s: float) -> None:
         """Wait until anything has changed, or so long."""

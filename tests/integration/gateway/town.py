@@ -30,7 +30,7 @@ from contracts.errors import ErrorBody, ServiceError
 from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence, SessionId
 from contracts.inputs import Actor, AnyInput, DiscordDispatch, dispatch_id
 from contracts.message import decode, encode
-from contracts.records import Assignment, PodLease
+from contracts.records import Assignment, PodLease, ProcessEnd
 from contracts.requests import GuildStatus
 from tests.support.nats import RunningNats
 
@@ -129,8 +129,10 @@ class Town:
             },
         )
 
-    async def assign(self, pod: str, incarnation: str, epoch: int | None = None) -> None:
-        """Write the assignment as config does."""
+    async def assign(
+        self, pod: str, incarnation: str, epoch: int | None = None, **more: Any
+    ) -> None:
+        """Write the assignment as config does; ``more``: other fields of it."""
         self.epoch = epoch if epoch is not None else self.epoch + 1
         generation = (await stream.bounds(self.config, storage.INPUTS)).generation
         record = Assignment(
@@ -140,8 +142,8 @@ class Town:
             epoch=Epoch(self.epoch),
             first_sequence=self.first_sequence,
             generation=Generation(generation),
-            cause="placed",
             since_ms=0,
+            **{"cause": "placed", **more},
         )
         await Bucket(self.config, storage.GUILDS).put(self.guild, encode(record))
 
@@ -311,6 +313,12 @@ class Pods:
         pod = PodProcess(name, data, environment, self._folder / f"{name}.log", self._operator)
         self._made.append(pod)
         return pod
+
+    async def attest(self, pod: str, process: str) -> None:
+        """Say that the process has ended, as its parent does."""
+        end = ProcessEnd(pod=PodId(pod), process=process, exit_code=-9, ended_ms=0)
+        parent = await self._nats.connect("parent")
+        await Bucket(parent, storage.ENDS).put(f"{pod}.{process}", encode(end))
 
     async def start(self, name: str = "gateway-0", **settings: str) -> PodProcess:
         """A pod that has its lease."""

@@ -1,0 +1,334 @@
+"""Owners and followers: real pods on a real bus; the test writes the assignments as config does.
+
+Numbers in names are the steps of docs/decisions/0006-ownership.md.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from components.bus.buckets import Bucket
+from components.bus.errors import BusError
+from components.gateway.shell.loads import rows_of
+from contracts import storage
+from contracts.errors import ErrorCode, ServiceError
+from contracts.ids import Epoch, Incarnation, PodId
+from contracts.message import decode, encode
+from contracts.records import (
+    Assignment,
+    EarlierOwner,
+    Holder,
+    Holding,
+    Joining,
+    PodLease,
+    Released,
+    Silent,
+    StateSource,
+)
+from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
+from tests.support.replay import dump_of_pod, replay
+
+
+def holder(pod: PodProcess) -> Holder:
+    """The pod's present start."""
+    return Holder(pod=PodId(pod.name), incarnation=Incarnation(pod.incarnation))
+
+
+def earlier(pod: PodProcess, epoch: int) -> EarlierOwner:
+    """The pod as the owner of an epoch."""
+    return EarlierOwner(
+        pod=PodId(pod.name), incarnation=Incarnation(pod.incarnation), epoch=Epoch(epoch)
+    )
+
+
+async def holding(town: Town, pod: PodProcess, role: str = "follow") -> Holding:
+    """Wait until the pod reports that it has the guild's rows."""
+    bucket = Bucket(town.operator, storage.HANDOFFS)
+
+    async def reported() -> Holding | None:
+        entry = await bucket.get(f"holds.{town.guild}.{pod.name}")
+        if entry is None or entry.value is None:
+            return None
+        found = decode(entry.value, Holding)
+        return found if (found.incarnation, found.role) == (pod.incarnation, role) else None
+
+    found: Holding = await until(reported)
+    return found
+
+
+async def pair(town: Town, pods: Pods, **settings: str) -> tuple[PodProcess, PodProcess]:
+    """An owner and its follower."""
+    first, second = pods.make("gateway-0", **settings), pods.make("gateway-1", **settings)
+    await asyncio.gather(first.start(), second.start())
+    await town.assign(first.name, first.incarnation, follower=holder(second))
+    await town.served()
+    await holding(town, second)
+    return first, second
+
+
+async def word(town: Town, key: str, kind: type[Any]) -> Any:
+    """Wait for an owner's word in bucket ``handoffs`` at the epoch before the present one."""
+    bucket = Bucket(town.operator, storage.HANDOFFS)
+
+    async def written() -> Any:
+        entry = await bucket.get(f"{key}.{town.guild}")
+        found = decode(entry.value, kind) if entry is not None and entry.value else None
+        return found if found is not None and found.epoch == town.epoch - 1 else None
+
+    return await until(written)
+
+
+async def settled(town: Town) -> bool:
+    """Every effect so far has its result."""
+    status = await town.served()
+    return status.cases > 0 and status.outbox_pending == 0
+
+
+async def fence(town: Town, pod: PodProcess) -> None:
+    """Overwrite the pod's lease as the leader does."""
+    bucket = Bucket(town.config, storage.PODS)
+    entry = await bucket.get(pod.name)
+    assert entry is not None
+    assert entry.value is not None
+    lease = msgspec.structs.replace(decode(entry.value, PodLease), state="fenced")
+    await bucket.replace(pod.name, encode(lease), entry.revision)
+
+
+async def test_18_a_follower_equals_its_owner_byte_for_byte_at_the_same_sequence(
+    town: Town, pods: Pods
+) -> None:
+    first, second = await pair(town, pods)
+    await town.put_settings("one", mod_log_channel=str(town.info.channels["mod-log"]))
+    talker, *spammers = (member.id for member in town.info.members)
+    for number in range(40):
+        await town.say(f"message {number}", talker)
+        if number % 20 == 10:
+            await town.say(SPAM, spammers.pop())
+    await until(lambda: settled(town))
+    assert await town.rest("DELETE", "/messages/")
+    # Both end at the same sequence: neither owns the guild any more, so nothing is appended.
+    await town.assign("nobody", "x-1", follower=holder(second), sources=[source_of(first)])
+    await word(town, "silent", Silent)
+    await asyncio.gather(first.stop(), second.stop())
+    replayed = await replay(town.operator, town.guild)
+    assert dump_of_pod(first.data, town.guild) == replayed.dump
+    assert dump_of_pod(second.data, town.guild) == replayed.dump
+
+
+def source_of(pod: PodProcess) -> StateSource:
+    """The pod's rows, as they lie on its disk."""
+    identity = (pod.data / "identity").read_text(encoding="ascii").strip()
+    return StateSource(pod=PodId(pod.name), incarnation=Incarnation(pod.incarnation), data=identity)
+
+
+async def test_18_a_follower_answers_and_sends_nothing(town: Town, pods: Pods) -> None:
+    first, _ = await pair(town, pods)
+    spam = await town.say(SPAM)
+    await until(lambda: settled(town))
+    assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
+    facts = await town.facts()
+    assert len({fact.headers["Nats-Msg-Id"] for fact in facts}) == len(facts)
+    await first.kill()
+    try:
+        await town.status()
+    except BusError:
+        return
+    raise AssertionError("a follower has answered")
+
+
+async def test_11_a_follower_answers_before_its_killed_owner_is_known_to_be_silent(
+    town: Town, pods: Pods
+) -> None:
+    first, second = await pair(town, pods)
+    await first.kill()
+    spam = await town.say(SPAM)
+    before = [earlier(first, town.epoch)]
+    await town.assign(second.name, second.incarnation, cause="promoted", before=before)
+    await asyncio.sleep(0.2)  # nothing proves that the owner has let go
+    try:
+        await town.status()
+        raise AssertionError("opened without a proof")
+    except BusError:
+        await fence(town, first)
+    began = asyncio.get_running_loop().time()
+    status = await town.served()
+    assert status.pod == second.name
+    assert asyncio.get_running_loop().time() - began < 1.0
+    assert await town.rest("DELETE", f"/messages/{spam}") == []
+    await until(lambda: settled(town))
+    assert asyncio.get_running_loop().time() - began >= 2.5  # TTL and margin
+    assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
+    report = await holding(town, second, "own")
+    assert report.epoch == town.epoch
+
+
+async def test_7_an_attested_end_opens_effects_at_once(town: Town, pods: Pods) -> None:
+    pods_of = {"MODBOT_GATEWAY_PROCESS": "the-process"}
+    first = pods.make("gateway-0", **pods_of)
+    second = pods.make("gateway-1")
+    await asyncio.gather(first.start(), second.start())
+    await town.assign(first.name, first.incarnation, follower=holder(second))
+    await town.served()
+    await holding(town, second)
+    await first.kill()
+    spam = await town.say(SPAM)
+    await town.assign(
+        second.name, second.incarnation, cause="promoted", before=[earlier(first, town.epoch)]
+    )
+    await pods.attest(first.name, "the-process")
+    began = asyncio.get_running_loop().time()
+    await until(lambda: settled(town))
+    assert asyncio.get_running_loop().time() - began < 2.0
+    assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
+
+
+async def test_13_to_16_a_guild_moves_under_requests_and_none_is_refused(
+    town: Town, pods: Pods
+) -> None:
+    first, second = await pair(town, pods)
+    spammers = [member.id for member in town.info.members]
+    asked = asyncio.create_task(_ask_until(town))
+    for number in range(6):
+        one, other = (first, second) if number % 2 == 0 else (second, first)
+        if number % 2 == 0:
+            await town.say(SPAM, spammers.pop())
+        await town.assign(
+            other.name,
+            other.incarnation,
+            cause="moved",
+            before=[earlier(one, town.epoch)],
+            follower=holder(one),
+        )
+        await town.served()
+        assert (await word(town, "released", Released)).pod == one.name
+        assert (await word(town, "silent", Silent)).incarnation == one.incarnation
+        await holding(town, one)
+    await until(lambda: settled(town))
+    asked.cancel()
+    pauses = await asyncio.gather(asked, return_exceptions=True)
+    assert isinstance(pauses[0], asyncio.CancelledError)
+    deletes = await town.rest("DELETE", "/messages/")
+    assert len({entry.data["path"] for entry in deletes}) == len(deletes) == 3
+    assert {entry.data["status"] for entry in deletes} == {204}
+
+
+async def _ask_until(town: Town) -> None:
+    """Read and write all the time, as the edge does: what moved is asked again."""
+    number = 0
+    while True:
+        number += 1
+        name = f"write-{number}"
+        deadline = asyncio.get_running_loop().time() + 2
+        while True:
+            try:
+                await town.ask("status")
+                await town.put_settings(name, mod_log_channel=str(town.info.channels["mod-log"]))
+            except ServiceError as error:
+                if error.code not in (ErrorCode.MOVED, ErrorCode.UNAVAILABLE):
+                    raise
+            except BusError:
+                await asyncio.sleep(0.002)
+            else:
+                break
+            assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.005)
+
+
+async def test_13_and_19_a_pod_that_joins_is_built_from_a_snapshot_and_becomes_the_owner(
+    town: Town, pods: Pods
+) -> None:
+    first = await pods.start("gateway-0")
+    await town.assign(first.name, first.incarnation, epoch=5)
+    await town.served()
+    for number in range(20):
+        await town.say(f"message {number}")
+    second = await pods.start("gateway-1")
+    joining = Joining(
+        pod=PodId(second.name),
+        incarnation=Incarnation(second.incarnation),
+        purpose="own",
+        cause="moved",
+    )
+    await town.assign(first.name, first.incarnation, epoch=5, joining=joining)
+    assert (await holding(town, second)).source == "snapshot"
+    await town.assign(
+        second.name, second.incarnation, cause="moved", before=[earlier(first, 5)], epoch=6
+    )
+    assert (await town.served()).pod == second.name
+
+    async def dropped() -> bool:
+        return not _rows(first, town)
+
+    await until(dropped)
+    entry = await Bucket(town.operator, storage.HANDOFFS).get(f"holds.{town.guild}.{first.name}")
+    assert entry is not None
+    assert entry.value is None
+
+
+def _rows(pod: PodProcess, town: Town) -> bool:
+    return town.guild in rows_of(pod.data / "gateway.db")
+
+
+async def test_21_a_source_keeps_its_rows(town: Town, pods: Pods) -> None:
+    first, second = await pair(town, pods)
+    await town.assign(
+        second.name,
+        second.incarnation,
+        cause="moved",
+        before=[earlier(first, town.epoch)],
+        sources=[source_of(first)],
+    )
+    await town.served()
+    await word(town, "silent", Silent)
+    await asyncio.sleep(0.5)
+    assert _rows(first, town)
+
+
+async def test_19_a_follower_that_was_restarted_goes_on_from_its_disk(
+    town: Town, pods: Pods
+) -> None:
+    first, second = await pair(town, pods)
+    await second.kill()
+    spam = await town.say(SPAM)
+    await second.start()
+    await town.assign(first.name, first.incarnation, epoch=town.epoch, follower=holder(second))
+    assert (await holding(town, second)).source == "disk"
+    await until(lambda: settled(town))
+    assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
+
+
+async def test_23_without_a_leader_a_restarted_pod_takes_its_guilds_back(
+    town: Town, pods: Pods
+) -> None:
+    pod = pods.make("gateway-0", MODBOT_GATEWAY_LEADER_TTL_S="1")
+    await pod.start()
+    await town.assign(pod.name, pod.incarnation)
+    await town.served()
+    await pod.kill()
+    former = pod.incarnation
+    await pod.start()
+    status = await town.served(2)
+    assert status.pod == pod.name
+    entry = await Bucket(town.operator, storage.GUILDS).get(town.guild)
+    assert entry is not None
+    taken = decode(entry.value or b"", Assignment)
+    assert (taken.incarnation, taken.cause, taken.by) == (pod.incarnation, "restarted", pod.name)
+    assert [source.incarnation for source in taken.sources] == [former]
+
+
+async def test_a_pod_that_leaves_releases_what_it_owns(town: Town, pods: Pods) -> None:
+    first, second = await pair(town, pods)
+    town.epoch += 1  # the words are about the present epoch
+    assert await first.stop() == 0
+    await word(town, "released", Released)
+    await word(town, "silent", Silent)
+    assert "left with 1 guilds" in first.words()
+    town.epoch -= 1
+    await town.assign(
+        second.name, second.incarnation, cause="promoted", before=[earlier(first, town.epoch)]
+    )
+    assert (await town.served()).pod == second.name
+    spam = await town.say(SPAM)
+    await until(lambda: settled(town))
+    assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
