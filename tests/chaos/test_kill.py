@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from components.bench.stack import LiveStack, live_stack
+from components.chaos.oracle import held_by, replay
 from components.chaos.questions import all_answered, ask_for_cases, outages, wrong
 from components.cli.traffic import report_on
 from components.traffic import journal
@@ -28,7 +29,6 @@ from components.traffic.evidence import Evidence, cut, gather, settled, unsettle
 from contracts.ids import GuildId, InteractionId
 from contracts.inputs import interaction_id
 from contracts.interactions import CHANNEL_MESSAGE, DEFERRED_CHANNEL_MESSAGE
-from tests.support.replay import dump_of_pod, replay
 
 SHARD = "shard-0"
 VICTIMS = (
@@ -104,7 +104,7 @@ async def test_killing_any_process_under_traffic_loses_and_doubles_nothing(
         assert report.sent == report.seen == progress.posted
         assert report.acted_on > 20
         assert report.checked.effects > 50
-        evidence = await _state_equals_replay(stack, tmp_path)
+        evidence = await _state_equals_replay(stack)
         checked, violations = check(evidence)
         assert violations.total == 0, violations
         assert checked.reports == report.acted_on
@@ -127,7 +127,7 @@ async def _first_line(path: Path, traffic: asyncio.Task[object]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _state_equals_replay(stack: LiveStack, folder: Path) -> Evidence:
+async def _state_equals_replay(stack: LiveStack) -> Evidence:
     guilds = [GuildId(str(guild.id)) for guild in await stack.control.guilds()]
     try:
         async with asyncio.timeout(SETTLE_S):
@@ -137,17 +137,16 @@ async def _state_equals_replay(stack: LiveStack, folder: Path) -> Evidence:
     moment = await cut(stack.control, stack.bus, guilds)
     evidence = await gather(stack.control, stack.bus, guilds, moment)
     for guild in guilds:
-        expected = await replay(stack.bus, guild, folder)
+        pods = (held_by(stack.home / "pods" / pod, guild) for pod in ("gateway-0", "gateway-1"))
+        held = [rows for rows in pods if rows is not None]
+        expected = await replay(stack.bus, guild, at={rows.sequence for rows in held})
         published = {
             (fact.input_sequence, fact.index, fact.type)
             for fact in evidence.facts
             if fact.guild == guild
         }
         assert published == expected.facts
-        dumps = [
-            dump
-            for pod in ("gateway-0", "gateway-1")
-            if (dump := dump_of_pod(stack.home / "pods" / pod, guild)) is not None
-        ]
-        assert dumps == [expected.dump], f"guild {guild}: {expected.applied} inputs replayed"
+        assert held
+        for rows in held:
+            assert rows.dump == expected.dumps.get(rows.sequence), (guild, rows.pod)
     return evidence
