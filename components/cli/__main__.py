@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "run": "start one component from environment settings",
     "up": "start the whole stack on this machine",
     "status": "what runs where: pods, guilds, what waits and why",
+    "ops": "look after the cluster: drain, move, pin, rebalance, history",
     "guilds": "which guilds there are and who owns them",
     "guild": "look into one guild: state, settings, cases, inputs set aside",
     "traffic": "what became of the texts that simulated members posted",

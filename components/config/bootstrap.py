@@ -58,6 +58,7 @@ async def run(
         def changed() -> None:
             placer.news()
             balancer.news()
+            operations.news()
 
         view.listen(
             on_change=changed,

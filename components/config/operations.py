@@ -57,24 +57,40 @@ class Operations:
         self._running: dict[str, _Running] = {}
         self._finished: dict[str, str] = {}
         """Keys to delete, and the operation of each."""
+        self._leading = False
         placer.on_settled = self._settled
 
     @property
     def running(self) -> list[OperationProgress]:
-        """What is under way."""
+        """What is under way; nothing from a replica that does not lead."""
+        if not self._leading:
+            return []
         return [_progress(name, one) for name, one in self._running.items() if not one.over]
+
+    def news(self) -> None:
+        """Something changed. A drain may be done before it is looked at: count it now."""
+        if not self._leading:
+            return
+        for pod, intent in self._view.intents.pods.items():
+            if intent.draining and intent.operation and intent.operation not in self._running:
+                total = len(list(self._held_by(pod)))
+                self._operation(intent.operation, f"drain {pod}", total=total)
 
     async def lead(self) -> None:
         """Carry out until cancelled."""
         self._running.clear()
         self._finished.clear()
-        while True:
-            if self._view.complete:
-                try:
-                    await self._once()
-                except BusError as error:
-                    log.info("operations are held up, trying again: %s", error)
-            await asyncio.sleep(LOOK_EVERY_S)  # the pace of telling; moves go on by themselves
+        self._leading = True
+        try:
+            while True:
+                if self._view.complete:
+                    try:
+                        await self._once()
+                    except BusError as error:
+                        log.info("operations are held up, trying again: %s", error)
+                await asyncio.sleep(LOOK_EVERY_S)  # the pace of telling: moves do not wait for it
+        finally:
+            self._leading = False
 
     async def _once(self) -> None:
         await self._rebalance()
@@ -166,7 +182,8 @@ class Operations:
 
     def _pods_to_empty(self) -> Iterator[tuple[str, list[GuildId]]]:
         for pod, intent in self._view.intents.pods.items():
-            if not intent.draining or not intent.operation:
+            known = self._running.get(intent.operation)
+            if not intent.draining or not intent.operation or (known is not None and known.over):
                 continue
             remaining = list(self._held_by(pod))
             one = self._operation(intent.operation, f"drain {pod}", total=len(remaining))
