@@ -93,7 +93,7 @@ class Objects:
         try:
             async with asyncio.timeout(timeout_s):
                 while missing > 0:
-                    for message in await self._next(name, at):
+                    for message in await self._next(name, at, missing):
                         parts.append(message.data)
                         missing -= len(message.data)
                         at = message.sequence + 1
@@ -113,7 +113,7 @@ class Objects:
             if error is not None:
                 raise refusal(asked, error.code, error.err_code, error.description)
 
-    async def _next(self, name: str, start: int) -> list[stream.StoredMessage]:
+    async def _next(self, name: str, start: int, missing: int) -> list[stream.StoredMessage]:
         """Some of the chunks from sequence ``start`` on, at least one."""
         subject = self._chunks(name)
         # A batch may come from a replica that is behind, and one that begins below the stream's
@@ -121,6 +121,8 @@ class Objects:
         first = await stream.first_of_subject(self._bus, self._stream, subject, start)
         if first is None:
             raise DamagedObject(name, "it is gone, or chunks of it are")
+        if len(first.data) >= missing:
+            return [first]
         batch = await stream.read_batch(
             self._bus, self._stream, subject, first.sequence, batch=8 * AT_ONCE
         )
