@@ -45,6 +45,23 @@ async def test_a_rate_limited_effect_waits_as_long_as_discord_says(
     assert second.at_ms - first.at_ms >= 550
 
 
+async def test_deletions_of_a_guild_run_side_by_side(
+    served: Town, control: SimulatorControl
+) -> None:
+    member = served.info.members[0].id
+    slow = await control.post(served.channel, member, SPAM)
+    await control.add_fault(method="DELETE", path=f"*/messages/{slow}", latency_ms=1500)
+    await served.heard(slow, SPAM, member)
+    quick = await served.say(f"{SPAM} again")
+
+    async def both() -> list[float] | None:
+        found = [await served.rest("DELETE", f"/messages/{message}") for message in (slow, quick)]
+        return [entries[0].at_ms for entries in found] if all(found) else None
+
+    began_slow, began_quick = await until(both)
+    assert began_quick < began_slow + 1000
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 async def test_a_failing_discord_is_asked_again_with_growing_pauses(
     status: int, served: Town, control: SimulatorControl
