@@ -7,8 +7,8 @@ from components.cli.chaos import main
 
 WANTED = """
 kill-gateway kill-gateway-and-parent wipe-disk kill-pair kill-twice stop-gateway stop-short
-cut-gateway cut-discord slow-disk kill-shard kill-edge kill-config kill-both-configs reshard stop-postgres
-stop-s3 kill-nats kill-nats-leader rolling-restart clock-jump storm
+cut-gateway cut-discord slow-disk kill-shard kill-edge kill-config kill-both-configs reshard
+stop-postgres stop-s3 kill-nats kill-nats-leader rolling-restart clock-jump storm
 """
 
 
