@@ -157,7 +157,14 @@ def _plan(report: BalanceReport) -> str:
     parts = [f"{report.moves_total} moves; the heaviest pod over the mean: {now}"]
     if report.moves:
         rows = [
-            (move.guild, move.purpose, move.from_pod or "", move.to_pod, move.weight, move.reason)
+            (
+                move.guild,
+                move.purpose,
+                move.from_pod or "",
+                move.to_pod,
+                round(move.weight, 2),
+                move.reason,
+            )
             for move in report.moves[:SHOWN]
         ]
         parts.append(columns(("guild", "to", "from", "pod", "weight", "reason"), rows))

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from components.config.balance import BalanceOptions, BalancePlan, GuildLoad, Move, PodRoom, plan
-from components.config.balance.weights import weigh
 from components.config.placing import Placer
 from components.config.settings import ConfigSettings
 from components.config.standing import serving_pods
@@ -150,7 +149,6 @@ class Balancer:
         return since_s is not None and steady_s() - since_s < self._settings.grace_s
 
     def _loads(self) -> Iterator[GuildLoad]:
-        weights = self._weights()
         for guild, held in self._view.assignments.items():
             owned = held.assignment
             follower = owned.follower.pod if owned.follower is not None else None
@@ -159,20 +157,9 @@ class Balancer:
                 follower = joining.pod
             yield GuildLoad(
                 guild=guild,
-                weight=weights.get(guild, 1.0),
+                weight=self._view.weights.of(guild),
                 owner=joining.pod
                 if joining is not None and joining.purpose == "own"
                 else owned.pod,
                 follower=follower,
             )
-
-    def _weights(self) -> dict[GuildId, float]:
-        """As each guild's owner measured it; a follower's measure counts until it has."""
-        weights: dict[GuildId, float] = {}
-        for pod, loads in self._view.loads.items():
-            for load in loads.guilds:
-                held = self._view.assignments.get(load.guild)
-                if held is None or (load.guild in weights and held.assignment.pod != pod):
-                    continue
-                weights[load.guild] = weigh(load.events_per_s, load.rows, load.engine_ms_per_s)
-        return weights

@@ -16,6 +16,7 @@ import msgspec
 from components.bus.entries import Entry
 from components.config.index import Index, is_open
 from components.config.intents import Intents
+from components.config.weights import Weights
 from components.config.world import Held, Pod
 from components.ownership.evidence import Evidence
 from contracts import storage
@@ -68,7 +69,7 @@ class View:
         self.unassigned: dict[GuildId, int] = {}
         """Guilds whose assignment was deleted, by hand, and the revision of that."""
         self.holds: dict[GuildId, dict[PodId, Holding]] = defaultdict(dict)
-        self.loads: dict[PodId, PodLoads] = {}
+        self.weights = Weights()
         self.intents = Intents()
         self.evidence = Evidence(ttl_s=pod_ttl_s)
         self.index = Index()
@@ -144,8 +145,6 @@ class View:
         elif bucket == storage.INTENT:
             self.intents.clear()
             self.dirty.update(self.assignments)
-        elif bucket == storage.LOADS:
-            self.loads.clear()
         for entry in entries.values():
             self._set(bucket, entry)
         self._in_sync.add(bucket)
@@ -214,9 +213,7 @@ class View:
         elif bucket == storage.INTENT:
             self._set_intent(entry)
         elif (loads := _read(entry, PodLoads)) is not None:
-            self.loads[loads.pod] = loads
-        else:
-            self.loads.pop(PodId(entry.key), None)
+            self.weights.report(loads, self.assignments)
 
     def _set_pod(self, entry: Entry) -> None:
         key, now_s = PodId(entry.key), self._clock()
@@ -303,6 +300,8 @@ class View:
         if held is not None:
             self.assignments[guild] = held
             holding = self.holds.get(guild, {}).get(held.assignment.pod)
+        if held is None:
+            self.weights.forget([guild])
         self.index.assigned(
             guild,
             before.assignment if before is not None else None,
