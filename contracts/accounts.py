@@ -91,6 +91,7 @@ USERS: Final = (
             subjects.EVENTS_WILDCARD,
             "modbot.answers.>",
             "modbot.rpc.*.snapshot.take",
+            subjects.POD_SNAPSHOTS_WILDCARD,
             *_stream_read(storage.INPUTS),
             *_stream_read(storage.EVENTS),
             *_kv_read(storage.PODS, storage.GUILDS, storage.ATTEMPTS, storage.SIGNALS),
@@ -106,7 +107,12 @@ USERS: Final = (
             f"$JS.API.STREAM.PURGE.OBJ_{storage.SNAPSHOTS}",
             f"$O.{storage.SNAPSHOTS}.>",
         ),
-        subscribe=(subjects.LIVE_WILDCARD, "modbot.rpc.*.>", subjects.PODS_WILDCARD),
+        subscribe=(
+            subjects.LIVE_WILDCARD,
+            "modbot.rpc.*.>",
+            subjects.PODS_WILDCARD,
+            subjects.POD_SNAPSHOTS_WILDCARD,
+        ),
         answers=True,
     ),
     BusUser(

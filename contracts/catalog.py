@@ -306,6 +306,16 @@ def _operations() -> tuple[Channel, ...]:
             receivers=(OPERATOR,),
         ),
         Channel(
+            name="pods.snapshot",
+            address="modbot.pods.{pod}.snapshot.{guild}",
+            purpose="A pod that is named for a guild asks another one that may have its rows: the "
+            "owner has none, or there is no owner.",
+            sent=(Sent(type=requests.TakeSnapshot, senders=(GATEWAY,), headers=TRACED),),
+            receivers=(GATEWAY,),
+            reply=Sent(type=requests.SnapshotTaken, senders=(GATEWAY,), headers=TRACED),
+            takes_errors=True,
+        ),
+        Channel(
             name="pods.ping",
             address="modbot.pods.{pod}.ping",
             purpose="Whether a suspected pod is there. Nobody answers when its connection is gone.",

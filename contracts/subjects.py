@@ -12,6 +12,7 @@ LIVE_WILDCARD: Final = "modbot.live.*"
 EVENTS_WILDCARD: Final = "modbot.events.*.>"
 CONFIG_SERVICE: Final = "modbot.config"
 PODS_WILDCARD: Final = "modbot.pods.*.ping"
+POD_SNAPSHOTS_WILDCARD: Final = "modbot.pods.*.snapshot.*"
 DISCONNECTS: Final = "sys.disconnect"
 """Where the server's advisories of lost connections are imported to (config only)."""
 
@@ -67,6 +68,16 @@ def answers(component: str, replica: str) -> str:
 def ping(pod: PodId) -> str:
     """Asks one pod whether it is there: `records.PodPing`, answered with the same."""
     return f"modbot.pods.{pod}.ping"
+
+
+def pod_snapshot(pod: PodId, guild: GuildId) -> str:
+    """Asks one pod, whatever it is to the guild, for the rows it has: `requests.TakeSnapshot`."""
+    return f"modbot.pods.{pod}.snapshot.{guild}"
+
+
+def pod_snapshots(pod: PodId) -> str:
+    """All such requests to one pod."""
+    return f"modbot.pods.{pod}.snapshot.*"
 
 
 def config_endpoint(name: str) -> str:

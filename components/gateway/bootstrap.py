@@ -262,6 +262,11 @@ class _Running:
         bus.on_connected(ownership.connected)
         bus.on_slow(lambda subject: sweep.soon())
         await bus.listen(subjects.ping(me.pod), _answer_pings(bus, me))
+
+        async def asked_for_rows(message: Msg) -> None:
+            spawn(snapshots.answer(message))
+
+        await bus.listen(subjects.pod_snapshots(me.pod), asked_for_rows)
         self._pod.state("serving")
         loops = [
             tasks.create_task(loop)

@@ -1,7 +1,8 @@
 """Where a guild's rows come from when this pod is to hold them (0006, step 19).
 
 From its own disk, if the log continues what lies there; for a follower from a snapshot that the
-owner makes; for an owner after a crash from the replicas among the assignment's sources; from the
+owner makes; for an owner from a snapshot of whoever else is named and has them, or from the
+replicas among the assignment's sources; from the
 log, if that still holds the guild's first input. A guild that is new is built from its log, which
 is short.
 
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 LONG_LOG: Final = 50_000
 """Sequences of the whole stream since the guild's first input, beyond which a snapshot is sooner
 here than the log is applied: some seconds at 13,000 messages/s (facts.md)."""
+
+
+HOLDER_WITHIN_S: Final = 10.0
+"""A pod that hangs must not keep the replicas from being restored."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +85,8 @@ class Rows:
             return Found(source="disk", checkpoint=here.checkpoint, mark=here.mark)
         if (assignment.pod, assignment.incarnation) == (self._me.pod, self._me.incarnation):
             try:
+                if await self._from_holders(assignment, here):
+                    return await self._found(assignment, "snapshot")
                 if await self._from_replicas(assignment):
                     return await self._found(assignment, "replica")
             except ReplicaFailed as error:
@@ -101,6 +108,27 @@ class Rows:
             raise HoleFound(guild, here.refusal)
         await self._logbook.begin(guild, here.log.bounds.generation)
         return await self._found(assignment, "log")
+
+    async def _from_holders(self, assignment: Assignment, here: _Here) -> bool:
+        """Whether rows came from a pod that follows the guild, or owned it before."""
+        if here.refusal is None and not _is_long(assignment, here.log):
+            return False
+        follower = assignment.follower
+        pods = [follower.pod] if follower is not None else []
+        pods += [earlier.pod for earlier in reversed(assignment.before)]
+        for pod in dict.fromkeys(pods):
+            if pod == self._me.pod:
+                continue
+            try:
+                async with asyncio.timeout(HOLDER_WITHIN_S):
+                    await self._snapshots.fetch(assignment.guild, self._me, of=pod)
+            except (SnapshotFailed, TimeoutError) as error:
+                log.info("guild %s: no rows from %s: %s", assignment.guild, pod, error)
+            except RowsRefused as error:
+                raise HoleFound(assignment.guild, str(error)) from error
+            else:
+                return True
+        return False
 
     async def _from_replicas(self, assignment: Assignment) -> bool:
         """Whether rows came from one of the sources' replicas, the newest source first. Raises

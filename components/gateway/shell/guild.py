@@ -160,7 +160,7 @@ class Guild:
         self._out.spawn(tenure.requests.open())
         if self._feed.poison is None:
             self._out.applier.call(lambda engine: left_to_do(engine, self.id), tenure.load)
-        log.info("guild %s is open at epoch %s", self.id, tenure.permit.epoch)
+        log.debug("guild %s is open at epoch %s", self.id, tenure.permit.epoch)
 
     def refuse(self, epoch: Epoch, reason: str) -> None:
         """Answer every request with the reason."""
@@ -180,7 +180,7 @@ class Guild:
         """End the tenure at once."""
         tenure, self.tenure = self.tenure, None
         self.refusal = ""
-        log.info("letting go of guild %s at epoch %s", self.id, epoch)
+        log.debug("letting go of guild %s at epoch %s", self.id, epoch)
         if tenure is not None:
             tenure.stop()
         self._out.spawn(self._end(tenure, epoch))

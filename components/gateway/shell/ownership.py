@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 READ_AGAIN_S: Final = 0.2
 SHORTEST_WAIT_S: Final = 0.005
+TELL_AFTER_S: Final = 0.2
+TELL_OF: Final = 5
 GUILDS_STREAM: Final = f"KV_{storage.GUILDS}"
 
 
@@ -66,6 +68,7 @@ class Ownership:
         self._bucket = Bucket(self._out.bus, storage.GUILDS)
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
+        self._told: dict[str, list[str]] = {}
 
     @property
     def followed(self) -> set[GuildId]:
@@ -185,6 +188,19 @@ class Ownership:
         self._gate.look()
         self._changed.set()
 
+    def _tell(self, what: str, guild: GuildId, epoch: Epoch) -> None:
+        """Log it with others of its kind: a takeover of hundreds has no time for as many lines."""
+        if not self._told:
+            asyncio.get_running_loop().call_later(TELL_AFTER_S, self._log)
+        self._told.setdefault(what, []).append(f"{guild} ({epoch})")
+
+    def _log(self) -> None:
+        told, self._told = self._told, {}
+        for what, guilds in told.items():
+            some = ", ".join(guilds[:TELL_OF])
+            more = f" and {len(guilds) - TELL_OF} more" if len(guilds) > TELL_OF else ""
+            log.info("%s guild (at epoch) %s%s", what, some, more)
+
     def _for_guild(self, command: ask.GuildCommand) -> None:
         guild = self._guild(command.guild)
         match command:
@@ -196,6 +212,7 @@ class Ownership:
                 guild.open(command.epoch, careful=command.careful)
             case ask.Serve():
                 guild.serve()
+                self._tell("opened", guild.id, command.epoch)
             case ask.Refuse():
                 guild.refuse(command.epoch, command.reason)
             case ask.CompareEnd():
@@ -209,6 +226,7 @@ class Ownership:
                     guild.tenure.lanes.hold()
             case ask.StopOwning():
                 guild.stop_owning(command.epoch)
+                self._tell("let go of", guild.id, command.epoch)
             case ask.WriteReleased():
                 self._out.spawn(self._release(guild, command.epoch))
             case ask.WriteSilent():

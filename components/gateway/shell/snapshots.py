@@ -1,8 +1,9 @@
-"""Snapshots: a guild's rows from its owner to a pod that is to follow or own it.
+"""Snapshots: a guild's rows from its owner, or another pod that has them, to a pod that is to
+follow or own it.
 
-The owner exports what is committed at this moment and goes on; the checkpoint lies in the rows.
-The file travels through the object store ``snapshots``. Who fetched it deletes it; what nobody
-fetched goes by its age.
+Who has the rows exports what is committed at this moment and goes on; the checkpoint lies in the
+rows. The file travels through the object store ``snapshots``. Who fetched it deletes it; what
+nobody fetched goes by its age.
 
 `Snapshots.take` answers a request and raises `ServiceError`. `Snapshots.fetch` raises
 `SnapshotFailed`, after which the database holds nothing of the guild that it did not hold
@@ -32,7 +33,7 @@ from components.gateway.shell.importing import take_in
 from components.telemetry.traces import carry, span
 from contracts import headers, storage, subjects
 from contracts.errors import ErrorCode, ServiceError
-from contracts.ids import GuildId
+from contracts.ids import GuildId, PodId
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import Assignment, Holder
 from contracts.requests import SnapshotTaken, TakeSnapshot
@@ -84,13 +85,34 @@ class Snapshots:
                 log.warning("no snapshot of guild %s: %s", guild, error)
                 raise _unavailable(f"the snapshot failed: {error}") from error
 
-    async def fetch(self, guild: GuildId, me: Holder) -> GuildRows:
-        """Have the owner take a snapshot, and take its rows in."""
+    async def answer(self, message: Msg) -> None:
+        """A request to this pod, whatever it is to the guild (`subjects.pod_snapshots`)."""
+        guild = GuildId(message.subject.rpartition(".")[2])
+        fields: dict[str, str] = {}
+        try:
+            taken = await self.take(guild, decode(message.data, TakeSnapshot))
+            body = encode(taken)
+        except MalformedMessage as error:
+            log.warning("request on %s: %s", message.subject, error)
+            return
+        except ServiceError as error:
+            body = encode(error.body())
+            fields = {
+                headers.SERVICE_ERROR: " ".join(error.description.split()),
+                headers.SERVICE_ERROR_CODE: str(error.code),
+            }
+        try:
+            await self._bus.say(message.reply, body, carry(fields))
+        except BusError as error:
+            log.info("a snapshot is not told of: %s", error)
+
+    async def fetch(self, guild: GuildId, me: Holder, of: PodId | None = None) -> GuildRows:
+        """Have the owner (or pod ``of``) take a snapshot, and take its rows in."""
         async with self._fetching:
             with span("snapshot.fetch", guild=guild):
                 try:
                     async with asyncio.timeout(FETCHED_WITHIN_S):
-                        return await self._fetch(guild, me)
+                        return await self._fetch(guild, me, of)
                 except (BusError, OSError, sqlite3.Error, UnknownGuild) as error:
                     # TimeoutError is an OSError
                     raise SnapshotFailed(guild, str(error) or "not done in time") from error
@@ -115,8 +137,8 @@ class Snapshots:
             sha256=digest,
         )
 
-    async def _fetch(self, guild: GuildId, me: Holder) -> GuildRows:
-        taken = await self._ask(guild, me)
+    async def _fetch(self, guild: GuildId, me: Holder, of: PodId | None) -> GuildRows:
+        taken = await self._ask(guild, me, of)
         file = self._scratch / f"{guild}-{secrets.token_hex(8)}"
         try:
             try:
@@ -134,11 +156,13 @@ class Snapshots:
         finally:
             file.unlink(missing_ok=True)
 
-    async def _ask(self, guild: GuildId, me: Holder) -> SnapshotTaken:
+    async def _ask(self, guild: GuildId, me: Holder, of: PodId | None) -> SnapshotTaken:
         request = TakeSnapshot(pod=me.pod, incarnation=me.incarnation)
         fields = {headers.DEADLINE_MS: str(int(TAKEN_WITHIN_S * 1000))}
         answer = await self._bus.ask(
-            subjects.request(guild, request.verb),
+            subjects.request(guild, request.verb)
+            if of is None
+            else subjects.pod_snapshot(of, guild),
             encode(request),
             carry(fields),
             timeout_s=TAKEN_WITHIN_S,
@@ -160,7 +184,7 @@ class Snapshots:
 def _named(assignment: bytes, asking: Holder) -> bool:
     known = decode(assignment, Assignment)
     joining = known.joining
-    holders = [known.follower]
+    holders = [known.follower, Holder(pod=known.pod, incarnation=known.incarnation)]
     if joining is not None:
         holders.append(Holder(pod=joining.pod, incarnation=joining.incarnation))
     return asking in holders

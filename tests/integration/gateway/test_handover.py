@@ -270,6 +270,22 @@ def _rows(pod: PodProcess, town: Town) -> bool:
     return town.guild in rows_of(pod.data / "gateway.db")
 
 
+async def test_19_an_owner_without_rows_gets_them_from_the_follower(town: Town, pods: Pods) -> None:
+    first, second = await pair(town, pods)
+    third = await pods.start("gateway-2")
+    await first.kill()
+    await fence(town, first)
+    await town.assign(
+        third.name,
+        third.incarnation,
+        cause="promoted",
+        before=[earlier(first, town.epoch)],
+        follower=holder(second),
+    )
+    assert (await town.served()).pod == third.name
+    assert (await holding(town, third, "own")).source == "snapshot"
+
+
 async def test_21_a_source_keeps_its_rows(town: Town, pods: Pods) -> None:
     first, second = await pair(town, pods)
     await town.assign(
