@@ -48,11 +48,15 @@ async def test_a_rate_limited_effect_waits_as_long_as_discord_says(
 async def test_deletions_of_a_guild_run_side_by_side(
     served: Town, control: SimulatorControl
 ) -> None:
-    member = served.info.members[0].id
-    slow = await control.post(served.channel, member, SPAM)
+    await control.set_limits(enabled=True)  # where none is told, one goes after the other
+    pings = "@everyone @here"  # deleted, and nothing else is done
+    first = await served.say(f"{pings} first")
+    await until(lambda: served.rest("DELETE", f"/messages/{first}"))  # the limits are known
+    member = served.info.members[1].id
+    slow = await control.post(served.channel, member, f"{pings} slow")
     await control.add_fault(method="DELETE", path=f"*/messages/{slow}", latency_ms=1500)
-    await served.heard(slow, SPAM, member)
-    quick = await served.say(f"{SPAM} again")
+    await served.heard(slow, f"{pings} slow", member)
+    quick = await served.say(f"{pings} quick", served.info.members[0].id)
 
     async def both() -> list[float] | None:
         found = [await served.rest("DELETE", f"/messages/{message}") for message in (slow, quick)]
