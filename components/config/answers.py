@@ -7,8 +7,10 @@ from components.config.database import Database
 from components.config.leadership import Leadership
 from components.config.operations import Operations
 from components.config.placing import Placer
+from components.config.tidying import forgettable
 from components.config.view import View
 from components.config.world import Held, Pod
+from components.process.clock import steady_s
 from contracts.errors import ErrorCode, ServiceError
 from contracts.ids import GuildId, PodId, is_snowflake
 from contracts.operations import (
@@ -219,7 +221,9 @@ class Answers:
     def _pods(self) -> list[PodSummary]:
         view = self._view
         named = {pod for pod, count in view.index.owned.items() if count}
-        pods = {**{pod: Pod(pod=pod, away_since_s=0.0) for pod in named}, **view.pods}
+        now_s = steady_s()
+        known = {name: pod for name, pod in view.pods.items() if not forgettable(view, pod, now_s)}
+        pods = {**{pod: Pod(pod=pod, away_since_s=0.0) for pod in named}, **known}
         return [self._summary(pods[name]) for name in sorted(pods)]
 
     def _summary(self, pod: Pod) -> PodSummary:

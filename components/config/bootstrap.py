@@ -20,6 +20,7 @@ from components.config.operations import Operations
 from components.config.operators import serve
 from components.config.placing import Placer
 from components.config.settings import ConfigSettings, check
+from components.config.tidying import Tidier
 from components.config.view import View
 from components.config.watching import follow
 from components.process.clock import steady_s
@@ -53,6 +54,7 @@ async def run(
         operations = Operations(bus, view, placer, balancer)
         divider = Divider(bus, leadership, settings)
         mirror = Mirror(bus, database)
+        tidier = Tidier(bus, view)
         answers = Answers(view, placer, balancer, operations, database, leadership, replica)
 
         def changed() -> None:
@@ -75,6 +77,7 @@ async def run(
                 leading.create_task(operations.lead(), name="operations")
                 leading.create_task(divider.lead(), name="dividing")
                 leading.create_task(mirror.lead(), name="mirror")
+                leading.create_task(tidier.lead(), name="tidier")
 
         await hear(bus, placer.disconnected, leadership.disconnected)
         commands = Commands(bus, view, answers, database)

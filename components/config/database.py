@@ -289,7 +289,8 @@ class Database:
         for owned in known.owned:
             recorded = self.last_epochs.get(owned.guild, 0)
             if owned.epoch > recorded:
-                late = Change(assignment=owned, by=f"config (recorded later by {self._replica})")
+                words = f"recorded later by {self._replica}"
+                late = Change(assignment=owned, by=owned.by or "config", reason=words)
                 self._changes.setdefault((owned.guild, owned.epoch), late)
             elif owned.epoch < recorded:
                 log.error(

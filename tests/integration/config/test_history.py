@@ -88,8 +88,8 @@ async def test_what_a_dead_leader_did_not_write_is_added_from_the_bus(cluster: C
     cluster.config("config-1")
     await cluster.until_history("1", 1)
     await cluster.until_history("2", 1)
-    assert await cluster.fetch("SELECT DISTINCT changed_by FROM ownership_history") == [
-        ("config (recorded later by config-1)",)
+    assert await cluster.fetch("SELECT DISTINCT changed_by, reason FROM ownership_history") == [
+        ("config-0", "recorded later by config-1")
     ]
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import msgspec
+
 from components.bus.buckets import Bucket
 from contracts import storage
 from contracts.message import decode, encode
@@ -87,12 +89,7 @@ async def test_step_10_a_pod_whose_connection_was_cut_and_that_is_back_keeps_its
     lease = pod.lease("serving")
     await pod.stop_working()
     # The lease names another connection of the same pod, which is then closed.
-    named = PodLease(
-        **{
-            **{field: getattr(lease, field) for field in lease.__struct_fields__},
-            "nats_client": other.client_id,
-        }
-    )
+    named = msgspec.structs.replace(lease, nats_client=other.client_id)
     pod.revision = await Bucket(pod.bus, storage.PODS).replace(
         pod.name, encode(named), pod.revision, ttl_s=10
     )
