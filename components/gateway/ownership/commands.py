@@ -51,8 +51,9 @@ class GuildCommand(Command, frozen=True, kw_only=True):
 
 
 class Build(GuildCommand, frozen=True, kw_only=True):
-    """Have the guild's rows here and apply its log, every output closed: `PodMachine.built` once
-    they are as new as the log was (an owner's may be older), or `not_built`."""
+    """Have the guild's rows here and apply its log, every output closed, also those of a `Refuse`
+    before it: `PodMachine.built` once they are as new as the log was (an owner's may be older), or
+    `not_built`."""
 
     assignment: Assignment
 

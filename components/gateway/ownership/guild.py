@@ -12,7 +12,7 @@ What an ended epoch still owes to others (`released`, `silent`) is kept apart: i
 guild is already followed, or owned anew.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -38,6 +38,8 @@ Effects = Literal["held", "comparing", "open"]
 Named = Literal["own", "follow", "source", "nothing"]
 
 ACTING: frozenset[Phase] = frozenset({"opening", "open", "refused"})
+REFUSED_AGAIN_S: Final = 30.0
+"""A refused guild is looked at again so often: a pod that has its rows may have come back."""
 CRASHED = frozenset({"promoted", "restored"})
 """Causes of an epoch whose former owner ended without letting go."""
 
@@ -91,6 +93,8 @@ class GuildMachine:
         self._told: dict[Role, float] = {}
         self._holds: tuple[Role, Epoch] | None = None
         self._asked_drop = -1
+        self._retry_at_s: float | None = None
+        """When rows that were not to be had are looked for again."""
 
     # Questions
 
@@ -121,7 +125,7 @@ class GuildMachine:
     @property
     def settled(self) -> bool:
         """Nothing here waits for proofs or for time."""
-        if self._owed or self.phase == "waiting":
+        if self._owed or self.phase in ("waiting", "broken", "refused"):
             return False
         return not (self.phase == "open" and self.effects == "held")
 
@@ -150,6 +154,8 @@ class GuildMachine:
         for owed in self._owed.values():
             earlier += owed.before
         times = [at for one in earlier if (at := self._evidence.silent_from_s(one)) and at > now_s]
+        if self._retry_at_s is not None and self._retry_at_s > now_s:
+            times.append(self._retry_at_s)
         return min(times, default=None)
 
     # What happens
@@ -159,6 +165,8 @@ class GuildMachine:
         if revision < self.revision:
             return
         known, self.assignment, self.revision = self.assignment, assignment, revision
+        if self._retry_at_s is not None and _whereabouts(known) != _whereabouts(assignment):
+            self._retry_at_s = now_s
         named = self.named
         if named == "own":
             if known is None or assignment is None or known.epoch != assignment.epoch:
@@ -265,6 +273,8 @@ class GuildMachine:
         named: Named = "source" if self._stopping else self.named
         if self.phase in ACTING and not self._still_ours(named):
             todo += self._stop_owning()
+        if named == "own":
+            todo += self._look_again(now_s)
         if self.phase == "waiting" and not self._wanted(named):
             self.phase = "following"
         if named in ("own", "follow"):
@@ -281,6 +291,18 @@ class GuildMachine:
             self._holds = None
             todo.append(ask.ConfirmDrop(guild=self.guild))
         return todo
+
+    def _look_again(self, now_s: float) -> list[Command]:
+        if self.phase not in ("broken", "refused"):
+            self._retry_at_s = None
+            return []
+        if self._retry_at_s is None:
+            self._retry_at_s = now_s + REFUSED_AGAIN_S
+        if now_s < self._retry_at_s or self.assignment is None:
+            return []
+        self._retry_at_s = None
+        self.phase = "building"
+        return [ask.Build(guild=self.guild, assignment=self.assignment)]
 
     def _still_ours(self, named: Named) -> bool:
         a = self.assignment
@@ -412,3 +434,8 @@ class GuildMachine:
         if owed.released and owed.silent:
             del self._owed[epoch]
             self._paid_up_to = max(self._paid_up_to, epoch)
+
+
+def _whereabouts(a: Assignment | None) -> object:
+    """Where rows may be."""
+    return None if a is None else (a.follower, a.before, a.sources)

@@ -139,7 +139,11 @@ class Guild:
     def build(self, assignment: Assignment) -> None:
         """Have the rows here and apply the log."""
         self.assignment = assignment
-        self._building = self._out.spawn(self._build(self._building))
+        refused, self.tenure = self.tenure, None
+        self.refusal = ""
+        if refused is not None:
+            refused.stop()
+        self._building = self._out.spawn(self._build(self._building, refused))
 
     def stop_following(self) -> None:
         """Apply nothing more."""
@@ -224,7 +228,9 @@ class Guild:
 
     # Rows and log
 
-    async def _build(self, former: asyncio.Task[None] | None) -> None:
+    async def _build(self, former: asyncio.Task[None] | None, refused: Tenure | None) -> None:
+        if refused is not None:
+            await refused.close()
         await self._end_following(former)
         await self.ended()
         pause_s = AGAIN_S

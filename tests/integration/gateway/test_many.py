@@ -4,6 +4,7 @@ does other things as well; the benches `failover` and `handoff` measure."""
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def pods(
         await started.close()
 
 
-async def _assign(towns: list[Town], owner: PodProcess, follower: PodProcess, **more: str) -> None:
+async def _assign(towns: list[Town], owner: PodProcess, follower: PodProcess, **more: Any) -> None:
     async def one(town: Town) -> None:
         before = [
             EarlierOwner(

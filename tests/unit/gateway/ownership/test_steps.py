@@ -426,6 +426,29 @@ def test_an_owner_whose_rows_do_not_continue_the_log_says_so_and_serves_nothing(
     assert "Build" in kinds(pod.assign(assignment(2)))
 
 
+def test_a_refused_owner_looks_again_when_its_rows_may_have_come_back() -> None:
+    pod = Driver().up()
+    pod.assign(assignment(1))
+    pod.do("not_built", GUILD, "a hole")
+    assert "Build" not in kinds(pod.assign(assignment(1)))
+    holder = Holder(pod=B, incarnation=B1)
+    assert kinds(pod.assign(assignment(1, follower=holder))) == ["Build"]
+    assert not pod.may(1)
+    assert kinds(pod.do("built", GUILD, "snapshot", 0)) == ["AppendOpened"]
+    assert "Serve" in kinds(pod.do("caught_up", GUILD, Epoch(1), 0))
+
+
+def test_a_refused_owner_looks_again_after_a_while() -> None:
+    pod = Driver().up()
+    pod.assign(assignment(1))
+    pod.do("not_built", GUILD, "a hole")
+    for _ in range(7):
+        assert "Build" not in kinds(pod.do("tick"))
+        pod.now_s += 4.4
+        pod.do("renewed", pod.now_s, LINK)
+    assert "Build" in kinds(pod.asked[-3:])
+
+
 def test_step_21_rows_are_dropped_only_when_the_buckets_leader_names_us_nowhere() -> None:
     pod = Driver(on_disk=[GUILD]).up()
     gone = assignment(2, OTHER)
