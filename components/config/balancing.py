@@ -1,9 +1,9 @@
 """Spreads guilds evenly, by itself or when asked: asks `balance` for a plan and the leader for its
 moves.
 
-Config looks every ``balance_every_s``, and at once when a pod has come or takes guilds again. It moves
-nothing while it is paused, while a pod is starting, leaving or gone for less than the grace (it
-will be back, or `decide` gives its guilds to others first), and while moves are under way. What
+Config looks every ``balance_every_s``, and at once when a pod has come or takes guilds again. It
+moves nothing while it is paused, while a pod is starting, leaving or gone for less than the grace
+(it will be back, or `decide` gives its guilds to others first), and while moves are under way. What
 crashes, drains and pins need is `decide`'s to do; it is in the plan for people all the same.
 """
 
