@@ -1,6 +1,6 @@
 """How a pod comes by the rows of a guild (docs/decisions/0006, step 19), as
-`components.gateway.shell.building` does: from its own disk, from a snapshot of the owner's, from a
-replica of a source, from the whole log.
+`components.gateway.shell.building` does: from its own disk, from a snapshot of another pod's, from
+a replica of a source, from the whole log.
 
 Rows are used only if the log continues them. A build that the machine has taken back ends without
 a trace.
@@ -86,11 +86,17 @@ async def _find(pod: "Pod", guild: "Guild", named: Assignment) -> Found | None:
     first = await pod.link.ask(lambda: streams.logs[guild.id].first_kept())
     whole = first == named.first_sequence
     if named.pod == pod.name and named.incarnation == pod.incarnation:
+        if not whole or named.epoch > 1:
+            for holder in _holders(pod, named):
+                try:
+                    return await _snapshot(pod, guild, f"snapshot.{holder}.{guild.id}")
+                except (Unanswered, NoResponder):
+                    continue
         if (replica := await _replica(pod, guild, named)) is not None:
             return replica
     else:
         try:
-            return await _snapshot(pod, guild)
+            return await _snapshot(pod, guild, f"snapshot.{guild.id}")
         except (NotConnected, Unanswered, NoResponder):
             if not whole:
                 raise
@@ -102,15 +108,22 @@ def _continued(pod: "Pod", up_to: int) -> bool:
     return pod.server.streams.first <= up_to + 1
 
 
-async def _snapshot(pod: "Pod", guild: "Guild") -> Found:
-    """The owner's rows, taken while it goes on."""
+def _holders(pod: "Pod", named: Assignment) -> list[str]:
+    """Who else is named and may have the rows."""
+    holders = [named.follower.pod] if named.follower is not None else []
+    holders += [earlier.pod for earlier in reversed(named.before)]
+    return [holder for holder in dict.fromkeys(holders) if holder != pod.name]
+
+
+async def _snapshot(pod: "Pod", guild: "Guild", subject: str) -> Found:
+    """Another pod's rows, taken while it goes on."""
     answer = Answer()
 
     def taken(snapshot: Snapshot) -> None:
         delay_s = pod.loop.between(*SNAPSHOT_S)
         pod.loop.after(delay_s, lambda: pod.process.receive(lambda: answer.give(snapshot)))
 
-    await pod.link.request(f"snapshot.{guild.id}", taken)
+    await pod.link.request(subject, taken)
     pod.process.timer(2.0, lambda: answer.give(None, Unanswered()))
     snapshot: Snapshot = await answer
     return Found("snapshot", snapshot.rows, snapshot.complete)

@@ -225,6 +225,7 @@ class Cluster:
     def _become_well(self) -> None:
         end_s = self.loop.now_s + self.shape.well_within_s
         since_s = self.loop.now_s
+        ill: list[str] = []
         while self.loop.now_s < end_s:
             if not self._run_until(self.loop.now_s + 1.0):
                 return

@@ -69,12 +69,14 @@ class Guild:
         if not self.taking:
             self.taking = True
             self.pod.link.listen(self.id, self._live)
+            self.pod.link.listen(f"snapshot.{self.pod.name}.{self.id}", self._snapshot)
 
     def leave_log(self) -> None:
         """Take no more inputs."""
         if self.taking:
             self.taking = False
             self.pod.link.unlisten(self.id)
+            self.pod.link.unlisten(f"snapshot.{self.pod.name}.{self.id}")
 
     def missing(self, up_to: int) -> None:
         """The log is known to have an input of that sequence."""
@@ -265,7 +267,7 @@ class Guild:
 
     def _snapshot(self, taken: Callable[[Snapshot], None]) -> None:
         connection, rows = self.pod.link.connection, self.rows
-        if connection is not None and rows is not None and self.epoch:
+        if connection is not None and rows is not None:
             snapshot = Snapshot(rows, self.pod.disk.up_to(self.id))
             connection.up(lambda: taken(snapshot))
 

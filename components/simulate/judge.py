@@ -68,14 +68,20 @@ class Judge:
                     f"{who} sends for {guild} while a request of {other.pod} at epoch "
                     f"{other.epoch} is under way",
                 )
-        able = self._could_send(guild)
-        if len(able) > 1:
-            self.broken("two_could_act", f"{who} sends for {guild}, and able are: {able}")
+        self.may_send(guild)
         if (guild, call.effect) in self._discord.done:
             self.broken("effects_doubled", f"{who} sends effect {call.effect} of {guild} again")
         for sent, _ in self._discord.under_way.values():
             if sent.guild == guild and sent.effect == call.effect:
                 self.broken("effects_doubled", f"{who} sends {call.effect} of {guild} twice")
+
+    def may_send(self, guild: str) -> None:
+        """Some process may send an effect of the guild from now on: nobody else could now, not
+        even one that is stopped and wakes at this moment."""
+        self.checked["gates"] += 1
+        able = self._could_send(guild)
+        if len(able) > 1:
+            self.broken("two_could_act", f"for {guild}: {able}")
 
     def input_applied(self, who: str, guild: str, given: Input, after: Rows) -> None:
         """The rows must be those of a faultless engine."""

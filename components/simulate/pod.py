@@ -244,6 +244,9 @@ class Pod:
             self.carry_out(machine.renewal_failed(now_s()))
             return
         self.carry_out(machine.renewed(sent_s, link, now_s()))
+        for guild in self.guilds.values():
+            if guild.epoch:
+                self.judge.may_send(guild.id)
         try:
             end = await self.link.ask(lambda: self.server.buckets[storage.GUILDS].revision)
         except (NotConnected, Unanswered):
@@ -447,6 +450,7 @@ class Pod:
     def open_effects(self, command: ask.OpenEffects) -> None:
         self._say(command)
         self.loop.seen["effects open"] += 1
+        self.judge.may_send(command.guild)
         self.guild(command.guild).release()
 
     def hold_effects(self, command: ask.HoldEffects) -> None:
