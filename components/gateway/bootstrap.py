@@ -298,7 +298,7 @@ class _Running:
         self._pod.state("draining")
         ownership.renew_soon()
         try:
-            async with asyncio.timeout(self._settings.gateway.drain_within_s):
+            async with asyncio.timeout(self._settings.gateway.grace_s):
                 while ownership.machine.owned and sights.others_serve:
                     await ownership.changed(within_s=1.0)
         except TimeoutError:

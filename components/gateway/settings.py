@@ -43,7 +43,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name that the parent has given to this process (`parent`); empty: nobody attests its end."""
     leader_ttl_s: float = 5.0
     """TTL of config's leader: a pod that has heard of none for so long takes its guilds back."""
-    drain_within_s: float = 25.0
+    grace_s: float = 25.0
     """After SIGTERM the pod serves on for so long, until config has moved its guilds."""
     opening_at_once: int = 32
     """Guilds that are caught up at the same time."""
@@ -86,8 +86,8 @@ def check(settings: GatewaySettings) -> GatewaySettings:
         raise _invalid(
             "invalid_limit", f"must be from 1 to {BAN_AT - 1}: at {BAN_AT} Discord bans the address"
         )
-    if not 0 <= settings.drain_within_s <= 3600:
-        raise _invalid("drain_within_s", "must be from 0 to 3600 seconds")
+    if not 0 <= settings.grace_s <= 3600:
+        raise _invalid("grace_s", "must be from 0 to 3600 seconds")
     if settings.leader_ttl_s < 1:
         raise _invalid("leader_ttl_s", "must be at least 1 second, and at least config's own")
     if not 0.1 <= settings.sweep_every_s <= 60:

@@ -1,5 +1,7 @@
 """An input that kills the pod: known by its second death, parked, skipped by an operator."""
 
+import asyncio
+
 import pytest
 
 from components.bus.buckets import Bucket
@@ -10,6 +12,7 @@ from contracts import storage
 from contracts.errors import ErrorCode, ServiceError
 from contracts.requests import GuildStatus
 from tests.integration.gateway.conftest import make_towns
+from tests.integration.gateway.test_handover import holder, pair
 from tests.integration.gateway.town import OPERATOR, SPAM, PodProcess, Pods, Town, until
 from tests.support.nats import RunningNats
 
@@ -108,3 +111,37 @@ async def test_a_killed_pod_does_not_park_what_it_was_just_applying(town: Town, 
         await pod.start()
     await town.assign(pod.name, pod.incarnation)
     assert (await town.served()).parked_at is None
+
+
+async def test_an_input_that_kills_owner_and_follower_together_parks_one_guild(
+    discord: Simulator, control: SimulatorControl, nats_server: RunningNats, pods: Pods
+) -> None:
+    sick, well = await make_towns(2, discord, control, nats_server)
+    first, second = await pair(sick, pods, **POISONED)
+    await well.assign(first.name, first.incarnation)
+    await well.served()
+    await sick.say("poison")
+    deaths = 1
+    await asyncio.gather(die(first), die(second))
+    while True:
+        await asyncio.gather(first.start(), second.start())
+        await asyncio.gather(
+            sick.assign(first.name, first.incarnation, follower=holder(second)),
+            well.assign(first.name, first.incarnation),
+        )
+        assert first.process is not None
+        assert second.process is not None
+        ends = [asyncio.create_task(process.wait()) for process in (first.process, second.process)]
+        answers = asyncio.create_task(sick.served())
+        await asyncio.wait([answers, *ends], return_when=asyncio.FIRST_COMPLETED)
+        if answers.done():
+            break
+        answers.cancel()
+        deaths += 1
+        assert deaths < 5
+        await asyncio.gather(first.kill(), second.kill())
+    assert (await sick.status()).parked_at is not None
+    assert (await well.served()).parked_at is None
+    await well.say(SPAM)
+    await until(lambda: well.rest("DELETE", f"/channels/{well.channel}/messages"))
+    assert second.process.returncode is None

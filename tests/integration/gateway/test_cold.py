@@ -1,0 +1,120 @@
+"""A pod, its follower and their disks are gone: a survivor restores the replica in the bucket."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from contracts.ids import Incarnation, PodId
+from contracts.records import StateSource
+from tests.integration.gateway.test_handover import earlier, fence, holding, settled
+from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
+from tests.support.replay import dump_of_pod, replay
+from tests.support.s3 import Store, running_store
+
+
+@pytest.fixture
+async def backup(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """A bucket, as a pod is told of it."""
+    async with running_store(tmp_path / "s3") as store:
+        yield variables(store)
+
+
+def variables(store: Store) -> dict[str, str]:
+    """The settings of the store as variables."""
+    settings = store.settings
+    return {
+        "MODBOT_BACKUP_BUCKET": settings.bucket,
+        "MODBOT_BACKUP_ENDPOINT": settings.endpoint,
+        "MODBOT_BACKUP_ACCESS_KEY": settings.access_key,
+        "MODBOT_BACKUP_SECRET_KEY": settings.secret_key,
+        "MODBOT_BACKUP_LOOK_EVERY_S": "0.2",
+    }
+
+
+async def backed_up(pod: PodProcess) -> None:
+    """What is committed now is in the bucket."""
+    lease = await pod.lease()
+    assert lease is not None
+    beat = lease.beat + 2  # the next one may have begun before what we ask about
+
+    async def there() -> bool:
+        lease = await pod.lease()
+        return lease is not None and lease.backed_up_beat >= beat
+
+    await until(there)
+
+
+async def lose(town: Town, pod: PodProcess) -> StateSource:
+    """``kill -9``, its disk too, and the leader's fence; what is left is in the bucket."""
+    source = StateSource(
+        pod=PodId(pod.name),
+        incarnation=Incarnation(pod.incarnation),
+        data=(pod.data / "identity").read_text(encoding="ascii").strip(),
+        replica=f"pods/{pod.name}/{pod.incarnation}",
+    )
+    await pod.kill()
+    shutil.rmtree(pod.data)
+    await fence(town, pod)
+    return source
+
+
+async def test_11_a_survivor_restores_what_was_backed_up_and_replays_the_rest(
+    town: Town, pods: Pods, backup: dict[str, str]
+) -> None:
+    first, second = pods.make("gateway-0", **backup), pods.make("gateway-1", **backup)
+    await first.start()
+    await town.assign(first.name, first.incarnation)
+    await town.served()
+    talker, spammer = (member.id for member in town.info.members[:2])
+    for number in range(20):
+        await town.say(f"message {number}", talker)
+    await backed_up(first)
+    spam = await town.say(SPAM, spammer)
+    await until(lambda: settled(town))
+    source = await lose(town, first)
+    late = await town.say("nobody heard this", talker)
+    assert late
+    await second.start()
+    before = [earlier(first, town.epoch)]
+    await town.assign(
+        second.name, second.incarnation, cause="restored", before=before, sources=[source]
+    )
+    assert (await town.served()).pod == second.name
+    assert (await holding(town, second, "own")).source == "replica"
+    await until(lambda: settled(town))
+    assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
+    assert await second.stop() == 0
+    replayed = await replay(town.operator, town.guild)
+    assert dump_of_pod(second.data, town.guild) == replayed.dump
+
+
+async def test_11_a_second_death_during_the_restore_loses_nothing(
+    town: Town, pods: Pods, backup: dict[str, str]
+) -> None:
+    first, second = pods.make("gateway-0", **backup), pods.make("gateway-1", **backup)
+    third = pods.make("gateway-2", **backup)
+    await first.start()
+    await town.assign(first.name, first.incarnation)
+    await town.served()
+    for number in range(20):
+        await town.say(f"message {number}")
+    await backed_up(first)
+    sources = [await lose(town, first)]
+    before = [earlier(first, town.epoch)]
+    await second.start()
+    await town.assign(
+        second.name, second.incarnation, cause="restored", before=before, sources=sources
+    )
+    before.append(earlier(second, town.epoch))
+    sources.append(await lose(town, second))  # in the middle of it
+    await third.start()
+    await town.assign(
+        third.name, third.incarnation, cause="restored", before=before, sources=sources
+    )
+    assert (await town.served()).pod == third.name
+    assert (await holding(town, third, "own")).source == "replica"
+    assert await third.stop() == 0
+    replayed = await replay(town.operator, town.guild)
+    assert dump_of_pod(third.data, town.guild) == replayed.dump
