@@ -24,7 +24,8 @@ class Index:
         self.by_shard: dict[int, int] = defaultdict(int)
         self.sourced: dict[PodId, set[GuildId]] = defaultdict(set)
         """By owner: guilds that have sources."""
-        self._opening: dict[GuildId, PodId] = {}
+        self.opening_since: dict[GuildId, float] = {}
+        self._opening: dict[GuildId, tuple[PodId, int]] = {}
         self._shards: dict[GuildId, int] = {}
 
     def clear(self) -> None:
@@ -38,6 +39,7 @@ class Index:
         after: Assignment | None,
         holding: Holding | None,
         registered: RegisteredGuild | None,
+        now_s: float,
     ) -> None:
         """A guild's assignment has changed; ``holding``: what its new owner says."""
         if before is not None:
@@ -53,20 +55,26 @@ class Index:
                 self.sourced[after.pod].add(guild)
             for pod in named(after):
                 self.by_pod[pod].add(guild)
-        self.held(guild, after, holding)
+        self.held(guild, after, holding, now_s)
         self.registered(guild, after, registered)
 
-    def held(self, guild: GuildId, owned: Assignment | None, holding: Holding | None) -> None:
+    def held(
+        self, guild: GuildId, owned: Assignment | None, holding: Holding | None, now_s: float
+    ) -> None:
         """The owner has said (or not) that the guild is open."""
         now = None
         if owned is not None and not is_open(owned, holding):
-            now = owned.pod
+            now = (owned.pod, owned.epoch)
         before = self._opening.pop(guild, None)
         if before is not None:
-            self.opening[before] -= 1
+            self.opening[before[0]] -= 1
         if now is not None:
             self._opening[guild] = now
-            self.opening[now] += 1
+            self.opening[now[0]] += 1
+        if now is None:
+            self.opening_since.pop(guild, None)
+        elif now != before:
+            self.opening_since[guild] = now_s
 
     def registered(
         self, guild: GuildId, owned: Assignment | None, registered: RegisteredGuild | None

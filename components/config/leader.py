@@ -198,6 +198,7 @@ class Leader:
             followed=view.index.followed,
             joining=view.index.joining,
             opening=view.index.opening,
+            opening_since=view.index.opening_since,
             by_shard=view.index.by_shard,
         )
 

@@ -17,7 +17,7 @@ import msgspec
 from components.config.draft import Draft
 from components.config.following import keep_follower
 from components.config.moving import go_on_joining, move_away
-from components.config.promotion import LOG_NEWS_S, succeed
+from components.config.promotion import LOG_NEWS_S, succeed, succeed_unopened
 from components.config.sources import shrunk
 from components.config.standing import holder_of, standing
 from components.config.world import Decisions, Held, LogFact, World
@@ -65,6 +65,8 @@ def _keep(draft: Draft, held: Held) -> None:
     lease = draft.world.pods[owned.pod].lease
     if lease is not None and lease.state == "starting":
         draft.wait(owned.guild, owned.pod, f"{owned.pod} is starting")
+    if succeed_unopened(draft, held):
+        return
     if owned.joining is not None and go_on_joining(draft, held, owned.joining):
         return
     if move_away(draft, held):

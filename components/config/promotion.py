@@ -46,6 +46,22 @@ def succeed(draft: Draft, held: Held) -> None:
     return _elsewhere(draft, held, sources)
 
 
+def succeed_unopened(draft: Draft, held: Held) -> bool:
+    """Give the guild to its follower, which has the rows, when its owner is here but does not
+    come to open it; True when it was."""
+    owned, world = held.assignment, draft.world
+    since_s = world.opening_since.get(owned.guild)
+    if since_s is None or owned.follower is None or not draft.holds(owned.guild, owned.follower):
+        return False
+    # A leader that has just begun, or was without NATS, has not seen how long it really took.
+    until_s = max(since_s, world.judge_from_s) + world.options.open_within_s
+    if not draft.stale(owned.guild, until_s):
+        return False
+    reason = f"{owned.pod} has not opened it for {world.options.open_within_s:g} s"
+    _give(draft, held, owned.follower, "promoted", reason)
+    return True
+
+
 def before_of(world: World, former: Assignment) -> list[EarlierOwner]:
     """Owners of earlier epochs that are not known to be silent when ``former`` is succeeded."""
     start = world.starts.get((former.pod, former.incarnation))

@@ -247,7 +247,7 @@ class View:
 
     def _remember(self, lease: PodLease, revision: int, now_s: float) -> None:
         self.evidence.pod_seen(lease, revision, now_s)
-        if lease.incarnation is None:
+        if lease.incarnation is None or not lease.data:  # a fence of what nobody remembered
             return
         new = (lease.pod, lease.incarnation) not in self.starts
         self.starts[lease.pod, lease.incarnation] = lease
@@ -308,6 +308,7 @@ class View:
             held.assignment if held is not None else None,
             holding,
             self.registry.get(guild),
+            self._clock(),
         )
         self.dirty.add(guild)
         self._on_change()
@@ -334,7 +335,7 @@ class View:
         if held is None:
             return
         if held.assignment.pod == pod:
-            self.index.held(guild, held.assignment, holding)
+            self.index.held(guild, held.assignment, holding, self._clock())
             if holding is not None and holding.role == "own":
                 self._on_opened(holding)
         self.dirty.add(guild)
@@ -346,7 +347,8 @@ class View:
         self.holds.clear()
         for guild in known:
             held = self.assignments.get(guild)
-            self.index.held(guild, held.assignment if held is not None else None, None)
+            owned = held.assignment if held is not None else None
+            self.index.held(guild, owned, None, self._clock())
 
     def _set_intent(self, entry: Entry) -> None:
         pod, guild = self.intents.entry(entry)

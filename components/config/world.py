@@ -28,6 +28,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float = 8.0
     """How long the rows on the disk of a pod that is gone are waited for before others are made
     elsewhere: a restarted process is back sooner, and following from its own disk costs little."""
+    open_within_s: float = 10.0
+    """An owner that is here and has not opened a guild for so long gives it to the follower, if
+    that has the rows: it may lack them, or wait for what does not come."""
     guilds_per_shard: int = 2500
     """Discord's limit (facts.md)."""
 
@@ -123,6 +126,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     joining: Mapping[PodId, int] = {}
     opening: Mapping[PodId, int] = {}
     """Guilds of which the pod is the owner and has not said yet that they are open."""
+    opening_since: Mapping[GuildId, float] = {}
+    """When it was first seen that a guild's owner has not opened it at its epoch."""
     by_shard: Mapping[int, int] = {}
 
 

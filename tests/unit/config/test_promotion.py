@@ -204,3 +204,54 @@ def test_a_new_leader_without_any_memory_decides_the_same(town: Town) -> None:
     other.settle()
     assert other.where("1")[:3] == ("b", 2, "promoted")
     assert [one.pod for one in other.a("1").sources] == ["a"]
+
+
+def test_an_owner_that_does_not_come_to_open_gives_way_to_a_follower_with_the_rows(
+    town: Town,
+) -> None:
+    town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
+    town.holds("1", "b")
+    town.settle()
+    town.later(9.9)
+    town.settle()
+    assert town.where("1")[:2] == ("a", 3)
+    town.later(0.2)
+    town.settle()
+    assert town.where("1")[:3] == ("b", 4, "promoted")
+    assert town.a("1").before == [earlier("a", epoch=3, process="process of a")]
+
+
+def test_an_owner_that_opened_keeps_its_guild(town: Town) -> None:
+    town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
+    town.holds("1", "b")
+    town.holds("1", "a", role="own", epoch=3)
+    town.settle()
+    town.later(60)
+    town.settle()
+    assert town.where("1")[:2] == ("a", 3)
+
+
+def test_a_pod_that_nothing_remembers_may_have_a_replica_all_the_same(town: Town) -> None:
+    """Found by the simulation (seed 47): the made-up lease of its fence named no replica."""
+    town.pod("b", replica="pods/b/b-1")
+    town.logs["1"] = 11
+    town.owned("1", "ghost", 4, held=False)
+    town.holds("1", "ghost", 4, role="own")
+    town.settle()
+    assert town.where("1")[2] == "restored"
+    assert town.a("1").sources == [source("ghost", 4, replica="pods/ghost/b-4")]
+
+
+def test_a_follower_that_restarts_and_dies_before_it_reports_is_still_known_by_its_disk(
+    town: Town,
+) -> None:
+    """Found by the simulation (seeds 242, 717, 792)."""
+    town.logs["1"] = 11
+    town.owned("1", "a", follower=holder("b"))
+    town.pod("b", 2, process="process of b")
+    town.settle()
+    kill(town, "a", "b")
+    town.pod("a", 2, data="a new disk")
+    town.pod("b", 3)
+    town.settle()
+    assert town.where("1")[:3] == ("b", 2, "promoted")
