@@ -27,6 +27,7 @@ from components.stack import running
 from components.stack.running import RunningStack
 from components.telemetry.traces import carry
 from contracts import headers, subjects
+from contracts.errors import ErrorCode
 from contracts.ids import GuildId, is_snowflake
 from contracts.message import MalformedMessage, decode, encode
 from contracts.requests import Request
@@ -108,6 +109,10 @@ async def ask(bus: Bus, subject: str, data: bytes, answer: type[T], **fields: st
             if steady_s() >= until_s:
                 raise
             await asyncio.sleep(RETRY_EVERY_S)  # between two owners nobody listens
+            continue
+        code = (message.headers or {}).get(headers.SERVICE_ERROR_CODE)
+        if code == str(ErrorCode.MOVED) and steady_s() < until_s:
+            await asyncio.sleep(RETRY_EVERY_S)
             continue
         refuse_error(message)
         return decode(message.data, answer)

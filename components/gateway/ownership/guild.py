@@ -18,6 +18,7 @@ import msgspec
 
 from components.gateway.ownership import commands as ask
 from components.gateway.ownership.commands import Command, Role, Source
+from components.gateway.ownership.debts import Debts
 from components.ownership.evidence import Evidence
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
 from contracts.records import Assignment, EarlierOwner
@@ -54,16 +55,6 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     """Where this start's database is backed up to; empty: nowhere."""
 
 
-class _Owed(msgspec.Struct, kw_only=True):
-    """What others wait to hear of an epoch at which this pod does not act (any more)."""
-
-    before: list[EarlierOwner]
-    releasing: bool = False
-    released: bool = False
-    silencing: bool = False
-    silent: bool = False
-
-
 class GuildMachine:
     """The guild. `step` is called after everything that may concern it."""
 
@@ -87,7 +78,9 @@ class GuildMachine:
         """The ticket under which `OwnerOpened` was appended after everybody's silence."""
         self._under_way: set[Epoch] = set()
         """Own epochs whose requests to Discord may not have ended."""
-        self._owed: dict[Epoch, _Owed] = {}
+        self._debts = Debts(guild)
+        self._opened_after: list[EarlierOwner] = []
+        """The earlier owners that the epoch named when it began here."""
         self._source: Source = "disk"
         self._replayed = 0
         self._told: dict[Role, float] = {}
@@ -125,14 +118,14 @@ class GuildMachine:
     @property
     def settled(self) -> bool:
         """Nothing here waits for proofs or for time."""
-        if self._owed or self.phase in ("waiting", "broken", "refused"):
+        if self._debts or self.phase in ("waiting", "broken", "refused"):
             return False
         return not (self.phase == "open" and self.effects == "held")
 
     @property
     def owes(self) -> bool:
         """Others wait for a word, or a request to Discord may be under way."""
-        return bool(self._owed or self._under_way)
+        return bool(self._debts or self._under_way)
 
     @property
     def can_go(self) -> bool:
@@ -151,8 +144,7 @@ class GuildMachine:
     def wake_at_s(self, now_s: float) -> float | None:
         """When time alone may change something."""
         earlier = [] if self.phase not in ("waiting", "opening", "open") else list(self._before())
-        for owed in self._owed.values():
-            earlier += owed.before
+        earlier += self._debts.earlier
         times = [at for one in earlier if (at := self._evidence.silent_from_s(one)) and at > now_s]
         if self._retry_at_s is not None and self._retry_at_s > now_s:
             times.append(self._retry_at_s)
@@ -240,15 +232,11 @@ class GuildMachine:
 
     def released_written(self, epoch: Epoch) -> None:
         """``released.<guild>`` is at this epoch or a later one."""
-        if (owed := self._owed.get(epoch)) is not None:
-            owed.released = True
-            self._paid(epoch, owed)
+        self._debts.released_written(epoch)
 
     def silent_written(self, epoch: Epoch) -> None:
         """``silent.<guild>`` is at this epoch or a later one."""
-        if (owed := self._owed.get(epoch)) is not None:
-            owed.silent = True
-            self._paid(epoch, owed)
+        self._debts.silent_written(epoch)
 
     def drop_confirmed(
         self, assignment: Assignment | None, revision: int, now_s: float
@@ -333,6 +321,7 @@ class GuildMachine:
             self.phase = "waiting"
         if self.phase in ("waiting", "broken") and all(map(self._let_go, a.before)):
             self.epoch = a.epoch
+            self._opened_after = a.before
             if self.phase == "waiting":
                 todo += self._open(a, now_s)
             else:
@@ -401,39 +390,22 @@ class GuildMachine:
             return not any(epoch <= earlier.epoch for epoch in self._under_way)
         return bool(self._evidence.silent(self.guild, earlier, now_s))
 
-    def _owe(self, epoch: Epoch) -> None:
-        earlier = [one for one in self._before() if one.epoch < epoch]
-        self._owed.setdefault(epoch, _Owed(before=earlier))
-
     def _pay(self, now_s: float) -> list[Command]:
-        """What is owed is written once it is true: it speaks for every earlier epoch, too."""
-        todo: list[Command] = []
         for earlier in self._before():
             # Also of an epoch at which this pod never saw that it was the owner.
-            if self._mine(earlier) and self.acting != earlier.epoch and not self._paid_for(earlier):
+            if self._mine(earlier) and self.acting != earlier.epoch:
                 self._owe(earlier.epoch)
-        for epoch, owed in self._owed.items():
-            if not owed.releasing and all(self._let_go(one) for one in owed.before):
-                owed.releasing = True
-                todo.append(ask.WriteReleased(guild=self.guild, epoch=epoch))
-            if (
-                not owed.silencing
-                and not any(own <= epoch for own in self._under_way)
-                and all(self._silent(one, now_s) for one in owed.before)
-            ):
-                owed.silencing = True
-                todo.append(ask.WriteSilent(guild=self.guild, epoch=epoch))
-        return todo
+        return self._debts.due(
+            self._let_go,
+            lambda earlier: self._silent(earlier, now_s),
+            lambda epoch: not any(own <= epoch for own in self._under_way),
+        )
 
-    def _paid_for(self, earlier: EarlierOwner) -> bool:
-        return earlier.epoch <= self._paid_up_to
-
-    _paid_up_to = Epoch(0)
-
-    def _paid(self, epoch: Epoch, owed: _Owed) -> None:
-        if owed.released and owed.silent:
-            del self._owed[epoch]
-            self._paid_up_to = max(self._paid_up_to, epoch)
+    def _owe(self, epoch: Epoch) -> None:
+        a = self.assignment
+        # Of a later assignment the leader has left out whom it knows to be silent.
+        before = a.before if a is not None and a.epoch > epoch else self._opened_after
+        self._debts.owe(epoch, [one for one in before if one.epoch < epoch])
 
 
 def _whereabouts(a: Assignment | None) -> object:

@@ -374,6 +374,15 @@ def test_step_15_an_epoch_that_was_never_seen_is_released_too() -> None:
     assert sorted(asked) == ["WriteReleased", "WriteSilent"]
 
 
+def test_step_15_an_assignment_that_is_gone_makes_nobody_silent() -> None:
+    pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
+    pod.assign(assignment(2, before=[earlier(1)]))
+    pod.do("pod_seen", lease(B, B1, state="fenced"), 9)
+    pod.do("caught_up", GUILD, Epoch(2), 0)
+    assert "WriteReleased" in kinds(pod.assign(None))
+    assert "WriteSilent" not in kinds(pod.do("effects_ended", GUILD, Epoch(2)))
+
+
 def test_step_15_a_watch_that_is_behind_the_bucket_ends_in_a_read() -> None:
     pod = Driver().up().owns(assignment(1))
     assert "ReadAssignments" not in kinds(pod.do("bucket_end", 5))
