@@ -49,6 +49,7 @@ from components.gateway.shell.gate import Gate
 from components.gateway.shell.guild import Services
 from components.gateway.shell.handoffs import Handoffs
 from components.gateway.shell.loads import Loads
+from components.gateway.shell.log_clock import LogClock
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.ownership import Ownership
 from components.gateway.shell.pod import Pod, PodLoad
@@ -59,7 +60,7 @@ from components.gateway.shell.sweep import Sweep
 from components.gateway.shell.tenure import Outputs
 from components.gateway.shell.timers import Timers
 from components.process import exits
-from components.process.clock import steady_s, wall_ms
+from components.process.clock import steady_s
 from components.process.service import start_service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
@@ -202,7 +203,8 @@ class _Running:
             task.add_done_callback(under_way.discard)
             return task
 
-        timers = Timers(bus, gate)
+        clock = LogClock()
+        timers = Timers(bus, gate, clock)
         logbook = Logbook(bus, self._applier)
         await logbook.load()
         snapshots = Snapshots(
@@ -219,7 +221,7 @@ class _Running:
                 rest=rest,
                 applier=self._applier,
                 spawn=spawn,
-                wall_ms=wall_ms,
+                wall_ms=clock,
             ),
             timers=timers,
             snapshots=snapshots,
@@ -236,6 +238,7 @@ class _Running:
             outputs=outputs,
             rows=Rows(self._applier, logbook, snapshots, replicas, holder, gateway.opening_at_once),
             logbook=logbook,
+            clock=clock,
             opening=asyncio.Semaphore(gateway.opening_at_once),
         )
         handoffs = Handoffs(bus, me.pod, me.incarnation)

@@ -34,6 +34,7 @@ from components.gateway.shell.errors import (
 from components.gateway.shell.feed import Feed
 from components.gateway.shell.gate import Permit
 from components.gateway.shell.intake import Intake
+from components.gateway.shell.log_clock import LogClock
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.progress import Waiters
 from components.gateway.shell.tenure import Outputs, Tenure, left_to_do
@@ -71,6 +72,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Outputs
     rows: Rows
     logbook: Logbook
+    clock: LogClock
     opening: asyncio.Semaphore
 
 
@@ -267,7 +269,14 @@ class Guild:
         self._waiters = Waiters()
         self._waiters.advance(start)
         self._taken = 0
-        intake = Intake(self._out.bus, self.id, start, self._feed.hand, self._on_hole)
+        intake = Intake(
+            self._out.bus,
+            self.id,
+            start,
+            self._feed.hand,
+            self._on_hole,
+            self._services.clock.saw,
+        )
         self._intake = intake
         await intake.subscribe()
         if not self._is_owner(assignment):  # an owner's barrier is its `OwnerOpened`

@@ -56,6 +56,7 @@ class Intake:
         start: Sequence,
         hand: Hand,
         on_hole: Callable[[HoleFound], None],
+        saw: Callable[[int], None] = lambda stored_ms: None,
     ) -> None:
         self._bus = bus
         self._guild = guild
@@ -68,6 +69,7 @@ class Intake:
         self._look: Look | None = None
         self._caught_up = asyncio.Event()
         self._ended = False
+        self._saw = saw
         self.seen = start
         """The last sequence handed on."""
 
@@ -122,6 +124,7 @@ class Intake:
             # Only the server publishes here; whatever else this is, the sweep finds the truth.
             log.warning("message of another shape on %s: %r", message.subject, error)
             return
+        self._saw(stored.stored_ms)
         async with self._lock:
             if stored.sequence <= self.seen or self._ended:
                 return
