@@ -62,6 +62,8 @@ class PodMachine:
         """The newest revision of bucket ``guilds`` that was shown here."""
         self._bucket_end = 0
         self._behind_from_s: float | None = None
+        self._revisions: dict[GuildId, int] = {}
+        """The newest entry seen of every guild, ours or not: a watch may be behind a read."""
         self._at_read: dict[GuildId, int] = {}
         self._end_at_read = 0
         self._leader_at_s = float("-inf")
@@ -194,6 +196,9 @@ class PodMachine:
     ) -> list[Command]:
         """An entry of bucket ``guilds``; None: the key is gone, or not readable."""
         self._seen = max(self._seen, revision)
+        if revision < self._revisions.get(guild, 0):
+            return []
+        self._revisions[guild] = revision
         machine = self.guilds.get(guild)
         if machine is None:
             if assignment is None or not self._concerns_us(assignment):

@@ -219,6 +219,15 @@ def test_step_3_an_older_entry_that_comes_late_changes_nothing() -> None:
     assert pod.may(2)
 
 
+def test_step_3_a_late_entry_gives_back_nothing_that_a_read_has_shown_elsewhere() -> None:
+    pod = Driver()
+    pod.do("connected", LINK)
+    pod.do("renewed", pod.now_s, LINK)
+    pod.do("assignments_read", LINK, {GUILD: (assignment(2, OTHER), 7)})
+    assert pod.do("assignment_seen", GUILD, assignment(1), 6) == []
+    assert not pod.machine.guilds
+
+
 def test_step_5_the_new_owner_waits_until_every_earlier_one_has_let_go() -> None:
     pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
     both = [earlier(1), earlier(2, (PodId("gateway-2"), Incarnation("t-3")))]
