@@ -258,6 +258,12 @@ CONFIG_ENDPOINTS: Final[
     ),
     ("unpin", "Let a guild be moved again.", operations.UnpinGuild, operations.OperationStarted),
     (
+        "reshard",
+        "Change the number of Discord's shards.",
+        operations.Reshard,
+        operations.OperationStarted,
+    ),
+    (
         "pause",
         "Move nothing by itself; crashes are answered all the same.",
         operations.PauseBalance,
@@ -324,6 +330,14 @@ def _operations() -> tuple[Channel, ...]:
             reply=Sent(type=records.PodPing, senders=(GATEWAY,), headers=TRACED),
         ),
         Channel(
+            name="shards.budget",
+            address="modbot.shards.budget",
+            purpose="How many sessions Discord grants today, as any shard replica asks it.",
+            senders=(CONFIG,),
+            receivers=(SHARD,),
+            reply=Sent(type=operations.SessionBudget, senders=(SHARD,), headers=TRACED),
+        ),
+        Channel(
             name="disconnects",
             address="sys.disconnect",
             purpose="The server's advisory of a lost connection (io.nats.server.advisory.v1."
@@ -363,6 +377,15 @@ def _records() -> tuple[Channel, ...]:
         _record(kept.SHARDS, "{shard}", records.ShardLease, (SHARD,), SHARD, CONFIG),
         _record(
             kept.SHARDS,
+            kept.SHARD_PLAN,
+            records.ShardPlan,
+            (CONFIG, SHARD),
+            SHARD,
+            CONFIG,
+            part=".plan",
+        ),
+        _record(
+            kept.SHARDS,
             "{what}.{name}",
             records.ShardReplica,
             (SHARD,),
@@ -370,7 +393,7 @@ def _records() -> tuple[Channel, ...]:
             CONFIG,
             part=".replicas",
         ),
-        _record(kept.SESSIONS, "{shard}", records.SessionResume, (SHARD,), SHARD),
+        _record(kept.SESSIONS, "{shard}", records.SessionResume, (SHARD,), SHARD, CONFIG),
         _record(kept.ATTEMPTS, "{guild}", records.ReplayAttempt, (GATEWAY,), GATEWAY),
         _record(kept.SIGNALS, "{about}.{id}", records.SharedSignal, (GATEWAY,), GATEWAY),
         *_handoffs(),

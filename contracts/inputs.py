@@ -45,6 +45,10 @@ class DiscordDispatch(Input, frozen=True, kw_only=True, tag="dispatch"):
     one and ``sequence`` that of its GUILD_CREATE (0 if the reader came later); the input is no
     link of the session's chain and has no ``previous``. What it tells may be on the log already:
     its Discord id says so."""
+    overlap: bool = False
+    """Received while another session, of another number of shards, was still being read: that one
+    may have delivered it too. A link of its session's chain; what it tells may be on the log
+    already, as with ``catch_up``."""
     data: msgspec.Raw
 
 

@@ -61,6 +61,21 @@ class OperationProgress(Message, frozen=True, kw_only=True):
     state: Literal["running", "done", "failed"] = "running"
 
 
+class ShardsStatus(Message, frozen=True, kw_only=True):
+    """Discord's shards as config sees them."""
+
+    count: int
+    """Shards of the installation; 0: none is held."""
+    connected: int
+    fullest: int = 0
+    """Guilds of the shard that has most."""
+    guilds_per_shard: int
+    """Discord's limit."""
+    replicas: int = 0
+    warning: str = ""
+    """What an operator should do soon."""
+
+
 class ClusterStatus(Message, frozen=True, kw_only=True):
     """Reply of ``modbot.config.status``."""
 
@@ -88,6 +103,7 @@ class ClusterStatus(Message, frozen=True, kw_only=True):
     """History that PostgreSQL does not have yet."""
     operations: list[OperationProgress] = []
     """What is under way, as far as the leader knows."""
+    shards: ShardsStatus | None = None
 
 
 class PodList(Message, frozen=True, kw_only=True):
@@ -240,6 +256,31 @@ class UnpinGuild(Message, frozen=True, kw_only=True):
 
     guild: GuildId
     by: str = ""
+
+
+class Reshard(Message, frozen=True, kw_only=True):
+    """Request of ``modbot.config.reshard``: change the number of Discord's shards."""
+
+    count: int = 0
+    """Shards from now on."""
+    abort: bool = False
+    """Take the change back that is under way. Possible until its sessions are cut over."""
+    by: str = ""
+
+
+class SessionBudget(Message, frozen=True, kw_only=True):
+    """Reply on ``modbot.shards.budget``: what Discord answers to ``GET /gateway/bot``."""
+
+    replica: str
+    recommended: int
+    """Shards that Discord recommends."""
+    remaining: int
+    """Sessions that may still be started today."""
+    reset_after_s: float
+    max_concurrency: int
+    """Sessions that may be started in 5 s."""
+    problem: str = ""
+    """Why Discord did not say; the figures then mean nothing."""
 
 
 class PauseBalance(Message, frozen=True, kw_only=True):

@@ -172,15 +172,48 @@ class LeaderLease(Message, frozen=True, kw_only=True):
 
 
 class ShardLease(Message, frozen=True, kw_only=True):
-    """Bucket ``shards``, key: shard id. Expires unless renewed."""
+    """Bucket ``shards``, key: `storage.shard_key`. Expires unless renewed."""
 
     shard: int
     holder: str
     shard_count: int
+    generation: int = 0
+    """Of the number of shards (`ShardPlan`)."""
     guilds: int = 0
     dispatches_per_s: float = 0.0
     state: Literal["starting", "connected", "resuming", "disconnected"] = "starting"
+    overlap: Literal["", "connecting", "ready", "storing", "over"] = ""
+    """While the number of shards changes, how far a new shard id has come. ``ready``: its session
+    has all its guilds, and what it delivers is kept back; ``over``: everything kept back is on
+    the logs."""
+    held_back: int = 0
+    """Dispatches that are kept back, by a change of the number of shards or by the limit of a
+    guild that floods its log."""
     since_ms: int
+
+
+class ShardPlan(Message, frozen=True, kw_only=True):
+    """Bucket ``shards``, key ``plan``: how many shards the installation has, once that was
+    changed (`modbot ops reshard`), and how far the change has come. Written by config alone, by
+    compare-and-set (docs/decisions, 0008-reshard).
+
+    ``connect``: sessions of the new generation are started beside the old ones. ``cut``: the old
+    ones end, each new one goes on from there; no way back. ``done`` and ``aborted`` are the ends.
+    """
+
+    generation: int
+    """The new one; grows with every plan, aborted ones included."""
+    count: int
+    from_generation: int
+    from_count: int
+    phase: Literal["connect", "cut", "done", "aborted"]
+    operation: str
+    by: str
+    since_ms: int
+    cut_ms: int = 0
+    """When ``cut`` was written: the instant from which guilds are cut over."""
+    text: str = ""
+    """Why it was aborted."""
 
 
 class ShardReplica(Message, frozen=True, kw_only=True):
@@ -192,7 +225,7 @@ class ShardReplica(Message, frozen=True, kw_only=True):
 
 
 class SessionResume(Message, frozen=True, kw_only=True):
-    """Bucket ``sessions``, key: shard id. What a replacement needs to RESUME."""
+    """Bucket ``sessions``, key: `storage.shard_key`. What a replacement needs to RESUME."""
 
     session: SessionId
     sequence: int
@@ -206,6 +239,9 @@ class SessionResume(Message, frozen=True, kw_only=True):
     0: unknown."""
     gap_since_ms: int = 0
     """Start of a gap before this session that is not read to its end; 0: there is none."""
+    ended: bool = False
+    """Everything of the session is on the logs and nobody goes on with it: sessions of another
+    number of shards do (`ShardPlan`). ``gap_since_ms`` is then theirs to read."""
 
 
 class ReplayAttempt(Message, frozen=True, kw_only=True):

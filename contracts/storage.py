@@ -55,8 +55,15 @@ BUCKETS: Final = (
     ),
     Bucket(name=REGISTRY, description="Guilds that shards have seen; key: guild"),
     Bucket(name=LEADERS, description="Leases of leaders; key: role", expires=True),
-    Bucket(name=SHARDS, description="Leases of Discord shard ids; key: shard id", expires=True),
-    Bucket(name=SESSIONS, description="Resume data of Discord sessions; key: shard id"),
+    Bucket(
+        name=SHARDS,
+        description="Leases of Discord shard ids; key: shard id, or generation-shard id; and how many there are",
+        expires=True,
+    ),
+    Bucket(
+        name=SESSIONS,
+        description="Resume data of Discord sessions; key: shard id, or generation-shard id",
+    ),
     Bucket(
         name=ATTEMPTS,
         description="Inputs being replayed after a crash; key: guild",
@@ -80,6 +87,24 @@ BUCKETS: Final = (
     Bucket(name=INTENT, description="What operators want; key: pod|guild|move.ID, balance"),
     Bucket(name=SHARES, description="How limits are divided among pods; key: limit"),
 )
+
+
+SHARD_PLAN: Final = "plan"
+"""Key in `SHARDS`: `records.ShardPlan`. It does not expire."""
+
+
+def shard_key(generation: int, shard: int) -> str:
+    """The key of a shard id in `SHARDS` and `SESSIONS`. Every change of the number of shards is a
+    new generation (`records.ShardPlan`), so that old and new ones live side by side."""
+    return f"{generation}-{shard}" if generation else str(shard)
+
+
+def shard_of_key(key: str) -> tuple[int, int] | None:
+    """Generation and shard id of such a key; None for another key of the bucket."""
+    generation, dash, shard = key.rpartition("-")
+    if not (shard.isdecimal() and (generation.isdecimal() if dash else True)):
+        return None
+    return int(generation or 0), int(shard)
 
 
 def inputs_stream() -> dict[str, Any]:

@@ -13,6 +13,8 @@ EVENTS_WILDCARD: Final = "modbot.events.*.>"
 CONFIG_SERVICE: Final = "modbot.config"
 PODS_WILDCARD: Final = "modbot.pods.*.ping"
 POD_SNAPSHOTS_WILDCARD: Final = "modbot.pods.*.snapshot.*"
+SHARD_BUDGET: Final = "modbot.shards.budget"
+"""Asks any shard replica what Discord grants: answered with `operations.SessionBudget`."""
 DISCONNECTS: Final = "sys.disconnect"
 """Where the server's advisories of lost connections are imported to (config only)."""
 

@@ -35,10 +35,11 @@ from contracts.operations import (
     PauseBalance,
     PinGuild,
     Rebalance,
+    Reshard,
     UnpinGuild,
 )
 
-WATCHED = ("rebalance", "drain", "move", "pin")
+WATCHED = ("rebalance", "drain", "move", "pin", "reshard")
 """Verbs whose work goes on after the answer."""
 SILENCE_S = 30.0
 """The leader tells once a second; a new leader needs a few seconds."""
@@ -56,6 +57,7 @@ REQUESTS: dict[str, Callable[[Options], msgspec.Struct | None]] = {
     "move": lambda o: MoveGuilds(guilds=o.guilds, pod=o.pod, by=o.by),
     "pin": lambda o: PinGuild(guild=o.guild, pod=o.pod, by=o.by),
     "unpin": lambda o: UnpinGuild(guild=o.guild, by=o.by),
+    "reshard": lambda o: Reshard(count=o.count or 0, abort=o.abort, by=o.by),
     "pause": lambda o: PauseBalance(reason=o.reason, by=o.by),
     "resume": lambda o: PauseBalance(by=o.by),
     "history": lambda o: HistoryQuery(guild=o.guild, pod=o.pod, limit=o.limit),
@@ -148,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     added["move"].add_argument("guilds", type=guild_id, nargs="+", metavar="GUILD")
     added["pin"].add_argument("guild", type=guild_id, metavar="GUILD")
     added["pin"].add_argument("pod", type=PodId, metavar="POD")
+    number = added["reshard"].add_mutually_exclusive_group(required=True)
+    number.add_argument("count", type=int, nargs="?", metavar="N", help="shards from now on")
+    number.add_argument(
+        "--abort", action="store_true", help="take the change back that is under way"
+    )
     added["pause"].add_argument("--reason", default="", help="for whoever sees it in the status")
     guilds, history = added["guilds"], added["history"]
     guilds.add_argument("--pod", type=PodId, help="only those that this pod owns or follows")

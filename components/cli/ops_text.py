@@ -50,10 +50,18 @@ def _status(status: ClusterStatus) -> str:
     database: str = status.database
     if status.unwritten_rows:
         database += f", {status.unwritten_rows} rows to be written"
+    shards = status.shards
+    words = "unknown"
+    if shards is not None:
+        words = (
+            f"{shards.connected} of {shards.count} connected, {shards.replicas} replicas, "
+            f"at most {shards.fullest} guilds of {shards.guilds_per_shard}"
+        )
     parts = [
         pairs(
             [
                 ("guilds", status.guilds),
+                ("shards", words),
                 ("without a ready follower", status.without_follower),
                 ("leader", f"{status.leader or 'none'} (answered by {status.replica})"),
                 ("database", database),
@@ -61,6 +69,7 @@ def _status(status: ClusterStatus) -> str:
             ]
         ),
         _pods(status.pods),
+        *([f"warning: {shards.warning}"] if shards is not None and shards.warning else []),
         *(progress_line(progress) for progress in status.operations),
         *_listed("wait", status.waiting, status.waiting_total),
         *_listed("are not as they should be", status.lacking, status.lacking_total),

@@ -7,6 +7,7 @@ from components.config.database import Database
 from components.config.leadership import Leadership
 from components.config.operations import Operations
 from components.config.placing import Placer
+from components.config.resharding import Resharding
 from components.config.tidying import forgettable
 from components.config.view import View
 from components.config.world import Held, Pod
@@ -43,6 +44,7 @@ class Answers:
         placer: Placer,
         balancer: Balancer,
         operations: Operations,
+        resharding: Resharding,
         database: Database,
         leadership: Leadership,
         replica: str,
@@ -51,6 +53,7 @@ class Answers:
         self._placer = placer
         self._balancer = balancer
         self._operations = operations
+        self._resharding = resharding
         self._database = database
         self._leadership = leadership
         self._replica = replica
@@ -91,7 +94,8 @@ class Answers:
             paused_by=balance.by if balance is not None and balance.paused else "",
             paused_reason=balance.reason if balance is not None and balance.paused else "",
             unwritten_rows=self._database.pending,
-            operations=self._operations.running,
+            operations=[*self._operations.running, *self._resharding.running],
+            shards=await self._resharding.status(),
         )
 
     async def pods(self, _: None) -> PodList:

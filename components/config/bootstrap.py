@@ -19,6 +19,7 @@ from components.config.mirror import Mirror
 from components.config.operations import Operations
 from components.config.operators import serve
 from components.config.placing import Placer
+from components.config.resharding import Resharding
 from components.config.settings import ConfigSettings, check
 from components.config.tidying import Tidier
 from components.config.view import View
@@ -54,8 +55,11 @@ async def run(
         operations = Operations(bus, view, placer, balancer)
         divider = Divider(bus, leadership, settings)
         mirror = Mirror(bus, database)
+        resharding = Resharding(bus, view)
         tidier = Tidier(bus, view)
-        answers = Answers(view, placer, balancer, operations, database, leadership, replica)
+        answers = Answers(
+            view, placer, balancer, operations, resharding, database, leadership, replica
+        )
 
         def changed() -> None:
             placer.news()
@@ -77,10 +81,11 @@ async def run(
                 leading.create_task(operations.lead(), name="operations")
                 leading.create_task(divider.lead(), name="dividing")
                 leading.create_task(mirror.lead(), name="mirror")
+                leading.create_task(resharding.lead(), name="resharding")
                 leading.create_task(tidier.lead(), name="tidier")
 
         await hear(bus, placer.disconnected, leadership.disconnected)
-        commands = Commands(bus, view, answers, database)
+        commands = Commands(bus, view, answers, database, resharding)
         service = await serve(bus, answers, commands, replica)
         async with asyncio.TaskGroup() as group:
             tasks = [

@@ -13,6 +13,7 @@ from components.bus.errors import BusError
 from components.config.answers import Answers, guild_of
 from components.config.database import Database, DatabaseAway
 from components.config.intents import BALANCE, REBALANCE
+from components.config.resharding import Resharding
 from components.config.view import View
 from components.process.clock import wall_ms
 from contracts import storage
@@ -25,6 +26,7 @@ from contracts.operations import (
     PauseBalance,
     PinGuild,
     Rebalance,
+    Reshard,
     UnpinGuild,
 )
 from contracts.records import BalanceIntent, GuildIntent, MoveIntent, PodIntent, RebalanceIntent
@@ -38,7 +40,15 @@ SOMEBODY = "operator"
 class Commands:
     """Takes intents."""
 
-    def __init__(self, bus: Bus, view: View, answers: Answers, database: Database) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        view: View,
+        answers: Answers,
+        database: Database,
+        resharding: Resharding,
+    ) -> None:
+        self._resharding = resharding
         self._view = view
         self._answers = answers
         self._database = database
@@ -105,6 +115,19 @@ class Commands:
         _, by = await self._asked("unpin", request, request.by)
         await self._intend(f"guild.{guild}", None, by)
         return OperationStarted(operation="", what=f"guild {guild} may be moved again")
+
+    async def reshard(self, request: Reshard) -> OperationStarted:
+        """Change the number of Discord's shards, or take that back."""
+        operation, by = await self._asked("reshard", request, request.by)
+        try:
+            if request.abort:
+                return OperationStarted(operation="", what=await self._resharding.abort(by))
+            what = await self._resharding.begin(request.count, operation, by)
+        except BusError as error:
+            raise ServiceError(
+                ErrorCode.UNAVAILABLE, f"NATS did not answer, ask again: {error}"
+            ) from error
+        return OperationStarted(operation=operation, what=what)
 
     async def pause(self, request: PauseBalance) -> OperationStarted:
         """Move nothing by itself."""
