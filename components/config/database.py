@@ -24,6 +24,7 @@ from components.config.rows import (
     opened_row,
     pod_row,
 )
+from components.process.clock import steady_s
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.operations import OwnershipChange
 from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
@@ -38,6 +39,8 @@ MAX_PENDING = 100_000
 BATCH = 1_000
 AGAIN_S = 0.5
 """Pause between attempts to connect."""
+COMPARE_AGAIN_S = 5.0
+"""What a killed leader wrote last may be seen after its successor first compared."""
 LOOK_EVERY_S = 5.0
 """A hung server is noticed by a query that does not return, so one is made now and then."""
 DEADLINE_S = 5.0
@@ -122,6 +125,8 @@ class Database:
         self._wake = asyncio.Event()
         self._known: Known | None = None
         self._reconciled = False
+        self._compare_s = float("-inf")
+        """When to compare the tables with the bus again."""
         self._guilds: dict[GuildId, RegisteredGuild] = {}
         self._pods: dict[PodId, PodLease] = {}
         self._changes: dict[tuple[GuildId, Epoch], Change] = {}
@@ -145,6 +150,7 @@ class Database:
         """Write from now on, beginning with what the tables lack of ``known``."""
         self._known = known
         self._reconciled = False
+        self._compare_s = float("-inf")
         self._wake.set()
 
     def follow(self) -> None:
@@ -247,6 +253,7 @@ class Database:
         self.last_epochs = {GuildId(str(row["guild"])): Epoch(row["epoch"]) for row in rows}
         self._connection = connection
         self._reconciled = False
+        self._compare_s = float("-inf")
         connection.add_termination_listener(lambda _: self._wake.set())
         log.info("PostgreSQL is there; its history knows %d guilds", len(self.last_epochs))
         self.on_read()
@@ -263,7 +270,7 @@ class Database:
 
     async def _write(self) -> None:
         connection = self._held()
-        if self._known is not None and not self._reconciled:
+        if self._known is not None and steady_s() >= self._compare_s:
             async with self._lock:
                 rows = await connection.fetch(LAST_EPOCHS)
             self._reconcile(self._known, rows)
@@ -284,8 +291,9 @@ class Database:
 
     def _reconcile(self, known: Known, rows: list[Any]) -> None:
         self.last_epochs = {GuildId(str(row["guild"])): Epoch(row["epoch"]) for row in rows}
-        self._guilds.update((guild.guild, guild) for guild in known.registered)
-        self._pods.update((lease.pod, lease) for lease in known.leases)
+        if not self._reconciled:
+            self._guilds.update((guild.guild, guild) for guild in known.registered)
+            self._pods.update((lease.pod, lease) for lease in known.leases)
         for owned in known.owned:
             recorded = self.last_epochs.get(owned.guild, 0)
             if owned.epoch > recorded:
@@ -303,6 +311,7 @@ class Database:
         for holding in known.openings:
             if (holding.guild, holding.epoch) in self._changes:
                 self._openings.setdefault((holding.guild, holding.epoch), holding)
+        self._compare_s = float("inf") if self._reconciled else steady_s() + COMPARE_AGAIN_S
         self._reconciled = True
 
     async def _execute(self, statement: str, *values: object) -> None:
