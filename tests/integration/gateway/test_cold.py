@@ -55,7 +55,12 @@ async def lose(town: Town, pod: PodProcess) -> StateSource:
         replica=f"pods/{pod.name}/{pod.incarnation}",
     )
     await pod.kill()
-    shutil.rmtree(pod.data)
+
+    async def gone() -> bool:
+        shutil.rmtree(pod.data, ignore_errors=True)  # Litestream takes a moment to end
+        return not pod.data.exists()
+
+    await until(gone)
     await fence(town, pod)
     return source
 
