@@ -4,8 +4,9 @@ Rows come in numbered pieces and are staged; nothing is in force before `CloseRe
 every piece. A row that is put back replaces today's row of the same key; what came into being
 since stays, case numbers are never given twice, and settings become a new version. Outbox and
 facts are never among them, so nothing is sent again: a case that was pending then has today's
-outcome, or fails if it has none. What a restore replaced is kept until the next one, for
-`UndoRestore`. None of today's parts has timers; a part that has some arms here what is due.
+outcome, or fails if it has none, and a thread that was being made stays as it is today. What a
+restore replaced is kept until the next one, for `UndoRestore`. None of today's parts has timers; a
+part that has some arms here what is due.
 
 Only an operator may. Operators' tools make the rows by replaying the guild's own log.
 """
@@ -49,6 +50,8 @@ MAX_PIECES: Final = 10_000
 REPLACED: Final = 0
 """In place of a piece's number: rows that were replaced."""
 ABSENT: Final = b"null"
+THREAD_OPEN: Final = "open"
+"""State of a member's thread that is there; in the others effects are making it."""
 
 
 class _Restore(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,9 +150,7 @@ def _close(context: Context, command: CommandReceived) -> bytes:
             continue
         today = table.find(context.database, context.guild, key)
         _keep(context, restore.id, REPLACED, index, table, key, today)
-        if table.name == "cases":
-            row = _without_promise(table, row, today)
-        table.put(context.database, context.guild, row)
+        _put(context, table, row, today)
     context.execute(
         "UPDATE guilds SET cases = max(cases, coalesce((SELECT max(number) FROM cases"
         " WHERE guild_id = ?1), 0)) WHERE guild_id = ?1",
@@ -176,7 +177,7 @@ def _undo(context: Context, command: CommandReceived) -> bytes:
         elif row is None:
             table.remove(context.database, context.guild, key)
         else:
-            table.put(context.database, context.guild, row)
+            _put(context, table, row, table.find(context.database, context.guild, key))
     context.execute(
         "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ?",
         (context.guild, restore.id),
@@ -203,6 +204,16 @@ def _done(
         )
     )
     return _view(context, restore.id)
+
+
+def _put(context: Context, table: Table, row: Row, today: Row | None) -> None:
+    """Write the row; nothing in it may wait for the result of an effect that has come or never
+    will. A thread that was being made then is left as it is today."""
+    if table.name == "cases":
+        row = _without_promise(table, row, today)
+    elif table.name == "member_threads" and table.named(row)["state"] != THREAD_OPEN:
+        return
+    table.put(context.database, context.guild, row)
 
 
 def _without_promise(table: Table, row: Row, today: Row | None) -> Row:

@@ -140,6 +140,28 @@ def test_an_undo_gives_back_what_was_replaced_and_takes_away_what_was_brought() 
     assert [fact.undone for fact in facts(undone) if isinstance(fact, GuildRestored)] == [True]
 
 
+def test_an_undo_does_not_bring_back_a_promise_that_was_kept_since() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    put_back(log, rows, ["cases"])
+    while waiting := log.pending():
+        log.settle(waiting[0], message_id=snowflake(T0, 500 + log.sequence))
+    ask(log, "undo")
+    assert log.rows("SELECT count(*) FROM cases WHERE status = 'pending'") == [(0,)]
+
+
+def test_a_thread_that_was_being_made_then_is_left_as_it_is_today() -> None:
+    log = busy_log()
+    rows = [row for row in rows_of(log, "reports") if row["table"] == "member_threads"]
+    making = [row for row in rows if row["values"]["state"] != "open"]
+    assert making, "the log must leave a thread half made"
+    while waiting := log.pending():
+        log.settle(waiting[0], message_id=snowflake(T0, 500 + log.sequence))
+    threads = state(log)[2]
+    put_back(log, making, ["reports"])
+    assert state(log)[2] == threads
+
+
 def test_settings_come_back_as_a_new_version_with_its_author() -> None:
     log = busy_log()
     rows = rows_of(log, "settings")
