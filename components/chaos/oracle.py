@@ -15,9 +15,9 @@ from components.gateway.engine.dump import canonical_dump
 from components.gateway.engine.engine import Engine
 from components.gateway.engine.model import Applied
 from components.gateway.engine.schema import open_database
-from components.gateway.shell.intake import logged_input
-from contracts import storage, subjects
-from contracts.ids import GuildId, Sequence
+from components.restoring.replay import Replay
+from contracts import storage
+from contracts.ids import GuildId
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,29 +42,25 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay(bus: Bus, guild: GuildId, *, at: Collection[int] = ()) -> Replayed:
-    """Replay the guild's whole log from INPUTS, one input a transaction."""
+    """Replay the guild's whole log from INPUTS."""
     database = open_database(":memory:")
-    engine = Engine(database)
-    generation = (await stream.bounds(bus, storage.INPUTS)).generation
-    engine.create(guild, generation)
+    Engine(database).create(guild, (await stream.bounds(bus, storage.INPUTS)).generation)
     outcomes: list[Applied] = []
     dumps: dict[int, bytes] = {}
-    start = Sequence(1)
-    while batch := await stream.read_batch(
-        bus, storage.INPUTS, subjects.inputs(guild), start, timeout_s=30
-    ):
-        for message in batch:
-            outcomes.append(engine.apply(logged_input(guild, message)))
-            if message.sequence in at:
-                dumps[message.sequence] = canonical_dump(database, guild)
-        start = Sequence(batch[-1].sequence + 1)
+
+    def note(applied: Applied) -> None:
+        outcomes.append(applied)
+        if applied.sequence in at:
+            dumps[applied.sequence] = canonical_dump(database, guild)
+
+    await Replay(bus, database, guild).forward(each=note)
     replayed = Replayed(
         dump=canonical_dump(database, guild),
         dumps=dumps,
         facts={(f.sequence, f.index, f.type) for done in outcomes for f in done.facts},
         effects={(e.sequence, e.index) for done in outcomes for e in done.effects},
         applied=len(outcomes),
-        last=start - 1,
+        last=outcomes[-1].sequence if outcomes else 0,
     )
     database.close()
     return replayed

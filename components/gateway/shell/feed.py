@@ -58,7 +58,7 @@ class Feed:
     def note_skips(self, batch: list[StoredMessage]) -> None:
         """Look ahead: these messages of the log may say what to skip."""
         for stored in batch:
-            word = _skip_of(stored.headers.get(headers.MSG_ID, ""), stored.data)
+            word = skip_of(stored.headers.get(headers.MSG_ID, ""), stored.data)
             if word is not None and word.sequence < stored.sequence:
                 self._skips.setdefault(word.sequence, word)
 
@@ -109,7 +109,7 @@ class Feed:
 
     def _search(self, item: LoggedInput) -> None:
         poison = self.poison
-        word = _skip_of(item.message_id, item.data)
+        word = skip_of(item.message_id, item.data)
         if poison is None or word is None or word.sequence != poison.sequence:
             return
         log.warning("guild %s goes on without input %s", self._guild, poison.sequence)
@@ -119,7 +119,8 @@ class Feed:
         self._resumed(poison.sequence)
 
 
-def _skip_of(message_id: str, data: bytes) -> SkipInput | None:
+def skip_of(message_id: str, data: bytes) -> SkipInput | None:
+    """The message as a `SkipInput`; None when it is anything else."""
     if not message_id.startswith(SKIP_PREFIX):
         return None
     try:
