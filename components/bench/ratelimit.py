@@ -22,10 +22,10 @@ from pathlib import Path
 import msgspec
 
 from components.bench.result import Baseline, BenchResult, Figure
-from components.bench.stack import LiveStack, live_stack
 from components.bus.buckets import Bucket
 from components.simulator.client import GuildInfo, SimulatorControl
 from components.simulator.record import Entry
+from components.stack.live import LiveStack, live_stack
 from components.traffic.guilds import put
 from contracts import storage, subjects
 from contracts.ids import ChannelId

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from components.bench.event import EventOptions, create_half, measure
 from components.bench.result import BenchResult
-from components.bench.stack import LiveStack, live_stack
 from components.simulator.client import GuildInfo, SimulatorControl
+from components.stack.live import LiveStack, live_stack
 from contracts import subjects
 from contracts.message import decode
 from contracts.operations import ClusterStatus

@@ -18,11 +18,11 @@ import aiohttp
 import msgspec
 import psutil
 
-from components.bench.stack import LiveStack
 from components.bus.errors import BusError
 from components.chaos.proxies import Proxy
 from components.chaos.watching import Watched
 from components.stack.cluster import Cluster
+from components.stack.live import LiveStack
 from components.stack.running import RunningStack
 from contracts.ids import GuildId
 from contracts.message import MalformedMessage

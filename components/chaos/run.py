@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from components.bench.stack import live_stack
 from components.chaos.arena import Arena, NotInTime, NotThere
 from components.chaos.checker import Checked, Violations
 from components.chaos.keeping import keep
@@ -24,6 +23,7 @@ from components.chaos.round import Played, play
 from components.chaos.scenario import Scenario
 from components.chaos.watching import Watched
 from components.stack import ports
+from components.stack.live import live_stack
 from components.traffic.guilds import GuildsNotServed
 
 GATEWAYS = 3

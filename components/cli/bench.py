@@ -18,8 +18,8 @@ from components.bench.placement import PlacementOptions, run_placement
 from components.bench.ratelimit import RateLimitOptions, run_ratelimit
 from components.bench.result import BenchResult
 from components.bench.run import run_event
-from components.bench.stack import StackDidNotStart
 from components.cli.errors import CommandError
+from components.stack.live import StackDidNotStart
 
 
 def main(arguments: list[str]) -> int:

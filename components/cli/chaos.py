@@ -11,10 +11,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from components.bench.stack import StackDidNotStart
 from components.chaos.run import ChaosResult, run
 from components.chaos.scenarios import SCENARIOS
 from components.cli.errors import CommandError
+from components.stack.live import StackDidNotStart
 
 
 def main(arguments: list[str]) -> int:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from components.bench.stack import LiveStack, live_stack
 from components.chaos.oracle import held_by, replay
 from components.chaos.questions import all_answered, ask_for_cases, outages, wrong
 from components.cli.traffic import report_on
+from components.stack.live import LiveStack, live_stack
 from components.traffic import journal
 from components.traffic.check import check
 from components.traffic.corpus import OWN

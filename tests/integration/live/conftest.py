@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from components.bench.stack import LiveStack, live_stack
+from components.stack.live import LiveStack, live_stack
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

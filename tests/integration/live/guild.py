@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from components.bench.stack import LiveStack
 from components.simulator.client import GuildInfo
+from components.stack.live import LiveStack
 from components.traffic.guilds import MOD_LOG, MODERATOR, RESTRICTED, put_settings
 
 SPAM = (

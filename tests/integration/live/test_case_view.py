@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from components.bench.stack import LiveStack
 from components.gateway.engine.texts import text as text_of
 from components.simulator.client import ControlError, GuildInfo
+from components.stack.live import LiveStack
 from contracts import subjects
 from contracts.ids import CaseNumber, GuildId
 from contracts.interactions import CHANNEL_MESSAGE, EPHEMERAL, MANAGE_MESSAGES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.bench.stack import LiveStack
+from components.stack.live import LiveStack
 from components.traffic.evidence import cut, gather, settled
 from contracts.facts import CaseOpened, CaseUpdated, MessageFlagged
 from contracts.ids import GuildId

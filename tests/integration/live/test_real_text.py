@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.bench.stack import LiveStack
 from components.cli.traffic import report_on
+from components.stack.live import LiveStack
 from components.traffic import journal
 from components.traffic.driver import TrafficOptions, drive
 
