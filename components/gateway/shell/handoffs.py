@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 AT_ONCE: Final = 32
-"""Reports under way at once: a takeover of hundreds of guilds has more urgent things to send."""
+"""Reports under way at once."""
+OWNER_AFTER_S: Final = 0.3
+"""A takeover of hundreds of guilds has more urgent things to send than that it happened; a
+follower's report is what a move waits for."""
 
 
 class Handoffs:
@@ -61,10 +64,11 @@ class Handoffs:
 
     def hold(self, holding: Holding) -> None:
         """Report that the rows are here; a later report of the guild takes its place."""
-        if holding.guild not in self._order:
-            self._order.append(holding.guild)
         self._holdings[holding.guild] = holding
-        self._waiting.set()
+        if holding.role == "follow":
+            self._enqueue(holding.guild)
+        else:
+            asyncio.get_running_loop().call_later(OWNER_AFTER_S, self._enqueue, holding.guild)
 
     async def forget(self, guild: GuildId) -> None:
         """Take the report back, also one that is under way. Raises `BusError`."""
@@ -83,6 +87,11 @@ class Handoffs:
                     self._writing[guild] = asyncio.create_task(self._report(guild))
                 await asyncio.gather(*(self._writing[guild] for guild in some))
             await self._waiting.wait()
+
+    def _enqueue(self, guild: GuildId) -> None:
+        if guild not in self._order:
+            self._order.append(guild)
+        self._waiting.set()
 
     async def _report(self, guild: GuildId) -> None:
         pause_s = FIRST_PAUSE_S

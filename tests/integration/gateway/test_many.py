@@ -98,10 +98,13 @@ async def test_the_followers_of_a_killed_pod_answer_within_a_moment(
     await first.kill()
     began = asyncio.get_running_loop().time()
     await pods.attest(first.name, "p")
-    waiting = [asyncio.create_task(_answered(asking, town)) for town in towns]
+    some = towns[::15]  # asking all of them all the time would be the larger load
+    waiting = [asyncio.create_task(_answered(asking, town)) for town in some]
     await _assign(towns, second, first, cause="promoted")
+    written = asyncio.get_running_loop().time() - began
     took = sorted(at - began for at in await asyncio.gather(*waiting))
-    print(f"promoted: p50 {took[MANY // 2]:.3f} s, last {took[-1]:.3f} s")
+    print(f"written {written:.3f} s, answers p50 {took[len(took) // 2]:.3f}, last {took[-1]:.3f} s")
+    await asyncio.gather(*(_answered(asking, town) for town in towns))
     assert took[-1] < 5
 
 
