@@ -76,6 +76,32 @@ class ShardsStatus(Message, frozen=True, kw_only=True):
     """What an operator should do soon."""
 
 
+class Alarm(Message, frozen=True, kw_only=True):
+    """Something that loses data, or stops the service, if nobody acts. Gone when it is over."""
+
+    name: str
+    """What it is, e.g. ``backup-lag``: the same in logs (``alarm``)."""
+    severity: Literal["warning", "critical"]
+    """``critical``: something is refused or lost already, or is about to be."""
+    about: str
+    """The stream, pod or node."""
+    text: str
+    """What is wrong, with the figures of the moment."""
+    since_ms: int
+
+
+class NatsNode(Message, frozen=True, kw_only=True):
+    """A server of the NATS cluster."""
+
+    name: str
+    leads: list[str] = []
+    """Streams, of those that config looks at, of which it is the leader."""
+    behind: list[str] = []
+    """Streams of which its copy is not current."""
+    away: bool = False
+    """The leader of one of its streams cannot reach it."""
+
+
 class ClusterStatus(Message, frozen=True, kw_only=True):
     """Reply of ``modbot.config.status``."""
 
@@ -104,6 +130,10 @@ class ClusterStatus(Message, frozen=True, kw_only=True):
     operations: list[OperationProgress] = []
     """What is under way, as far as the leader knows."""
     shards: ShardsStatus | None = None
+    alarms: list[Alarm] = []
+    """The critical ones first."""
+    nodes: list[NatsNode] = []
+    """Empty when NATS is one server."""
 
 
 class PodList(Message, frozen=True, kw_only=True):

@@ -49,8 +49,10 @@ class PodLease(Message, frozen=True, kw_only=True):
     """The pod's last beat: a number that it commits to its database every few seconds."""
     backed_up_beat: int = 0
     """The last beat that is in the bucket: what was committed before it is there too."""
+    complete_up_to: Sequence = Sequence(0)
+    """Stream sequence up to which all guilds were complete at the last beat."""
     backed_up_to: Sequence = Sequence(0)
-    """Stream sequence up to which all guilds were complete at that beat."""
+    """Stream sequence up to which all guilds were complete at the beat that is in the bucket."""
     backup_lag_s: float = 0.0
     """Age of the oldest commit that is not in the bucket, as found in the bucket."""
     rest_wanted_per_s: float = 0.0

@@ -41,6 +41,7 @@ class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
     rest_share_revision: int = 0
     invalid_requests: int = 0
     beat: int = 0
+    complete_up_to: Sequence = Sequence(0)
     backed_up_beat: int = 0
     backed_up_to: Sequence = Sequence(0)
     backup_lag_s: float = 0.0
@@ -163,6 +164,7 @@ class Pod:
                 nats_client=self._bus.client_id,
                 nats_server=self._bus.server_id,
                 beat=load.beat,
+                complete_up_to=load.complete_up_to,
                 backed_up_beat=load.backed_up_beat,
                 backed_up_to=load.backed_up_to,
                 backup_lag_s=round(load.backup_lag_s, 3),
