@@ -381,7 +381,7 @@ def _load_of(
             rest_share_revision=revision,
             invalid_requests=invalid.count,
             beat=logbook.beat,
-            complete_up_to=logbook.complete_up_to,
+            complete_up_to=logbook.mark,
             backed_up_beat=replication.backed_up_beat if replication else 0,
             backed_up_to=replication.backed_up_to if replication else Sequence(0),
             backup_lag_s=replication.worst_lag_s() if replication else 0.0,

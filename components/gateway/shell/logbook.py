@@ -32,8 +32,8 @@ class Logbook:
         self._begun = 0
         self.beat = 0
         """The last beat: a number that is committed with every mark."""
-        self.complete_up_to = Sequence(0)
-        """The mark of that beat."""
+        self.mark = Sequence(0)
+        """Up to where all guilds were complete at that beat."""
         self.on_beat: Callable[[int, Sequence], None] = lambda beat, mark: None
         """Hears of a beat after its commit, with the mark."""
 
@@ -47,7 +47,7 @@ class Logbook:
         kept = await self._applier.on_database(lambda database: get_meta(database, BEAT))
         self._begun = self.beat = int(kept or 0)
         mark = await self._applier.on_database(lambda database: get_meta(database, COMPLETE))
-        self.complete_up_to = Sequence(int(mark or 0))
+        self.mark = Sequence(int(mark or 0))
 
     async def state(self, guild: GuildId, *, with_first: bool) -> LogState:
         """The stream now and, if asked for, the guild's first message on it."""
@@ -91,7 +91,7 @@ class Logbook:
             return _note(database, complete, ours)
 
         mark = await self._applier.on_database(write, writes=True)
-        self.beat, self.complete_up_to = max(self.beat, beat), mark
+        self.beat, self.mark = max(self.beat, beat), mark
         self.on_beat(beat, mark)
 
 
