@@ -113,7 +113,7 @@ class Client:
                 await _pause(loop, AGAIN_S)
                 continue
             self._epoch = max(self._epoch, reply.epoch)
-            self.judge.read_answered(self.guild, reply.sequence, reply.chain, self._seen)
+            self.judge.read_answered(self.guild, reply.sequence, reply.chain, request.at_least)
             self._seen = max(self._seen, reply.sequence)
             if write:
                 self.judge.write_acknowledged(self.guild, write)

@@ -40,7 +40,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Share of interesting writes that are followed by a fault at once."""
     well_within_s: float = 45.0
     """Once faults have ceased: a lease, a judge's patience, restarts, restores."""
-    most_steps: int = 400_000
+    most_steps: int = 60_000
 
 
 class Cluster:

@@ -45,6 +45,7 @@ class Faults:
             (0.5, self._bucket_away),
             (0.5, self._discord_away),
             (0.5, self._pair),
+            (0.3, self._clock_jump),
             (2.0, self._operator),
         ]
 
@@ -138,6 +139,12 @@ class Faults:
         pods = [host for host in self._cluster.pods if host.running is not None]
         for host in pods[:2]:
             self._loop.after(self._loop.between(0.0, 1.5), lambda host=host: self._end(host))  # type: ignore[misc]
+
+    def _clock_jump(self) -> None:
+        """NATS counts the time to live of keys by its wall clock."""
+        self._note("NATS clock jump", None)
+        for name in (storage.PODS, storage.LEADERS):
+            self._cluster.server.buckets[name].jump()
 
     def _nats_away(self) -> None:
         server = self._cluster.server

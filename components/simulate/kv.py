@@ -25,13 +25,14 @@ class WrongRevision(Exception):
 class Entry:
     """The latest write to a key; ``value`` None: deleted or expired."""
 
-    __slots__ = ("encoded", "expired", "key", "revision", "value", "written_s")
+    __slots__ = ("encoded", "expired", "expires", "key", "revision", "value", "written_s")
 
     def __init__(self, key: str, value: Message | None, revision: int, written_s: float) -> None:
         self.key = key
         self.value = value
         self.revision = revision
         self.written_s = written_s
+        self.expires = False
         self.expired = False
         self.encoded: BusEntry | None = None
         """As `components.bus` shows it."""
@@ -52,8 +53,6 @@ class KeyValues:
         """Called at the moment of the write: how the simulation itself looks on."""
         self.immortal_share = 0.0
         """Share of keys with a time to live that do not expire."""
-        self.expires_early = 0.0
-        """How much the server's wall clock has jumped ahead."""
         self.serving = True
         self._loop = loop
         self._rate = server_rate
@@ -108,8 +107,14 @@ class KeyValues:
         late_s = self._loop.random() * EXPIRES_LATE_S
         if self._loop.happens(0.02):
             late_s = self._loop.random() * EXPIRES_VERY_LATE_S
-        due_s = max(0.0, ttl_s - self.expires_early) / self._rate + late_s
-        self._loop.after(due_s, lambda: self._expire(entry))
+        entry.expires = True
+        self._loop.after(ttl_s / self._rate + late_s, lambda: self._expire(entry))
+
+    def jump(self) -> None:
+        """The server's wall clock jumps ahead: whatever can expire does so now."""
+        for entry in list(self.entries.values()):
+            if entry.expires and entry.value is not None:
+                self._expire(entry)
 
     def _expire(self, entry: Entry) -> None:
         if self.entries.get(entry.key) is not entry:

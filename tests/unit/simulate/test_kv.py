@@ -73,3 +73,12 @@ def test_a_deposed_leader_answers_from_a_while_ago() -> None:
     assert holder(values.read("a")) == "y"
     assert holder(values.read("a", stale_s=1.0)) == "x"
     assert holder(values.read("a", stale_s=2.0)) == ""
+
+
+def test_a_wall_clock_that_jumps_ends_leases_and_nothing_else() -> None:
+    values = bucket(Loop(1))
+    values.write("lease", lease("x"), 0, 5.0)
+    values.write("fence", lease("y"), 0, None)
+    values.jump()
+    assert values.entries["lease"].value is None
+    assert values.entries["fence"].value == lease("y")

@@ -26,7 +26,7 @@ from components.simulate.run import run_seed
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
-DEFAULT = Shape(well_within_s=0.0)
+DEFAULT = Shape(well_within_s=0.0, most_steps=20_000)
 HOT = Shape(
     guilds=3,
     input_every_s=1.0,
@@ -34,6 +34,7 @@ HOT = Shape(
     fault_every_s=2.0,
     triggered=0.25,
     well_within_s=0.0,
+    most_steps=20_000,
 )
 """More faults, sooner after each other."""
 STALE = {"two_could_act", "effects_overlap", "effects_stale_owner", "effects_doubled"}
