@@ -224,12 +224,12 @@ class Cluster:
 
     def _become_well(self) -> None:
         end_s = self.loop.now_s + self.shape.well_within_s
-        since_s = self.loop.now_s
+        since_s, upto = self.loop.now_s, self.server.streams.last
         ill: list[str] = []
         while self.loop.now_s < end_s:
             if not self._run_until(self.loop.now_s + 1.0):
                 return
-            ill = self.ill(since_s)
+            ill = self.ill(since_s) + self._left_over(upto)
             if not ill:
                 self.loop.seen["well again"] += 1
                 return
@@ -252,6 +252,18 @@ class Cluster:
                 words.append(f"nobody answers for guild {guild}")
             if self.followers and (why := self._follower_ill(named)):
                 words.append(f"guild {guild}: {why}")
+        return words
+
+    def _left_over(self, up_to: int) -> list[str]:
+        """Effects and facts of inputs up to a sequence that are not out."""
+        words: list[str] = []
+        for guild, log in self.server.streams.logs.items():
+            effects = [effect for effect in log.truth[log.last].effects if effect <= up_to]
+            if effects:
+                words.append(f"guild {guild}: effects {effects} were not sent")
+            published = len(log.facts)
+            if any(fact <= up_to for fact in log.fact_inputs[published:]):
+                words.append(f"guild {guild}: facts are missing after {published}")
         return words
 
     def _follower_ill(self, named: Assignment) -> str:

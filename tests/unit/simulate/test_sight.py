@@ -85,6 +85,18 @@ def the_gate_asks_nothing_of_the_pod(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PodMachine, "pod_refusal", lambda self, now_s: None)
 
 
+def silence_is_never_proven(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Evidence, "silent", lambda self, guild, earlier, now_s: "")
+
+
+def results_of_effects_are_not_reported(patch: pytest.MonkeyPatch) -> None:
+    async def forgetful(self: Guild, effect: int) -> None:
+        self._in_doubt.add(effect)
+        await self.pod.process.sleep(1.0)
+
+    patch.setattr(Guild, "_report", forgetful)
+
+
 def another_directory_takes_the_lease_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Joiner, "free_at_s", lambda self, held, revision, link, now_s: now_s)
 
@@ -136,6 +148,8 @@ def owners_answer_before_they_are_caught_up(patch: pytest.MonkeyPatch) -> None:
         (the_gate_asks_nothing_of_the_pod, DEFAULT, STALE),
         (another_directory_takes_the_lease_at_once, HOT, STALE),
         (earlier_owners_are_forgotten, HOT, STALE),
+        (silence_is_never_proven, Shape(well_within_s=8.0), {"well_again"}),
+        (results_of_effects_are_not_reported, Shape(well_within_s=8.0), {"well_again"}),
         (sources_are_cut, HOT, {"sources_cut"}),
         (rows_of_sources_are_dropped, HOT, {"sources_cut"}),
         (two_starts_share_a_replica_path, HOT, {"replica_path_shared"}),
