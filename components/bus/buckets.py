@@ -117,6 +117,14 @@ class Bucket:
         Raises `NotConnected` when the connection breaks before they are complete, `Unanswered`
         when they are not complete inside the deadline.
         """
+        entries, _ = await self.snapshot_to(keys, timeout_s=timeout_s)
+        return entries
+
+    async def snapshot_to(
+        self, keys: str = ">", *, timeout_s: float = 10.0
+    ) -> tuple[dict[str, Entry], int]:
+        """`snapshot`, and the revision up to which it is certainly complete: a key that is not
+        among them had no value then. A leader that was deposed may answer with an old one."""
         entries: dict[str, Entry] = {}
         seen, last = 0, None
         try:
@@ -136,7 +144,7 @@ class Bucket:
                         else:
                             entries.pop(entry.key, None)
                     if last is not None and seen >= last:
-                        return entries
+                        return entries, max(seen, last)
         except TimeoutError as error:
             raise Unanswered(f"bucket {self.name}", timeout_s) from error
         except (NatsError, JetStreamError) as error:

@@ -162,18 +162,26 @@ class PodMachine:
     # Assignments
 
     def assignments_read(
-        self, link: int, entries: Mapping[GuildId, tuple[Assignment | None, int]], now_s: float
+        self,
+        link: int,
+        entries: Mapping[GuildId, tuple[Assignment | None, int]],
+        now_s: float,
+        *,
+        end: int = 0,
     ) -> list[Command]:
-        """All present entries of the bucket, read over ``link`` after `ReadAssignments`."""
+        """All present entries of the bucket, read over ``link`` after `ReadAssignments`; ``end``:
+        the revision up to which they are certainly complete. A leader of the bucket that was
+        deposed and does not know it yet shows an old state, which takes nothing away."""
         if link != self.link:
             return []
+        end = max([end, *(revision for _, revision in entries.values())])
         todo: list[Command] = []
         for guild, (assignment, revision) in entries.items():
             todo += self.assignment_seen(guild, assignment, revision, now_s)
         for guild, revision in self._at_read.items():
             # A later one than the read shows may have come over the watch meanwhile.
             known = self.guilds.get(guild)
-            if guild not in entries and known is not None and known.revision == revision:
+            if guild not in entries and known is not None and known.revision == revision < end:
                 todo += self.assignment_seen(guild, None, revision, now_s)
         self._seen = max(self._seen, self._end_at_read)
         self._at_read = {}

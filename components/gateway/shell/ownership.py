@@ -283,7 +283,7 @@ class Ownership:
 
     async def _read(self, link: int) -> None:
         try:
-            entries = await self._bucket.snapshot()
+            entries, end = await self._bucket.snapshot_to()
         except BusError as error:
             log.warning("assignments not read yet: %s", error)
             await asyncio.sleep(READ_AGAIN_S)
@@ -294,7 +294,7 @@ class Ownership:
             for key, entry in entries.items()
             if is_snowflake(key)
         }
-        self.do(self.machine.assignments_read(link, found, self._clock()))
+        self.do(self.machine.assignments_read(link, found, self._clock(), end=end))
         for guild, machine in self.machine.guilds.items():
             if (held := self.guilds.get(guild)) is not None and machine.assignment is not None:
                 held.assignment = machine.assignment

@@ -72,9 +72,9 @@ class Driver:
         self.revision = 0
         self.asked: list[Command] = []
 
-    def do(self, method: str, *arguments: Any) -> list[Command]:
+    def do(self, method: str, *arguments: Any, **more: Any) -> list[Command]:
         """Call a method with the time; returns what it asks for."""
-        commands: list[Command] = getattr(self.machine, method)(*arguments, self.now_s)
+        commands: list[Command] = getattr(self.machine, method)(*arguments, self.now_s, **more)
         self.asked += commands
         return commands
 
@@ -175,8 +175,17 @@ def test_step_2_an_assignment_that_is_gone_after_a_break_is_acted_on_no_more() -
     pod.do("disconnected")
     pod.do("connected", 2)
     pod.do("renewed", pod.now_s, 2)
-    assert "StopOwning" in kinds(pod.do("assignments_read", 2, {}))
+    assert "StopOwning" in kinds(pod.do("assignments_read", 2, {}, end=2))
     assert not pod.may(1)
+
+
+def test_step_2_a_read_from_before_the_assignment_takes_nothing_away() -> None:
+    pod = Driver().up().owns(assignment(1))
+    pod.do("disconnected")
+    pod.do("connected", 2)
+    pod.do("renewed", pod.now_s, 2)
+    assert "StopOwning" not in kinds(pod.do("assignments_read", 2, {}, end=1))
+    assert pod.may(1)
 
 
 def test_step_2_effects_wait_for_the_end_of_the_log_after_a_break() -> None:
