@@ -219,22 +219,29 @@ async def _arena(scenario: Scenario, home: Path, inside: Sequence[str]) -> Async
         yield Arena(live, watched, flags, proxies, random.Random(0))
 
 
-def _environment(
-    flags: Path, proxies: dict[str, Proxy], scenario: Scenario, inside: Sequence[str]
-) -> dict[str, str]:
+def loading(flags: Path, modules: Sequence[str]) -> dict[str, str]:
+    """The environment in which the stack's processes load these modules of
+    `components.chaos.inside` (or others, by their full names)."""
     start = Path(__file__).parent / "inside" / "start"
-    path = os.pathsep.join(filter(None, (str(start), os.environ.get("PYTHONPATH", ""))))
+    names = [one if "." in one else f"components.chaos.inside.{one}" for one in modules]
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(start), os.environ.get("PYTHONPATH", "")))),
+        "MODBOT_CHAOS_FOLDER": str(flags),
+        "MODBOT_CHAOS_INSIDE": ",".join(names),
+    }
+
+
+def _environment(
+    flags: Path, proxies: dict[str, Proxy], scenario: Scenario, more: Sequence[str]
+) -> dict[str, str]:
     addresses = {}
     if "--nats" not in scenario.options:  # a cluster tells its clients the nodes' own addresses
         addresses = {
             pod: {"MODBOT_NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
             for pod, proxy in proxies.items()
         }
-    modules = (*(f"components.chaos.inside.{name}" for name in INSIDE), *inside)
     return {
-        "PYTHONPATH": path,
-        "MODBOT_CHAOS_FOLDER": str(flags),
-        "MODBOT_CHAOS_INSIDE": ",".join(modules),
+        **loading(flags, (*INSIDE, *more)),
         "MODBOT_CHAOS_ADDRESSES": msgspec.json.encode(addresses).decode(),
         # Discord drops what a heartbeat has confirmed: what was confirmed too early shows as lost
         "MODBOT_SIM_STRICT_RESUME": "true",

@@ -1,11 +1,14 @@
-"""``modbot bench NAME``: measure the real stack beside a baseline in the same run."""
+"""``modbot bench NAME``: measure the real stack beside a baseline in the same run.
+
+Every measurement has its options as a struct; its fields are the command's options.
+"""
 
 import argparse
 import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,63 +17,86 @@ from rich.console import Console
 from rich.table import Table
 
 from components.bench.event import EventOptions
+from components.bench.failover import FailoverOptions, run_failover
 from components.bench.placement import PlacementOptions, run_placement
 from components.bench.ratelimit import RateLimitOptions, run_ratelimit
 from components.bench.result import BenchResult
 from components.bench.run import run_event
+from components.chaos.arena import NotInTime
 from components.cli.errors import CommandError
 from components.stack.live import StackDidNotStart
+
+Say = Callable[[str], None]
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """A measurement: what it is about, its options, how it is run in a folder of its own."""
+
+    words: str
+    options: type[msgspec.Struct]
+    run: Callable[[Path, Any, Say], Awaitable[BenchResult]]
+
+
+async def _placement(_: Path, options: PlacementOptions, say: Say) -> BenchResult:
+    return run_placement(options, say)
+
+
+MEASUREMENTS: Final[dict[str, Measurement]] = {
+    "event": Measurement(
+        words="from a message on Discord's socket to the REST call that deletes it, beside a bare "
+        "discord.py bot",
+        options=EventOptions,
+        run=run_event,
+    ),
+    "failover": Measurement(
+        words="from the death of a pod to answers, effects and interactions of its guilds, beside "
+        "the time until the pod itself is back",
+        options=FailoverOptions,
+        run=run_failover,
+    ),
+    "placement": Measurement(
+        words="planning 1,000 to 100,000 guilds over 100 pods, beside placing all anew (starts no "
+        "stack)",
+        options=PlacementOptions,
+        run=_placement,
+    ),
+    "ratelimit": Measurement(
+        words="how much of Discord's rate four pods use for one hot guild, beside the even split",
+        options=RateLimitOptions,
+        run=run_ratelimit,
+    ),
+}
 
 
 def main(arguments: list[str]) -> int:
     """Measure; 0 only if every figure keeps its limit."""
-    options = _parser().parse_args(arguments)
-    result = MEASUREMENTS[options.name](options)
-    if options.json:
+    given = _parser().parse_args(arguments)
+    measurement = MEASUREMENTS[given.name]
+    fields = {field.name: getattr(given, field.name) for field in _fields(measurement.options)}
+    options = msgspec.convert(fields, measurement.options)
+    with tempfile.TemporaryDirectory(prefix="modbot-bench-") as folder:
+        result = _measured(measurement, Path(folder), options)
+    if given.json:
         print(msgspec.json.encode(result).decode())
     else:
         _draw(result)
     return 0 if result.ok else 1
 
 
+def _measured(measurement: Measurement, home: Path, options: msgspec.Struct) -> BenchResult:
+    async def measure() -> BenchResult:
+        return await measurement.run(home, options, _say)
+
+    try:
+        return asyncio.run(measure())
+    except StackDidNotStart as error:
+        raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
+    except NotInTime as error:
+        raise CommandError(f"the measurement ended: {error}") from error
+
+
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
-
-
-def _placement(options: argparse.Namespace) -> BenchResult:
-    return run_placement(PlacementOptions(seed=options.seed), _say)
-
-
-def _event(options: argparse.Namespace) -> BenchResult:
-    measured = EventOptions(
-        guilds=options.guilds,
-        rate=options.rate,
-        blocks=options.blocks,
-        block_s=options.block_s,
-        seed=options.seed,
-    )
-
-    return _on_a_stack(lambda home: run_event(home, measured, _say))
-
-
-def _ratelimit(options: argparse.Namespace) -> BenchResult:
-    measured = RateLimitOptions(seed=options.seed)
-    return _on_a_stack(lambda home: run_ratelimit(home, measured, _say))
-
-
-MEASUREMENTS: Final[dict[str, Callable[[argparse.Namespace], BenchResult]]] = {
-    "event": _event,
-    "placement": _placement,
-    "ratelimit": _ratelimit,
-}
-
-
-def _on_a_stack(run: Callable[[Path], Coroutine[Any, Any, BenchResult]]) -> BenchResult:
-    with tempfile.TemporaryDirectory(prefix="modbot-bench-") as folder:
-        try:
-            return asyncio.run(run(Path(folder)))
-        except StackDidNotStart as error:
-            raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
 
 
 def _draw(result: BenchResult) -> None:
@@ -88,24 +114,37 @@ def _draw(result: BenchResult) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = EventOptions()
     parser = argparse.ArgumentParser(
         prog="modbot bench",
         description="Measure the real stack, started for this in a folder of its own. Exit code "
-        "0 only if every figure keeps its limit.",
+        "0 only if every figure keeps its limit. `modbot bench NAME --help` shows the options of "
+        "one; the defaults are the sizes that figures are quoted for.",
     )
-    parser.add_argument(
-        "name",
-        choices=list(MEASUREMENTS),
-        help="event: from a message on Discord's socket to the REST call that deletes it, beside "
-        "a bare discord.py bot; placement: planning 1,000 to 100,000 guilds over 100 pods, beside "
-        "placing all anew (starts no stack); ratelimit: how much of Discord's rate four pods use "
-        "for one hot guild, beside the even split",
-    )
-    parser.add_argument("--guilds", type=int, default=defaults.guilds, help="guilds for each bot")
-    parser.add_argument("--rate", type=float, default=defaults.rate, help="messages a second")
-    parser.add_argument("--blocks", type=int, default=defaults.blocks, help="blocks for each bot")
-    parser.add_argument("--block-s", type=float, default=defaults.block_s, help="seconds a block")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, measurement in MEASUREMENTS.items():
+        one = names.add_parser(
+            name,
+            help=measurement.words,
+            description=f"{measurement.words[0].upper()}{measurement.words[1:]}.",
+            epilog=(measurement.options.__doc__ or "").replace("``", ""),
+        )
+        for field in _fields(measurement.options):
+            _add(one, field.name, field.default)
+        one.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser
+
+
+def _fields(options: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(options)
+
+
+def _add(parser: argparse.ArgumentParser, name: str, default: Any) -> None:
+    """The option of a field; a tuple's takes several values."""
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(default, tuple):
+        shown = " ".join(str(one) for one in default)
+        parser.add_argument(
+            flag, type=type(default[0]), nargs="+", default=default, help=f"default: {shown}"
+        )
+    else:
+        parser.add_argument(flag, type=type(default), default=default, help=f"default: {default}")
