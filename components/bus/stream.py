@@ -59,7 +59,7 @@ def stored_message(message: Msg) -> StoredMessage:
     return StoredMessage(
         subject=fields.get(headers.SUBJECT, message.subject),
         sequence=Sequence(int(fields[headers.SEQUENCE])),
-        stored_ms=_ms(fields[headers.TIME_STAMP]),
+        stored_ms=milliseconds(fields[headers.TIME_STAMP]),
         headers=fields,
         data=message.data,
     )
@@ -177,7 +177,7 @@ async def _message_get(
     return StoredMessage(
         subject=raw.subject,
         sequence=Sequence(raw.seq),
-        stored_ms=_ms(raw.time),
+        stored_ms=milliseconds(raw.time),
         headers=_parse_headers(base64.b64decode(raw.hdrs)),
         data=base64.b64decode(raw.data),
     )
@@ -227,7 +227,7 @@ def _parse_headers(block: bytes) -> dict[str, str]:
     return fields
 
 
-def _ms(timestamp: str) -> int:
+def milliseconds(timestamp: str) -> int:
     """Milliseconds since 1970 of an RFC 3339 time with up to nanoseconds."""
     head, _, fraction = timestamp.rstrip("Z").partition(".")
     seconds = int(datetime.fromisoformat(head + "+00:00").timestamp())

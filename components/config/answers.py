@@ -10,6 +10,7 @@ from components.config.placing import Placer
 from components.config.resharding import Resharding
 from components.config.tidying import forgettable
 from components.config.view import View
+from components.config.watchfulness import Watch
 from components.config.world import Held, Pod
 from components.process.clock import steady_s
 from contracts.errors import ErrorCode, ServiceError
@@ -47,6 +48,7 @@ class Answers:
         resharding: Resharding,
         database: Database,
         leadership: Leadership,
+        watch: Watch,
         replica: str,
     ) -> None:
         self._view = view
@@ -56,6 +58,7 @@ class Answers:
         self._resharding = resharding
         self._database = database
         self._leadership = leadership
+        self._watch = watch
         self._replica = replica
 
     async def status(self, _: None) -> ClusterStatus:
@@ -96,6 +99,8 @@ class Answers:
             unwritten_rows=self._database.pending,
             operations=[*self._operations.running, *self._resharding.running],
             shards=await self._resharding.status(),
+            alarms=self._watch.alarms,
+            nodes=self._watch.nodes,
         )
 
     async def pods(self, _: None) -> PodList:

@@ -23,6 +23,7 @@ from components.config.resharding import Resharding
 from components.config.settings import ConfigSettings, check
 from components.config.tidying import Tidier
 from components.config.view import View
+from components.config.watchfulness import Watch
 from components.config.watching import follow
 from components.process.clock import steady_s
 from components.process.service import start_service
@@ -57,8 +58,9 @@ async def run(
         mirror = Mirror(bus, database)
         resharding = Resharding(bus, view)
         tidier = Tidier(bus, view)
+        watch = Watch(bus, view, leadership, settings)
         answers = Answers(
-            view, placer, balancer, operations, resharding, database, leadership, replica
+            view, placer, balancer, operations, resharding, database, leadership, watch, replica
         )
 
         def changed() -> None:
@@ -92,6 +94,7 @@ async def run(
                 group.create_task(follow(bus, view, settings.pod_ttl_s), name="view"),
                 group.create_task(database.run(), name="database"),
                 group.create_task(leadership.run(lead), name="leadership"),
+                group.create_task(watch.run(), name="watchfulness"),
             ]
             log.info("%s is ready", replica)
             await stop.wait()

@@ -32,6 +32,22 @@ class ConfigSettings(msgspec.Struct, frozen=True, kw_only=True):
     """REST requests a second of all pods together (docs: topics/rate-limits#global-rate-limit)."""
     history_wait_s: float = 5.0
     """How long a new leader waits for PostgreSQL to say which guilds are not new."""
+    alarm_every_s: float = 5.0
+    """How often config looks whether something goes wrong unnoticed (`watchfulness`)."""
+    alarm_after_s: float = 15.0
+    """What is seen for so long is an alarm. Longer than a stream of a cluster is without a leader
+    (4 to 9 s), and than a pod that has got its first guild needs for a mark of it."""
+    alarm_full: float = 0.75
+    """Share of a stream's bytes. A log that fills within its 72 h leaves 18 h to act then."""
+    alarm_full_critical: float = 0.9
+    alarm_lag_s: float = 60.0
+    """Age of a commit that is not in the backup. Usual is below 1 s; after an outage of S3 of 30 s
+    the first upload came 20 s late (facts.md)."""
+    alarm_age_s: float = 600.0
+    """Age of an input that a pod's mark "complete up to" does not cover. Usual are seconds; a
+    backup that waits for S3 tries again at least every 5 minutes (facts.md)."""
+    alarm_retention: float = 0.5
+    """Share of the log's retention at which that age is critical: 36 of 72 h are left to act."""
 
 
 def check(settings: ConfigSettings) -> ConfigSettings:
@@ -49,9 +65,15 @@ def check(settings: ConfigSettings) -> ConfigSettings:
         raise InvalidSettings(
             "MODBOT_CONFIG_REST_PER_S", "must be at least 1; Discord allows 50 unless it said more"
         )
-    for name in ("joining_at_once", "opening_at_once", "balance_every_s"):
+    positive = ("joining_at_once", "opening_at_once", "balance_every_s", "alarm_every_s")
+    for name in (*positive, "alarm_full", "alarm_lag_s", "alarm_age_s", "alarm_retention"):
         if getattr(settings, name) <= 0:
             raise InvalidSettings(f"MODBOT_CONFIG_{name.upper()}", "must be above 0")
-    if settings.grace_s < 0:
-        raise InvalidSettings("MODBOT_CONFIG_GRACE_S", "must not be negative")
+    for name in ("grace_s", "alarm_after_s"):
+        if getattr(settings, name) < 0:
+            raise InvalidSettings(f"MODBOT_CONFIG_{name.upper()}", "must not be negative")
+    if settings.alarm_full_critical < settings.alarm_full:
+        raise InvalidSettings(
+            "MODBOT_CONFIG_ALARM_FULL_CRITICAL", "must not be below MODBOT_CONFIG_ALARM_FULL"
+        )
     return settings

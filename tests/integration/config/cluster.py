@@ -158,6 +158,10 @@ class Pod:
         value = encode(self.lease(state))
         self.revision = await self._bucket.replace(self.name, value, self.revision, ttl_s=TTL_S)
 
+    def tell(self, **fields: Any) -> None:
+        """What the next renewals say."""
+        self._fields.update(fields)
+
     async def vanish(self) -> None:
         """End without a word, as a killed process does: its connection is gone."""
         await self.stop_working()

@@ -24,6 +24,9 @@ def test_the_address_is_all_that_is_needed() -> None:
         ({"GRACE_S": "-1"}, "MODBOT_CONFIG_GRACE_S"),
         ({"POD_TTL_S": "0"}, "MODBOT_CONFIG_POD_TTL_S"),
         ({"LEADER_TTL_S": "1"}, "MODBOT_CONFIG_LEADER_TTL_S"),
+        ({"ALARM_EVERY_S": "0"}, "MODBOT_CONFIG_ALARM_EVERY_S"),
+        ({"ALARM_AFTER_S": "-1"}, "MODBOT_CONFIG_ALARM_AFTER_S"),
+        ({"ALARM_FULL": "0.95"}, "MODBOT_CONFIG_ALARM_FULL_CRITICAL"),
     ],
 )
 def test_what_cannot_work_is_named_without_the_secret(
