@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from components.cli.text import columns, moment, pairs
+from components.cli.watch_text import is_critical, watch_parts
 from contracts.operations import (
     BalanceReport,
     ClusterStatus,
@@ -29,11 +30,11 @@ def text_of(reply: msgspec.Struct) -> str:
 
 
 def exit_code(reply: msgspec.Struct) -> int:
-    """1 when a guild waits or a pod that owns guilds is away."""
+    """1 when a guild waits, a pod that owns guilds is away, or an alarm is critical."""
     if not isinstance(reply, ClusterStatus):
         return 0
     away = any(pod.state == "away" and pod.guilds for pod in reply.pods)
-    return 1 if reply.waiting_total or away else 0
+    return 1 if reply.waiting_total or away or is_critical(reply) else 0
 
 
 def progress_line(progress: OperationProgress) -> str:
@@ -69,6 +70,7 @@ def _status(status: ClusterStatus) -> str:
             ]
         ),
         _pods(status.pods),
+        *watch_parts(status),
         *([f"warning: {shards.warning}"] if shards is not None and shards.warning else []),
         *(progress_line(progress) for progress in status.operations),
         *_listed("wait", status.waiting, status.waiting_total),

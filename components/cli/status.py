@@ -8,6 +8,7 @@ from components.cli.asking import answered, ask, bus_settings, operator, print_j
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_home
 from components.cli.text import columns
+from components.cli.watch_text import is_critical, watch_parts
 from contracts import subjects
 from contracts.operations import ClusterStatus
 
@@ -15,11 +16,11 @@ SHOWN_WAITING = 20
 
 
 def main(arguments: list[str]) -> int:
-    """Print the status; exit code 1 when a guild waits or a pod is away."""
+    """Print the status; exit code 1 when a guild waits, a pod is away or an alarm is critical."""
     parser = argparse.ArgumentParser(
         prog="modbot status",
-        description="Show pods, how many guilds they serve, and which guilds wait and why. Exit "
-        "code 0: everything is served; 1: something is not.",
+        description="Show pods, how many guilds they serve, which guilds wait and why, alarms, and "
+        "the nodes of a NATS cluster. Exit code 0: everything is served and no alarm is critical.",
     )
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="everything, for a program to read")
@@ -29,7 +30,8 @@ def main(arguments: list[str]) -> int:
         print_json(status)
     else:
         print(text_of(status))
-    return 1 if status.waiting_total or any(pod.state == "away" for pod in status.pods) else 0
+    away = any(pod.state == "away" for pod in status.pods)
+    return 1 if status.waiting_total or away or is_critical(status) else 0
 
 
 async def _status(settings: BusSettings) -> ClusterStatus:
@@ -52,6 +54,7 @@ def text_of(status: ClusterStatus) -> str:
         f"{status.guilds} guilds, {len(status.pods)} pods, database {status.database}",
         f"leader {status.leader or 'none'}, answered by {status.replica}",
         columns(("pod", "state", "guilds", "open", "capacity", "inputs/s"), rows),
+        *watch_parts(status),
     ]
     if status.waiting_total:
         shown = status.waiting[:SHOWN_WAITING]
