@@ -250,7 +250,7 @@ class Cluster:
                 words.append(f"guild {guild} on {owner.process.name}: {why}")
             if client.answered_s < since_s:
                 words.append(f"nobody answers for guild {guild}")
-            if self.followers and (why := self._follower_ill(named)):
+            if self.followers and self.shape.pods > 1 and (why := self._follower_ill(named)):
                 words.append(f"guild {guild}: {why}")
         return words
 

@@ -87,11 +87,14 @@ class KeyValues:
             entry = older[-1] if older else None
         return entry
 
-    def read_all(self, stale_s: float = 0.0) -> dict[str, Entry]:
-        """All keys that hold a value, in the order of their last writes."""
-        found = [self.read(key, stale_s) for key in self.entries]
-        present = [entry for entry in found if entry is not None and entry.value is not None]
-        return {entry.key: entry for entry in sorted(present, key=lambda entry: entry.revision)}
+    def read_all(self, stale_s: float = 0.0) -> tuple[dict[str, Entry], int]:
+        """All keys that hold a value, in the order of their last writes, and the revision up to
+        which they are complete."""
+        found = [entry for key in self.entries if (entry := self.read(key, stale_s)) is not None]
+        present = [entry for entry in found if entry.value is not None]
+        present.sort(key=lambda entry: entry.revision)
+        end = max((entry.revision for entry in found), default=0)
+        return {entry.key: entry for entry in present}, end
 
     def _remember(self, entry: Entry) -> None:
         past = self._past.setdefault(entry.key, [])

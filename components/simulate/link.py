@@ -179,9 +179,10 @@ class Link:
         found: Entry | None = await self.ask(lambda: self.server.read(bucket, key))
         return found
 
-    async def read_all(self, bucket: str) -> dict[str, Entry]:
-        """All keys of a bucket that hold a value, from its leader."""
-        found: dict[str, Entry] = await self.ask(lambda: self.server.read_all(bucket))
+    async def read_all(self, bucket: str) -> tuple[dict[str, Entry], int]:
+        """All keys of a bucket that hold a value, from its leader, and the revision up to which
+        they are complete."""
+        found: tuple[dict[str, Entry], int] = await self.ask(lambda: self.server.read_all(bucket))
         return found
 
     async def append(self, guild: str, kind: Kind, message_id: str, **fields: Any) -> int:
@@ -348,7 +349,7 @@ class _Watch:
         loop = self._link.loop
 
         def began() -> None:
-            present = self._link.server.read_all(self._bucket.name)
+            present, _ = self._link.server.read_all(self._bucket.name)
             connection.down(lambda: self._complete(present))
             # What was written since a stale answer is shown as a change, as ever.
             for entry in self._bucket.entries.values():

@@ -146,6 +146,7 @@ class Pod:
                 pod=PodId(self.name),
                 incarnation=Incarnation(self.incarnation),
                 data=self.disk.data,
+                replica=self._replica() if self.cluster.backed_up else "",
             ),
             ttl_s=TTL_S,
             margin_s=MARGIN_S,
@@ -209,6 +210,9 @@ class Pod:
             engine_version=1,
             started_ms=0,
         )
+
+    def _replica(self) -> str:
+        return f"pods/{self.name}/{self.incarnation}"
 
     async def _put_lease(self, value: PodLease, revision: int) -> int:
         return await self.link.write(storage.PODS, self.name, value, revision, TTL_S)
@@ -363,7 +367,7 @@ class Pod:
             machine = self.machine
             assert machine is not None  # it asked
             try:
-                entries = await self.link.read_all(storage.GUILDS)
+                entries, end = await self.link.read_all(storage.GUILDS)
             except (NotConnected, Unanswered):
                 await self.process.sleep(0.05)
                 self.carry_out(machine.not_read(command.link))
@@ -376,7 +380,7 @@ class Pod:
                 for key, entry in entries.items()
             }
             now_s = self.process.now_s()
-            self.carry_out(machine.assignments_read(command.link, shown, now_s))
+            self.carry_out(machine.assignments_read(command.link, shown, now_s, end=end))
 
         self.process.start(read())
 
@@ -606,7 +610,7 @@ class Pod:
 
     async def _back_up(self) -> None:
         """Litestream: the replica follows the database, late."""
-        path = f"pods/{self.name}/{self.incarnation}"
+        path = self._replica()
         while self.cluster.backed_up:
             await self.process.sleep(BACKUP_S * (0.5 + self.loop.random()))
             if not self.cluster.backups.up or self.disk.lost:

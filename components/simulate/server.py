@@ -64,8 +64,8 @@ class Server:
         """A key, mostly as it is."""
         return self.buckets[bucket].read(key, self._stale_s())
 
-    def read_all(self, bucket: str) -> dict[str, Entry]:
-        """A bucket, mostly as it is."""
+    def read_all(self, bucket: str) -> tuple[dict[str, Entry], int]:
+        """A bucket, mostly as it is, and the revision up to which that is complete."""
         return self.buckets[bucket].read_all(self._stale_s())
 
     def publish(self, subject: str, message: Any) -> int:
