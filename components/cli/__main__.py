@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "ops": "look after the cluster: drain, move, pin, rebalance, history",
     "guilds": "which guilds there are and who owns them",
     "guild": "look into one guild: state, settings, cases, inputs set aside",
+    "restore": "one guild as it was at a time; parts of it put back",
+    "drill": "restore backups into scratch and compare every guild with its owner",
     "traffic": "what became of the texts that simulated members posted",
     "bench": "measure the stack beside a baseline",
     "simulate": "run the ownership machines through faults in virtual time",

@@ -7,22 +7,38 @@ it continues them.
 Raises `BusError`, and what the engine raises on a log that nobody could apply.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from components.bus import stream
 from components.bus.connection import Bus
-from components.bus.stream import StoredMessage
+from components.bus.stream import StoredMessage, StreamBounds
 from components.gateway.engine.engine import Engine
 from components.gateway.engine.errors import UnknownGuild
 from components.gateway.engine.model import Applied, Checkpoint
+from components.gateway.engine.transfer import GuildRows
 from components.gateway.shell.feed import skip_of
 from components.gateway.shell.intake import logged_input
+from components.process.clock import steady_s
+from components.restoring.errors import CannotRebuild
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
 from contracts.inputs import SkipInput
 
-READ_WITHIN_S = 30.0
+READ_WITHIN_S: Final = 30.0
+REACHED_WITHIN_S: Final = 5.0
+AGAIN_S: Final = 0.1
+
+
+def gap(rows: GuildRows, bounds: StreamBounds) -> str:
+    """Why the log does not continue the rows, in words; empty when it does."""
+    if rows.generation != bounds.generation:
+        return f"the rows are of stream generation {rows.generation}, not {bounds.generation}"
+    if bounds.first > rows.complete + 1:
+        return f"it is complete up to input {rows.complete}, the log begins at {bounds.first}"
+    return ""
 
 
 class Replay:
@@ -71,6 +87,19 @@ class Replay:
                     applied = self._apply(stored, word)
                     if each is not None:
                         each(applied)
+
+    async def reach(self, to: Sequence) -> None:
+        """Go to input ``to``. A server that answers may be behind the one that took the input: it
+        is asked again. Raises `CannotRebuild` when the log does not lead there."""
+        until_s = steady_s() + REACHED_WITHIN_S
+        while True:
+            await self.forward(to=to)
+            at = self.checkpoint.sequence
+            if at == to:
+                return
+            if at > to or steady_s() >= until_s:
+                raise CannotRebuild(f"guild {self._guild}: input {at} is reached instead of {to}")
+            await asyncio.sleep(AGAIN_S)
 
     def _apply(self, stored: StoredMessage, word: SkipInput | None) -> Applied:
         item = logged_input(self._guild, stored)
