@@ -4,6 +4,7 @@ Raises `StackDidNotStart`, and `NotInTime` for whatever does not come within its
 """
 
 import asyncio
+import contextlib
 import random
 import uuid
 from collections import Counter
@@ -113,6 +114,11 @@ async def put(bus: Bus, guilds: Sequence[GuildId], settings: GuildSettings) -> N
         raise NotInTime(f"not within {PUT_WITHIN_S:g} s: every guild takes settings") from None
 
 
+async def put_all(arena: Arena) -> None:
+    """The settings of a measurement, in every guild on the stage."""
+    await put(arena.live.bus, arena.guilds, DELETES_ONLY)
+
+
 async def fill(arena: Arena, guilds: Sequence[GuildId], mib: float) -> float:
     """Write versions of settings, which guilds keep all, until every pod's database has so many
     MiB; then the settings of the measurement. Returns the size of the smallest."""
@@ -155,29 +161,42 @@ async def served(arena: Arena, within_s: float = BACK_S, *, followed: bool = Tru
     await arena.until(all_of_them, words, within_s)
 
 
+async def opened(arena: Arena, within_s: float = BACK_S) -> None:
+    """Wait until every guild on the stage is served by its owner."""
+    await arena.until(
+        lambda: all(arena.watched.is_open(guild) for guild in arena.guilds),
+        "every guild is open",
+        within_s,
+    )
+
+
 async def spread(arena: Arena, pods: int, within_s: float = 2 * BACK_S) -> None:
     """Have guilds spread evenly, every guild followed, and every pod's backup begun."""
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
 
-    def settled() -> bool:
+    def missing() -> str:
         leases = arena.watched.leases.values()
-        return (
-            max_over_mean(arena, pods) <= FAIR
-            and all(arena.watched.is_followed(guild) for guild in arena.guilds)
-            and sum(lease.backed_up_beat > 0 for lease in leases) >= pods
-        )
+        alone = sum(not arena.watched.is_followed(guild) for guild in arena.guilds)
+        saved = sum(lease.backed_up_beat > 0 for lease in leases)
+        uneven = "" if is_fair(arena, pods) else f"owners are {dict(owned(arena))}; "
+        lonely = f"{alone} guilds have no follower; " if alone else ""
+        return uneven + lonely + ("" if saved >= pods else f"{saved} of {pods} are backed up; ")
 
-    while not settled():
+    while words := missing():
         left_s = until - loop.time()
         if left_s <= 0:
-            raise NotInTime(f"not within {within_s:g} s: spread evenly and followed")
-        if max_over_mean(arena, pods) > FAIR:
+            raise NotInTime(f"not within {within_s:g} s: all in order again ({words})")
+        if not is_fair(arena, pods):
             await tell_config(arena.live.bus, "rebalance", Rebalance(by="bench"))
-        try:
-            await arena.until(settled, "spread", min(left_s, SPREAD_AGAIN_S))
-        except NotInTime:
-            continue  # asked again, until the deadline above
+        with contextlib.suppress(NotInTime):  # asked again, until the deadline above
+            await arena.until(lambda: not missing(), words, min(left_s, SPREAD_AGAIN_S))
+
+
+def is_fair(arena: Arena, pods: int) -> bool:
+    """What config promises: at most 1.10 times the mean, and one guild."""
+    mean = len(arena.guilds) / pods
+    return max(owned(arena).values(), default=0) <= FAIR * mean + 1
 
 
 async def tell_config(bus: Bus, verb: str, request: msgspec.Struct) -> None:

@@ -60,6 +60,14 @@ class Watched:
         held = self._holdings.get((guild, known.follower.pod))
         return held is not None and held.incarnation == known.follower.incarnation
 
+    def is_open(self, guild: GuildId) -> bool:
+        """Whether the owner that the guild's last assignment names has said that it serves it."""
+        known = self.assignments.get(guild)
+        if known is None:
+            return False
+        held = self._holdings.get((guild, known.pod))
+        return held is not None and held.role == "own" and held.epoch == known.epoch
+
     def causes(self, guilds: Collection[GuildId]) -> dict[str, int]:
         """How many epochs of these guilds began for which cause, as far as was seen."""
         epochs: dict[tuple[str, int], str] = {}

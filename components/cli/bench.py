@@ -18,8 +18,10 @@ from rich.table import Table
 
 from components.bench.event import EventOptions
 from components.bench.failover import FailoverOptions, run_failover
+from components.bench.handoff import HandoffOptions, run_handoff
 from components.bench.placement import PlacementOptions, run_placement
 from components.bench.ratelimit import RateLimitOptions, run_ratelimit
+from components.bench.rebalance import RebalanceOptions, run_rebalance
 from components.bench.result import BenchResult
 from components.bench.run import run_event
 from components.chaos.arena import NotInTime
@@ -54,6 +56,11 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         options=FailoverOptions,
         run=run_failover,
     ),
+    "handoff": Measurement(
+        words="how long a guild pauses when it moves, beside the same questions without a move",
+        options=HandoffOptions,
+        run=run_handoff,
+    ),
     "placement": Measurement(
         words="planning 1,000 to 100,000 guilds over 100 pods, beside placing all anew (starts no "
         "stack)",
@@ -64,6 +71,11 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         words="how much of Discord's rate four pods use for one hot guild, beside the even split",
         options=RateLimitOptions,
         run=run_ratelimit,
+    ),
+    "rebalance": Measurement(
+        words="how soon guilds are spread over one pod more, beside placing as many new ones",
+        options=RebalanceOptions,
+        run=run_rebalance,
     ),
 }
 

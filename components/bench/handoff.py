@@ -1,0 +1,209 @@
+"""How long a guild pauses when it moves, with traffic everywhere.
+
+Messages are posted in all guilds at a rate. A few guilds at a time are moved to another pod, as an
+operator would; meanwhile each of them is asked every few milliseconds exactly as an edge asks. A
+guild's pause is the longest that any of these questions took. Baseline: the same questions to the
+same guilds for as long without a move.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from components.bench.asking import a_read, edge_like
+from components.bench.result import Baseline, BenchResult, Figure, percentile
+from components.bench.stage import (
+    id_of,
+    make_guilds,
+    pause,
+    put_all,
+    served,
+    spread,
+    stage,
+    tell_config,
+)
+from components.chaos.arena import Arena
+from components.edge.owners import Owners
+from components.simulator.client import GuildInfo
+from contracts.errors import ServiceError
+from contracts.ids import GuildId, PodId
+from contracts.operations import MoveGuilds
+from contracts.requests import SettingsView
+
+PAUSE_LIMITS_MS = {"p50": 15.0, "p99": 150.0}
+ASK_EVERY_S = 0.005
+AROUND_S = 0.3
+"""Questions go on for so long before a move is asked for and after it is done."""
+MOVED_WITHIN_S = 30.0
+
+
+class HandoffOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``guilds`` over ``pods``, ``rate`` messages a second in all of them, ``moves`` in all,
+    ``at_once`` of them side by side."""
+
+    guilds: int = 300
+    pods: int = 3
+    rate: float = 200.0
+    moves: int = 200
+    at_once: int = 4
+    seed: int = 1
+
+
+class Questions:
+    """What guilds were asked as an edge asks, and how long each answer took."""
+
+    def __init__(self, owners: Owners) -> None:
+        self._owners = owners
+        self._stop = asyncio.Event()
+        self.worst_ms: dict[GuildId, float] = {}
+        self.asked = 0
+        self.refused: list[str] = []
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+
+    async def run(self, guild: GuildId) -> None:
+        """Ask one guild until `stop`, and wait for what is under way."""
+        async with asyncio.TaskGroup() as group:
+            while not self._stop.is_set():
+                group.create_task(self._ask(guild))
+                await asyncio.sleep(ASK_EVERY_S)
+
+    async def _ask(self, guild: GuildId) -> None:
+        self.asked += 1
+        began = time.perf_counter()
+        try:
+            await self._owners.ask(guild, a_read(), SettingsView)
+        except ServiceError as error:
+            self.refused.append(f"{guild}: {error.description}")
+        took_ms = (time.perf_counter() - began) * 1000
+        self.worst_ms[guild] = max(took_ms, self.worst_ms.get(guild, 0.0))
+
+
+async def run_handoff(
+    home: Path, options: HandoffOptions, say: Callable[[str], None]
+) -> BenchResult:
+    """The `handoff` measurement on a stack of its own below ``home``."""
+    say(f"starting the stack with {options.pods} pods")
+    counts = ("--gateways", str(options.pods), "--configs", "2")
+    async with stage(home, *counts, seed=options.seed) as arena:
+        await arena.live.control.set_limits(enabled=False)
+        guilds = await make_guilds(arena.live.control, options.guilds, "town")
+        arena.guilds = [id_of(guild) for guild in guilds]
+        await served(arena, 120)
+        await put_all(arena)
+        await spread(arena, options.pods)
+        await pause(arena.live.bus, paused=True)
+        owners = await edge_like(arena.live.bus)
+        posting = asyncio.create_task(_post(arena, guilds, options))
+        try:
+            quiet = await _all_asked(arena, owners, options, move=False)
+            say("measured without moves; moving")
+            moving = await _all_asked(arena, owners, options, move=True, say=say)
+        finally:
+            posting.cancel()
+            await asyncio.gather(posting, return_exceptions=True)
+    return _result(options, quiet, moving)
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """All questions of one part of the measurement."""
+
+    pauses_ms: list[float] = []
+    asked: int = 0
+    refused: list[str] = []
+
+
+async def _all_asked(
+    arena: Arena,
+    owners: Owners,
+    options: HandoffOptions,
+    *,
+    move: bool,
+    say: Callable[[str], None] = lambda _: None,
+) -> Asked:
+    """Ask ``at_once`` guilds at a time until as many as are to move had their turn."""
+    found = Asked()
+    took_s = 0.5
+    turns = max(1, options.moves // options.at_once)
+    for turn in range(turns if move else max(1, turns // 4)):
+        chosen = arena.dice.sample(arena.guilds, options.at_once)
+        questions = Questions(owners)
+        asking = [asyncio.create_task(questions.run(guild)) for guild in chosen]
+        await asyncio.sleep(AROUND_S)
+        if move:
+            await _move(arena, chosen)
+        else:
+            await asyncio.sleep(took_s)
+        await asyncio.sleep(AROUND_S)
+        questions.stop()
+        await asyncio.gather(*asking)
+        found.pauses_ms += questions.worst_ms.values()
+        found.asked += questions.asked
+        found.refused += questions.refused
+        if move and turn % 10 == 9:
+            say(f"{len(found.pauses_ms)} moved, p50 {percentile(found.pauses_ms, 0.5):.1f} ms")
+    return found
+
+
+async def _move(arena: Arena, guilds: Sequence[GuildId]) -> None:
+    """Move each guild to another pod than its own, and wait until all have moved."""
+    pods = arena.replicas("gateway")
+    epochs = {guild: arena.watched.assignments[guild].epoch for guild in guilds}
+    for guild in guilds:
+        target = arena.dice.choice([pod for pod in pods if pod != arena.owner(guild)])
+        request = MoveGuilds(guilds=[guild], pod=PodId(target), by="bench")
+        await tell_config(arena.live.bus, "move", request)
+    await arena.until(
+        lambda: all(arena.watched.assignments[guild].epoch > epochs[guild] for guild in guilds),
+        "the guilds have moved",
+        MOVED_WITHIN_S,
+    )
+
+
+async def _post(arena: Arena, guilds: Sequence[GuildInfo], options: HandoffOptions) -> None:
+    """Post harmless messages at the rate until cancelled."""
+    dice = random.Random(options.seed)
+    began = time.monotonic()
+    number = 0
+    async with asyncio.TaskGroup() as group:
+        while True:
+            wait_s = began + number / options.rate - time.monotonic()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            number += 1
+            guild = dice.choice(guilds)
+            channel, author = guild.channels["general"], guild.members[0].id
+            group.create_task(arena.live.control.post(channel, author, f"good morning {number}"))
+
+
+def _result(options: HandoffOptions, quiet: Asked, moving: Asked) -> BenchResult:
+    figures = [
+        Figure(
+            name=f"pause_{name}_ms",
+            value=round(percentile(moving.pauses_ms, share), 1),
+            unit="ms",
+            limit=PAUSE_LIMITS_MS.get(name),
+            baseline=Baseline(
+                name="without a move", value=round(percentile(quiet.pauses_ms, share), 1)
+            ),
+        )
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    ]
+    figures += [
+        Figure(name="requests_refused", value=len(moving.refused), unit="requests", limit=0),
+        Figure(name="requests", value=moving.asked, unit="requests"),
+        Figure(name="moves", value=len(moving.pauses_ms), unit="guilds"),
+    ]
+    return BenchResult(
+        bench="handoff",
+        seed=options.seed,
+        checked=moving.asked,
+        figures=figures,
+        ok=all(figure.ok for figure in figures),
+    )
