@@ -45,6 +45,17 @@ def test_no_invariant_is_broken_in_any_seed(part: int) -> None:
     assert len(missing) <= 2, missing  # rare pairs: most of them in every part
 
 
+def test_no_invariant_is_broken_when_faults_come_close_together() -> None:
+    shape = Shape(guilds=3, input_every_s=1.0, faults_s=25.0, fault_every_s=1.2, triggered=0.35)
+    found = report(run_seeds(range(1, 301), shape))
+    assert found.ok, _words(found)
+
+
+def test_no_invariant_is_broken_with_a_single_pod() -> None:
+    found = report(run_seeds(range(1, 101), Shape(pods=1, configs=1)))
+    assert found.ok, _words(found)
+
+
 def _trace_of(seed: int) -> str:
     lines: list[str] = []
     run_seed(seed, Shape(), lines)
