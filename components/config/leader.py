@@ -86,8 +86,9 @@ class Leader:
         self._view.dirty.update(guilds)
 
     def judge_from_s(self) -> float:
-        """From when on silence is evidence."""
-        return max(self._view.synced_at_s, self._led_since_s) + self._pod_ttl_s
+        """From when on silence is evidence: one TTL, the longest of all leases, was to renew."""
+        ttl_s = max([self._pod_ttl_s, *(lease.ttl_s for lease in self._view.leases)])
+        return max(self._view.synced_at_s, self._led_since_s) + ttl_s
 
     def plan(
         self,
@@ -193,6 +194,7 @@ class Leader:
             history_pending_until_s=history_pending_until_s,
             draining=view.intents.draining,
             pins=view.intents.pinned,
+            askers=view.intents.askers,
             wanted=self.wanted,
             owned=view.index.owned,
             followed=view.index.followed,

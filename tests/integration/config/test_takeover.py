@@ -63,14 +63,15 @@ async def test_step_9_a_pod_that_hangs_is_fenced_before_its_lease_has_expired(
 ) -> None:
     cluster.set(pod_ttl_s=2.0)
     cluster.config()
-    hung = await cluster.pod("gateway-0", ttl_s=20)
+    hung = await cluster.pod("gateway-0", ttl_s=6)
     await cluster.register("1")
     await cluster.until_opened("1")
     await cluster.pod("gateway-1")
     await cluster.until_followed("1")
+    await asyncio.sleep(6)  # step 10: nobody is judged by silence before
     await hung.hang()
     hung.revision = await Bucket(hung.bus, storage.PODS).replace(
-        hung.name, encode(hung.lease("serving")), hung.revision, ttl_s=20
+        hung.name, encode(hung.lease("serving")), hung.revision, ttl_s=6
     )
     started = time.monotonic()
     await cluster.until(lambda owned: owned["1"].pod == "gateway-1", 10)

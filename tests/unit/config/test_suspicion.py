@@ -119,6 +119,15 @@ def test_step_10_nobody_is_judged_by_silence_for_one_ttl_after_nats_came_back(to
     assert [fence.lease.pod for fence in town.plan().fence] == ["a", "b"]
 
 
+def test_step_10_one_ttl_is_that_of_the_longest_lease(town: Town) -> None:
+    town.pod("a", nats_client=7, nats_server="N1", process="p1", ttl_s=12.0)
+    town.leader.begin(town.now_s)
+    town.now_s += 11.9
+    assert town.plan().ping == []
+    town.now_s += 0.2
+    assert {ping.pod for ping in town.plan().ping} == {"a", "b"}
+
+
 def test_step_10_an_attested_end_counts_at_once_also_for_a_new_leader(town: Town) -> None:
     town.leader.begin(town.now_s)
     town.ended("a", "p1")
