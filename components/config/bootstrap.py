@@ -56,7 +56,7 @@ async def run(
         operations = Operations(bus, view, placer, balancer)
         divider = Divider(bus, leadership, settings)
         mirror = Mirror(bus, database)
-        resharding = Resharding(bus, view)
+        resharding = Resharding(bus, view, shard_ttl_s=settings.shard_ttl_s)
         tidier = Tidier(bus, view)
         watch = Watch(bus, view, leadership, settings)
         answers = Answers(

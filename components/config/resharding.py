@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
 IDLE_LOOK_EVERY_S = 1.0
-LEASE_TTL_S = 6.0
-"""At least what shard leases live (MODBOT_SHARD_LEASE_TTL_S); a replica renews every second."""
 STUCK_S = 300.0
 """How long no further session may become ready: two IDENTIFYs after a long pause."""
 ASK_S = 5.0
@@ -39,9 +37,12 @@ ASK_S = 5.0
 class Resharding:
     """What a replica of config has to do with shards."""
 
-    def __init__(self, bus: Bus, view: View, *, clock: SteadyClock = steady_s) -> None:
+    def __init__(
+        self, bus: Bus, view: View, *, shard_ttl_s: float, clock: SteadyClock = steady_s
+    ) -> None:
         self._bus = bus
         self._view = view
+        self._shard_ttl_s = shard_ttl_s
         self._clock = clock
         self._shards = Bucket(bus, storage.SHARDS)
         self._sessions = Bucket(bus, storage.SESSIONS)
@@ -189,7 +190,7 @@ class Resharding:
         leases: dict[tuple[int, int], ShardLease] = {}
         for key, entry in (await self._shards.snapshot()).items():
             where = storage.shard_of_key(key)
-            if where is None or self._shards.ended(entry, LEASE_TTL_S):
+            if where is None or self._shards.ended(entry, self._shard_ttl_s):
                 continue
             try:
                 leases[where] = decode(entry.value or b"", ShardLease)

@@ -26,6 +26,9 @@ class ConfigSettings(msgspec.Struct, frozen=True, kw_only=True):
     pod_ttl_s: float = 5.0
     """TTL of the pods' leases, or more: nobody is judged for so long after NATS or the leader came
     back, and a lease that is not renewed for longer has ended."""
+    shard_ttl_s: float = 5.0
+    """TTL of the leases of shard ids (MODBOT_SHARD_LEASE_TTL_S), or more: one that is not renewed
+    for longer counts as ended while the number of shards changes."""
     leader_ttl_s: int = 5
     """TTL of the leader's lease: a leader that was killed is replaced after it."""
     rest_per_s: float = 50.0
@@ -59,8 +62,9 @@ def check(settings: ConfigSettings) -> ConfigSettings:
         )
     if settings.leader_ttl_s < 2:
         raise InvalidSettings("MODBOT_CONFIG_LEADER_TTL_S", "must be at least 2 seconds")
-    if settings.pod_ttl_s <= 0:
-        raise InvalidSettings("MODBOT_CONFIG_POD_TTL_S", "must be above 0 seconds")
+    for name in ("pod_ttl_s", "shard_ttl_s"):
+        if getattr(settings, name) <= 0:
+            raise InvalidSettings(f"MODBOT_CONFIG_{name.upper()}", "must be above 0 seconds")
     if settings.rest_per_s < 1:
         raise InvalidSettings(
             "MODBOT_CONFIG_REST_PER_S", "must be at least 1; Discord allows 50 unless it said more"

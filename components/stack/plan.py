@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 CLUSTER_TTL_S = 12
 """Of leases in a cluster. After ``kill -9`` of the node that leads their bucket nobody can renew
 for 4 to 9 s, until another is elected (nats-server's election timeout, which cannot be set): with
-the usual 5 s every pod would lose its lease with it."""
+the usual 4 or 5 s every pod and shard would lose its lease with it (docs/decisions/0006)."""
 
 
 class TcpProbe(msgspec.Struct, frozen=True, kw_only=True, tag="tcp"):
@@ -193,7 +193,9 @@ def _configs(settings: StackSettings, installation: Installation, own: set[str])
             environment={
                 **_bus(settings, installation, name, "config"),
                 "MODBOT_CONFIG_DATABASE_URL_FILE": str(installation.files.database_url),
-                **_lease_times(installation, "CONFIG_POD_TTL_S", "CONFIG_LEADER_TTL_S"),
+                **_lease_times(
+                    installation, "CONFIG_POD_TTL_S", "CONFIG_SHARD_TTL_S", "CONFIG_LEADER_TTL_S"
+                ),
             },
             needs=["streams", *_those("postgres", own)],
             probe=BusProbe(component="config", replica=name),
@@ -242,6 +244,7 @@ def _shards(settings: StackSettings, installation: Installation, own: set[str]) 
             environment={
                 **_bus(settings, installation, name, "shard"),
                 **_discord(installation),
+                **_lease_times(installation, "SHARD_LEASE_TTL_S"),
             },
             needs=["streams", *_those("simulator", own)],
             probe=BusProbe(component="shard", replica=name),

@@ -79,9 +79,11 @@ def test_leases_in_a_cluster_outlast_the_election_of_a_new_leader() -> None:
         by_name = {process.name: process.environment for process in found}
         for name, variable in (
             ("config-0", "MODBOT_CONFIG_POD_TTL_S"),
+            ("config-0", "MODBOT_CONFIG_SHARD_TTL_S"),
             ("config-0", "MODBOT_CONFIG_LEADER_TTL_S"),
             ("gateway-0", "MODBOT_GATEWAY_LEASE_TTL_S"),
             ("gateway-0", "MODBOT_GATEWAY_LEADER_TTL_S"),
+            ("shard-0", "MODBOT_SHARD_LEASE_TTL_S"),
         ):
             assert by_name[name].get(variable) == wanted, variable
 
@@ -135,6 +137,7 @@ def test_variables_are_fields_of_the_components_settings() -> None:
     from components.gateway.parent import ParentSettings
     from components.gateway.settings import BackupSettings, GatewaySettings
     from components.process.service import ServiceSettings
+    from components.shard.settings import ShardSettings
 
     known = {
         variable_of(prefix, field)
@@ -148,11 +151,12 @@ def test_variables_are_fields_of_the_components_settings() -> None:
             ("GATEWAY", GatewaySettings),
             ("PARENT", ParentSettings),
             ("BACKUP", BackupSettings),
+            ("SHARD", ShardSettings),
         )
         for field in settings.__struct_fields__
     }
-    found = plan.processes(StackSettings(traces=True), installation())
-    for process in found:
+    made = installation(nats=[node(0), node(1), node(2)])
+    for process in plan.processes(StackSettings(traces=True), made):
         for variable in process.environment:
             if variable.startswith("MODBOT_") and not variable.startswith(
                 ("MODBOT_SIM_", "MODBOT_NKEY_")
