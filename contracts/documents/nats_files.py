@@ -88,11 +88,25 @@ Components expect them. `make up` creates them; elsewhere, as the user `provisio
 |---|---|
 {streams}
 
-In a cluster set `num_replicas` to 3 in each (`modbot provision --replicas 3` does; also later, while
-they are in use). A node of a cluster needs a `cluster` section beside this configuration: name,
-routes and a password for them. A server that stood alone cannot be made a node with its data: it
-would remove the streams. INPUTS refuses new messages when it is full, rather
-than lose old ones: watch its size.
+INPUTS refuses new messages when it is full, rather than lose old ones: `modbot status` raises an
+alarm before (`stream-full`).
+
+## A cluster
+
+In a cluster set `num_replicas` to 3 in each (`modbot provision --replicas 3` does; also later,
+while they are in use). A node of a cluster needs a `cluster` section beside this configuration:
+name, routes and a password for them. A server that stood alone cannot be made a node with its data:
+it would remove the streams.
+
+After `kill -9` of the node that leads a stream, nobody can write to that stream for 4 to 9 s.
+Leases must outlast that (docs/decisions/0006): give the components
+
+    MODBOT_GATEWAY_LEASE_TTL_S=12 MODBOT_GATEWAY_LEADER_TTL_S=12
+    MODBOT_SHARD_LEASE_TTL_S=12
+    MODBOT_CONFIG_POD_TTL_S=12 MODBOT_CONFIG_SHARD_TTL_S=12 MODBOT_CONFIG_LEADER_TTL_S=12
+
+and `MODBOT_NATS_URL` with the addresses of all nodes, separated by commas. `modbot up --nats 3`
+sets all of it. `modbot status` shows the nodes, what each leads and where one is behind.
 
 ## Look at it
 
@@ -107,6 +121,6 @@ Put the contexts where the `nats` command finds them, and the seeds into `{keys}
     nats --context modbot-operator kv watch pods
     nats --context modbot-operator micro ls
 
-`make tools` builds the command. `make up` writes a context for its own bus and prints how to use it:
-`XDG_CONFIG_HOME=.modbot/config nats stream ls`.
+`make tools` builds the command. `make up` writes a context for its own bus and prints how to use
+it: `XDG_CONFIG_HOME=.modbot/config nats stream ls`.
 """
