@@ -41,7 +41,7 @@ def decide(world: World, guilds: Iterable[GuildId] | None = None) -> Decisions:
         held = world.assignments.get(guild)
         if held is None:
             new.append(guild)
-        elif standing(world, held.assignment.pod, held.assignment.incarnation) == "gone":
+        elif _has_ended(world, held.assignment):
             succeed(draft, held)
         else:
             served.append(held)
@@ -50,6 +50,14 @@ def decide(world: World, guilds: Iterable[GuildId] | None = None) -> Decisions:
     for guild in new:
         _place(draft, guild)
     return draft.out
+
+
+def _has_ended(world: World, owned: Assignment) -> bool:
+    """Whether the epoch is over: its owner is gone, or has let go of it without a successor, as a
+    pod does that leaves and finds nobody to move its guilds."""
+    if world.evidence.has_released(owned.guild, owned.epoch):
+        return True
+    return standing(world, owned.pod, owned.incarnation) == "gone"
 
 
 def _keep(draft: Draft, held: Held) -> None:

@@ -1,4 +1,5 @@
-"""Who goes on with a guild whose owner can never renew again (docs/decisions/0006, step 11).
+"""Who goes on with a guild whose owner can never renew again, or has let go of it without a
+successor (docs/decisions/0006, step 11).
 
 Its follower, if it has the rows; else a pod that is back with a disk that has them; else, at once,
 a pod with room, which restores the rows from a replica or rebuilds them from the whole log. Else

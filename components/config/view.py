@@ -320,6 +320,10 @@ class View:
             self._set_holding(GuildId(guild), PodId(pod), _read(entry, Holding))
         elif kind == "released" and (released := _read(entry, Released)) is not None:
             self.evidence.released_seen(released)
+            held = self.assignments.get(released.guild)
+            if held is not None and released.epoch >= held.assignment.epoch:
+                self.dirty.add(released.guild)
+                self._on_change()
         elif kind == "silent" and (silent := _read(entry, Silent)) is not None:
             self.evidence.silent_seen(silent)
 

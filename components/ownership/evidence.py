@@ -86,9 +86,13 @@ class Evidence:
         """Whether the start can never renew its lease again by a fence that was seen."""
         return (pod, incarnation) in self._silent_from
 
+    def has_released(self, guild: GuildId, epoch: Epoch) -> bool:
+        """Whether the owner of this epoch has let go of it by its own word."""
+        return self._released.get(guild, 0) >= epoch
+
     def let_go(self, guild: GuildId, earlier: EarlierOwner) -> str:
         """The proof, in words, that the earlier owner has let go; empty: none is known."""
-        if self._released.get(guild, 0) >= earlier.epoch:
+        if self.has_released(guild, earlier.epoch):
             return "released"
         if self.has_ended(earlier.pod, earlier.incarnation, earlier.process):
             return "its process has ended"

@@ -26,6 +26,21 @@ def test_step_11_a_follower_that_holds_the_rows_is_promoted(town: Town) -> None:
     assert town.a("1").incarnation == "b-1"
 
 
+def test_step_11_an_epoch_that_its_owner_released_without_a_successor_is_succeeded(
+    town: Town,
+) -> None:
+    town.owned("1", "a", follower=holder("b"), epoch=4)
+    town.leader.begin(town.now_s)  # which has not seen the owner leave, and judges nobody yet
+    town.expire("a")
+    town.released("1", "a", 3)
+    town.settle()
+    assert town.where("1") == ("a", 4, "placed", "b"), "an earlier epoch's release says nothing"
+    town.released("1", "a", 4)
+    town.settle()
+    assert town.where("1") == ("b", 5, "promoted", None)
+    assert town.a("1").before == [earlier("a", epoch=4, process="process of a")]
+
+
 def test_step_11_what_the_dead_owner_held_becomes_a_source(town: Town) -> None:
     town.pod("a", process="process of a", replica="pods/a/b-1")
     town.owned("1", "a", follower=holder("b"))

@@ -22,6 +22,7 @@ from contracts.records import (
     PodLease,
     ProcessEnd,
     RegisteredGuild,
+    Released,
     Silent,
     StateSource,
 )
@@ -163,6 +164,17 @@ class Town:
             }
         )
         self.put(storage.HANDOFFS, f"holds.{guild}.{pod}", holding)
+
+    def released(self, guild: str, pod: str, epoch: int) -> None:
+        """An owner says that it lets go."""
+        record = Released(
+            guild=GuildId(guild),
+            epoch=Epoch(epoch),
+            pod=PodId(pod),
+            incarnation=start(1),
+            sequence=Sequence(20),
+        )
+        self.put(storage.HANDOFFS, f"released.{guild}", record)
 
     def silent(self, guild: str, pod: str, epoch: int) -> None:
         """An owner says that it sends nothing more."""
