@@ -47,7 +47,8 @@ class Sights:
 
     @property
     def others_serve(self) -> bool:
-        """Whether a leader and another pod are there to take this pod's guilds."""
+        """Whether a leader and another pod are there to take this pod's guilds. One that was there
+        a moment ago counts: another is elected when a leader ends."""
         since_s = self._ownership.now_s() - self._ttl_s
         return self._led_at_s > since_s and any(at > since_s for at in self._serving.values())
 
@@ -97,5 +98,3 @@ class Sights:
         if entry.value is not None:
             self._led_at_s = self._ownership.now_s()
             self._ownership.do(self._machine.leader_seen(self._led_at_s))
-        else:
-            self._led_at_s = float("-inf")

@@ -58,6 +58,23 @@ async def test_a_pod_that_drains_serves_on_until_its_guilds_have_moved(
     assert await first.lease() is None
 
 
+async def test_a_pod_that_drains_between_two_leaders_serves_on_until_the_next_moves_its_guilds(
+    town: Town, pods: Pods
+) -> None:
+    async with a_leader(town):
+        first, second = await pair(town, pods)
+    await Bucket(town.config, storage.LEADERS).delete("config")
+    assert first.process is not None
+    first.process.terminate()
+    await asyncio.sleep(1.0)
+    assert (await town.status()).pod == first.name
+    before = [earlier(first, town.epoch)]
+    await town.assign(second.name, second.incarnation, cause="drained", before=before)
+    assert (await town.served()).pod == second.name
+    assert await first.process.wait() == 0
+    assert "left with 0 guilds" in first.words()
+
+
 async def test_a_pod_whose_guilds_nobody_moves_goes_after_its_grace(town: Town, pods: Pods) -> None:
     async with a_leader(town):
         first, _ = await pair(town, pods, MODBOT_GATEWAY_GRACE_S="1")
