@@ -9,7 +9,10 @@ resumes from the lowest unacknowledged one, alone until it is stored.
 A dispatch is confirmed when it and all before it are stored (and nobody else holds it).
 
 Bounded: `require_room` raises `QueueFull` beyond the limits. Without a valid lease (``may_send``),
-or while NATS is away, nothing is sent and everything waits.
+or while NATS is away, nothing is sent and everything waits. A single guild waits alone while it is
+kept back (`Overlap`) or floods its log (`FloodLimit`). A flood takes no more than half of the
+queue: beyond that the guild appends at the bus's pace, for a full queue would close the socket,
+which holds up every guild of the shard id.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError, Refused, TooLarge
 from components.shard.dispatches import Append
 from components.shard.errors import QueueFull
+from components.shard.flood import FloodLimit
 from contracts import headers, subjects
 from contracts.ids import GuildId, SessionId
 
@@ -46,8 +50,8 @@ class Dispatch(msgspec.Struct, kw_only=True, eq=False):
     """Headers of every append."""
     holds: int = 0
     """Appends not stored, and others that must be done before the dispatch is confirmed."""
-    on_stored: Callable[[], None] | None = None
-    """Called when the first append is stored."""
+    on_stored: Callable[[bool], None] | None = None
+    """Called when the first append is stored, with whether the log had it already."""
 
     @property
     def size(self) -> int:
@@ -74,6 +78,8 @@ class Appender:
         max_bytes: int,
         may_send: Callable[[], bool],
         on_confirmed: Callable[[Dispatch], None],
+        keeps_back: Callable[[GuildId], bool] = lambda _: False,
+        flood: FloodLimit | None = None,
     ) -> None:
         self._bus = bus
         self._window = window
@@ -81,6 +87,13 @@ class Appender:
         self._max_bytes = max_bytes
         self._may_send = may_send
         self._on_confirmed = on_confirmed
+        self._keeps_back = keeps_back
+        self._flood = flood or FloodLimit(0, 0)
+        self._kept: set[GuildId] = set()
+        """Guilds that are kept back, with something that waits."""
+        self._flooding: dict[GuildId, asyncio.TimerHandle] = {}
+        """Guilds that wait for the limit."""
+        self._told: set[GuildId] = set()
         self._received: deque[Dispatch] = deque()
         self._bytes = 0
         self._order = 0
@@ -121,11 +134,52 @@ class Appender:
             lane = self._lanes.get(append.guild)
             if lane is None:
                 self._lanes[append.guild] = deque([waiting])
-                self._ready.append(append.guild)
+                self._queue(append.guild)
             else:
                 lane.append(waiting)
+        if self._flooding and not self._room.is_set():
+            self._stop_limiting()
         self._changed.set()
         self._confirm()
+
+    @property
+    def held_back(self) -> int:
+        """Appends that wait because their guild is kept back or floods its log."""
+        return sum(len(self._lanes[guild]) for guild in (*self._kept, *self._flooding))
+
+    def release(self) -> None:
+        """Guilds may be kept back no longer."""
+        for guild in [guild for guild in self._kept if not self._keeps_back(guild)]:
+            self._kept.discard(guild)
+            self._queue(guild)
+        self._changed.set()
+
+    def _queue(self, guild: GuildId) -> None:
+        """A guild with something to append: now, later, or not yet."""
+        if self._keeps_back(guild):
+            self._kept.add(guild)
+            return
+        wait_s = self._flood.wait_s(guild) if self._room.is_set() else 0.0
+        if wait_s <= 0:
+            self._ready.append(guild)
+            return
+        if guild not in self._told:
+            self._told.add(guild)
+            log.warning("guild %s floods its log: what it sends waits for the limit", guild)
+        loop = asyncio.get_running_loop()
+        self._flooding[guild] = loop.call_later(wait_s, self._waited, guild)
+
+    def _waited(self, guild: GuildId) -> None:
+        del self._flooding[guild]
+        self._queue(guild)
+        self._changed.set()
+
+    def _stop_limiting(self) -> None:
+        """Half of the queue is taken: floods go on at the bus's pace."""
+        for guild, timer in self._flooding.items():
+            timer.cancel()
+            self._ready.append(guild)
+        self._flooding.clear()
 
     def let_go(self, dispatch: Dispatch) -> None:
         """Drop a hold on a dispatch that something else had (`Dispatch.holds`)."""
@@ -156,7 +210,9 @@ class Appender:
                     and self._may_send()
                 ):
                     self._in_flight += 1
-                    group.create_task(self._send(self._ready.popleft()))
+                    guild = self._ready.popleft()
+                    self._flood.take(guild)
+                    group.create_task(self._send(guild))
                 if self._failure is not None and self._in_flight == 0:
                     await self._recover()
                     continue
@@ -170,14 +226,14 @@ class Appender:
         try:
             # Asked again where bytes leave: the process may have been stopped in between.
             if self._failure is None and self._may_send():
-                await self._bus.append(
+                stored = await self._bus.append(
                     subjects.inputs(guild),
                     append.data,
                     {**waiting.dispatch.fields, headers.MSG_ID: append.message_id},
                     timeout_s=APPEND_TIMEOUT_S,
                 )
                 lane.popleft()
-                self._stored(waiting)
+                self._stored(waiting, stored.duplicate)
         except BusError as error:
             if _too_large(error) and append.data != append.smaller:
                 log.warning("guild %s: %s; sent without its content", guild, error)
@@ -187,17 +243,18 @@ class Appender:
         finally:
             self._in_flight -= 1
             if lane:
-                self._ready.append(guild)
+                self._queue(guild)
             else:
                 del self._lanes[guild]
+                self._told.discard(guild)
             self._changed.set()
 
-    def _stored(self, waiting: _Waiting) -> None:
+    def _stored(self, waiting: _Waiting, duplicate: bool) -> None:
         self.stored += 1
         self._probing = False
         self._pause_s = FIRST_PAUSE_S
         if waiting.first and waiting.dispatch.on_stored is not None:
-            waiting.dispatch.on_stored()
+            waiting.dispatch.on_stored(duplicate)
         waiting.dispatch.holds -= 1
         self._confirm()
 

@@ -15,6 +15,7 @@ from components.process.stopping import unless_stopped
 from components.responder.responder import Responder
 from components.shard.appender import Appender
 from components.shard.board import Board
+from components.shard.budget import answer_budget
 from components.shard.catch_up import CatchUp
 from components.shard.claims import Claims
 from components.shard.commands import deploy_commands
@@ -22,12 +23,15 @@ from components.shard.connector import Connector
 from components.shard.discord_rest import DiscordRest, logged_in
 from components.shard.dispatches import Translator
 from components.shard.errors import DiscordUnavailable
+from components.shard.flood import FloodLimit
 from components.shard.gate import LeaseGate
+from components.shard.generations import Generation
 from components.shard.history import History, Pace
 from components.shard.hold import Hold
 from components.shard.identify import IdentifyTurns
 from components.shard.intake import Intake
 from components.shard.interactions import FirstResponder
+from components.shard.overlap import Overlap
 from components.shard.registry import Registry
 from components.shard.resume_data import ResumeData
 from components.shard.settings import ShardSettings
@@ -84,7 +88,7 @@ async def _serve(
     shards = Bucket(bus, storage.SHARDS)
     sessions = Bucket(bus, storage.SESSIONS)
     registry = Registry(Bucket(bus, storage.REGISTRY))
-    board = Board(shards, ttl_s=settings.lease_ttl_s)
+    board = Board(shards, sessions, ttl_s=settings.lease_ttl_s)
     async with (
         logged_in(discord.token) as rest,
         aiohttp.ClientSession() as session,
@@ -95,8 +99,12 @@ async def _serve(
         first_responder = FirstResponder(responder, session, group)
         pace = Pace()
 
-        def new_hold(shard: int, shard_count: int, gate: LeaseGate, since_ms: int) -> Hold:
-            resume_data = ResumeData(sessions, shard, may_save=gate)
+        def new_hold(shard: int, generation: Generation, gate: LeaseGate, since_ms: int) -> Hold:
+            shard_count = generation.count
+            overlap = Overlap(generation.from_count)
+            resume_data = ResumeData(
+                sessions, shard, may_save=gate, generation=generation.generation
+            )
             appender = Appender(
                 bus,
                 window=settings.window,
@@ -104,6 +112,8 @@ async def _serve(
                 max_bytes=settings.queue_mib * 1024 * 1024,
                 may_send=gate,
                 on_confirmed=lambda dispatch: intake.stored(dispatch),
+                keeps_back=overlap.keeps_back,
+                flood=FloodLimit(settings.guild_per_s, settings.guild_burst),
             )
 
             def translator(session: SessionId) -> Translator:
@@ -117,6 +127,7 @@ async def _serve(
 
             catch_up = CatchUp(
                 shard=shard,
+                shard_count=shard_count,
                 bus=bus,
                 gate=gate,
                 history=History(rest, pace, gate.opened),
@@ -131,6 +142,7 @@ async def _serve(
                 registry=registry,
                 first_responder=first_responder,
                 catch_up=catch_up,
+                overlap=overlap,
             )
             connector = Connector(
                 shard=shard,
@@ -144,7 +156,8 @@ async def _serve(
             return Hold(
                 replica=replica,
                 shard=shard,
-                shard_count=shard_count,
+                generation=generation,
+                still_wanted=claims.still_wanted,
                 bucket=shards,
                 gate=gate,
                 resume_data=resume_data,
@@ -152,12 +165,14 @@ async def _serve(
                 intake=intake,
                 connector=connector,
                 catch_up=catch_up,
+                overlap=overlap,
                 since_ms=since_ms,
             )
 
         claims = Claims(
             replica=replica,
             board=board,
+            sessions=sessions,
             ttl_s=settings.lease_ttl_s,
             grace_s=settings.grace_s,
             shard_count=count,
@@ -165,6 +180,7 @@ async def _serve(
             new_hold=new_hold,
         )
         bus.on_connected(claims.nats_is_back)
+        await answer_budget(bus, rest, replica)
         helpers = [
             group.create_task(registry.run()),
             group.create_task(_deploy(rest, claims.first_shard)),

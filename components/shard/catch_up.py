@@ -69,9 +69,17 @@ class CatchUp:
     """The gaps of one shard id, across its sessions."""
 
     def __init__(
-        self, *, shard: int, bus: Bus, gate: LeaseGate, history: History, registry: Registry
+        self,
+        *,
+        shard: int,
+        shard_count: int,
+        bus: Bus,
+        gate: LeaseGate,
+        history: History,
+        registry: Registry,
     ) -> None:
         self._shard = shard
+        self._shard_count = shard_count
         self._registry = registry
         self._bus = bus
         self._gate = gate
@@ -104,6 +112,12 @@ class CatchUp:
         recent = saved.gap_since_ms > wall_ms() - LONGEST_GAP_MS
         self._inherited_ms = saved.gap_since_ms if recent else 0
 
+    def inherit(self, since_ms: int, sequence: int) -> None:
+        """A session of another number of shards left a gap: it is read once what this session has
+        received, up to the sequence, is stored."""
+        self._inherited_ms = min(self._inherited_ms or since_ms, since_ms)
+        self._resumed_at = sequence
+
     def resumed(self, sequence: int) -> None:
         """RESUMED: everything that the session had missed has been received."""
         if self._inherited_ms:
@@ -114,12 +128,8 @@ class CatchUp:
     ) -> None:
         """READY: a session that continues none. ``before``: what was saved of the last one; a
         shard id without is new and lacks nothing."""
-        try:
-            guilds = [GuildId(guild.id) for guild in _decode_ready(data).guilds]
-        except _MALFORMED as error:
-            log.warning("shard %d: a READY without its guilds: %s", self._shard, error)
-            guilds = []
-        new = None if before is None else _start_of_gap(before)
+        guilds = guilds_of_ready(data)
+        new = None if before is None else start_of_gap(before)
         since: dict[GuildId, int] = {}
         for guild in guilds:
             starts = [start for start in (self._since.get(guild), new) if start is not None]
@@ -201,7 +211,7 @@ class CatchUp:
             await self._inherit.wait()
             session, since_ms = self._session, self._inherited_ms
             try:
-                guilds = await self._registry.present(self._shard)
+                guilds = await self._registry.present(self._shard, self._shard_count)
             except BusError as error:
                 log.warning("shard %d: guilds with a gap are not known: %s", self._shard, error)
                 await asyncio.sleep(RETRY_S)
@@ -274,7 +284,17 @@ class CatchUp:
                 return True
 
 
-def _start_of_gap(before: SessionResume) -> int:
+def guilds_of_ready(data: bytes) -> set[GuildId]:
+    """The guilds that a READY announces."""
+    try:
+        return {GuildId(guild.id) for guild in _decode_ready(data).guilds}
+    except _MALFORMED as error:
+        log.warning("a READY without its guilds: %s", error)
+        return set()
+
+
+def start_of_gap(before: SessionResume) -> int:
+    """From when on dispatches may be missing, after the session that was saved is lost."""
     start_ms = (before.received_ms or before.saved_ms) - MARGIN_MS
     if before.gap_since_ms:
         start_ms = min(start_ms, before.gap_since_ms)

@@ -52,6 +52,9 @@ class Connector:
         self._clock = clock
         self._connection: Connection | None = None
         self._stopping = asyncio.Event()
+        self._may_identify = True
+        self.session_over = asyncio.Event()
+        """Set, after `only_resume`, when there is no session left to resume."""
         self._attempts = 0
         self._identifies = 0
 
@@ -65,11 +68,20 @@ class Connector:
         """Whether there is a session to continue."""
         return self._intake.session is not None
 
-    async def stop(self) -> None:
-        """Close the socket so that the session can be resumed; `run` then returns."""
+    async def stop(self, *, end_session: bool = False) -> None:
+        """Close the socket, so that the session can be resumed or so that it ends; `run` then
+        returns."""
         self._stopping.set()
-        if self._connection is not None:
+        if self._connection is not None and end_session:
+            await self._connection.end_session()
+        elif self._connection is not None:
             await self._connection.close()
+
+    def only_resume(self) -> None:
+        """From now on a session that is lost is not replaced: other sessions deliver."""
+        self._may_identify = False
+        if self._connection is None and self._intake.session is None:
+            self.session_over.set()
 
     async def run(self) -> None:
         """Connect again and again until `stop`."""
@@ -94,13 +106,19 @@ class Connector:
         resume = self._intake.session
         if resume is None:
             self._intake.forget()
-            await self._pause(_at(IDENTIFY_PAUSES_S, self._identifies))
+            if self._may_identify:
+                await self._pause(_at(IDENTIFY_PAUSES_S, self._identifies))
         await self._pause(_at(RECONNECT_PAUSES_S, self._attempts))
         if self._stopping.is_set():
             return
         self._attempts += 1
         if resume is None:
-            await self._turns.take(self._shard)
+            if self._may_identify:
+                await self._turns.take(self._shard)
+            if not self._may_identify:
+                self.session_over.set()
+                await self._stopping.wait()
+                return
             self._identifies += 1
         await self._gate.opened()
         self._intake.connecting()
@@ -122,6 +140,7 @@ class Connector:
             self._connection = None
             if self._intake.started.is_set():
                 self._attempts = 0
+            self._intake.connecting()
             if self._clock() - started_s > STEADY_AFTER_S:
                 self._identifies = 0
 

@@ -67,11 +67,18 @@ class Translator:
         self._part_bytes = part_bytes
         self._previous: dict[GuildId, int] = {}
 
-    def translate(self, sequence: int, event: str, data: bytes) -> Translated:
+    def translate(
+        self,
+        sequence: int,
+        event: str,
+        data: bytes,
+        may_be_double: Callable[[GuildId], bool] = lambda _: False,
+    ) -> Translated:
         """The inputs that the dispatch becomes, in order."""
         guild = guild_of(event, data)
         if guild is None:
             return Translated(guild=None)
+        overlap = may_be_double(guild)
         previous = self._previous.get(guild)
         self._previous[guild] = sequence
         if event == INTERACTION:
@@ -80,7 +87,7 @@ class Translator:
             )
         pieces = self._pieces(event, data)
         appends = [
-            self._dispatch(guild, sequence, previous, event, piece, part, len(pieces))
+            self._dispatch(guild, sequence, previous, event, piece, part, len(pieces), overlap)
             for part, piece in enumerate(pieces, start=1)
         ]
         return Translated(guild=guild, appends=appends)
@@ -103,6 +110,7 @@ class Translator:
         data: bytes,
         part: int,
         parts: int,
+        overlap: bool,
     ) -> Append:
         message = DiscordDispatch(
             session=self.session,
@@ -112,6 +120,7 @@ class Translator:
             event=event,
             part=part,
             parts=parts,
+            overlap=overlap,
             data=msgspec.Raw(data),
         )
         smaller = encode(msgspec.structs.replace(message, data=_dropped(len(data))))

@@ -60,6 +60,14 @@ class TakenOver(ShardError):
         self.shard = shard
 
 
+class NotWanted(ShardError):
+    """The installation has another number of shards, since just now. Give the shard id up."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"shard {shard} belongs to a number of shards that is not wanted any more")
+        self.shard = shard
+
+
 class IdentifyRefused(ShardError):
     """The day's IDENTIFYs are used up. Wait: identifying anyway resets the bot's token."""
 

@@ -2,12 +2,15 @@
 
 Discord gets one within its 3 s: the owner's answer if it comes within `OWNER_WAIT_S` of receipt,
 otherwise the deferral that contracts lists; what no guild's log can take is answered in words.
-"Already acknowledged" (40060) counts as answered. When Discord cannot be reached in time the
+While a new session runs beside an old one (`Overlap`), the old one answers; the new one only what
+the old one has not put on the log, or what is not on it `KEPT_BACK_S` after receipt. "Already
+acknowledged" (40060) counts as answered. When Discord cannot be reached in time the
 interaction is lost to its user, is logged, and stays on the guild's log.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 2.8
 """Discord waits 3 s (docs: interactions/receiving-and-responding#interaction-callback)."""
+KEPT_BACK_S: Final = 2.0
+"""Whoever received it too has answered by then, or deferred, if it is there: `OWNER_WAIT_S` and a
+request's time."""
 RETRY_S: Final = 0.15
 ALREADY_ACKNOWLEDGED: Final = 40060
 ANSWERABLE: Final = frozenset({2, 3, 5})
@@ -67,6 +73,29 @@ class FirstResponder:
             return
         if head.type in ANSWERABLE:
             self._tasks.create_task(self._respond(head, token, guild, received_s))
+
+    def kept_back(
+        self, data: bytes, guild: GuildId | None, received_s: float
+    ) -> Callable[[bool], None]:
+        """Answer the interaction if nobody else does. The result is to be called when it is
+        stored, with whether the log had it already."""
+        known_before: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def answer() -> None:
+            try:
+                async with asyncio.timeout(received_s + KEPT_BACK_S - steady_s()):
+                    if await known_before:
+                        return
+            except TimeoutError:
+                pass  # it is late: answer whatever happens to the log
+            self.received(data, guild, received_s)
+
+        def stored(duplicate: bool) -> None:
+            if not known_before.done():
+                known_before.set_result(duplicate)
+
+        self._tasks.create_task(answer())
+        return stored
 
     async def _respond(
         self, head: InteractionHead, token: str, guild: GuildId | None, received_s: float

@@ -15,6 +15,7 @@ import msgspec
 from components.bus.buckets import Bucket
 from components.bus.errors import BusError, WrongLastSequence
 from components.process.clock import wall_ms
+from components.shard.overlap import shard_of
 from contracts.ids import GuildId
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import RegisteredGuild
@@ -69,11 +70,15 @@ class Registry:
                         done()
             await self._changed.wait()
 
-    async def present(self, shard: int) -> list[GuildId]:
+    async def present(self, shard: int, shard_count: int) -> list[GuildId]:
         """The guilds of a shard id that the bot is in. Raises `BusError`."""
         entries = await self._bucket.snapshot()
         known = (_read(entry.value) for entry in entries.values())
-        return [entry.guild for entry in known if entry and entry.present and entry.shard == shard]
+        return [
+            entry.guild
+            for entry in known
+            if entry and entry.present and shard_of(entry.guild, shard_count) == shard
+        ]
 
     async def _write(self, wanted: RegisteredGuild) -> None:
         if _same(self._known.get(wanted.guild), wanted):

@@ -18,6 +18,7 @@ from components.bus.errors import BusError, WrongLastSequence
 from components.shard.errors import TakenOver
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import SessionResume
+from contracts.storage import shard_key
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,12 @@ SAVE_EVERY_S = 0.25
 class ResumeData:
     """The entry of one shard id, while this replica holds it."""
 
-    def __init__(self, bucket: Bucket, shard: int, *, may_save: Callable[[], bool]) -> None:
+    def __init__(
+        self, bucket: Bucket, shard: int, *, may_save: Callable[[], bool], generation: int = 0
+    ) -> None:
         self._bucket = bucket
         self._shard = shard
-        self._key = str(shard)
+        self._key = shard_key(generation, shard)
         self._may_save = may_save
         self._revision = 0
         self._sent: deque[bytes] = deque(maxlen=64)
@@ -73,6 +76,14 @@ class ResumeData:
         if revision != self._revision and not (entry and entry.value in self._sent):
             raise TakenOver(self._shard)
         self._revision = revision
+
+    async def delete(self) -> None:
+        """Nobody resumes the session any more. Harmless when somebody else wrote the entry."""
+        try:
+            if self._revision:
+                await self._bucket.delete(self._key, self._revision)
+        except BusError as error:
+            log.info("shard %d: its session is not deleted: %s", self._shard, error)
 
     async def run(self) -> None:
         """Save until cancelled."""

@@ -22,5 +22,9 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same bound in memory."""
     part_kib: Annotated[int, msgspec.Meta(ge=1, le=768)] = 256
     """Largest part of a GUILD_CREATE on the bus, which takes 1 MiB with headers."""
+    guild_per_s: Annotated[float, msgspec.Meta(ge=0)] = 200.0
+    """Inputs a second that one guild may append for long; what is more waits. 0: no limit."""
+    guild_burst: Annotated[float, msgspec.Meta(ge=1)] = 2_000.0
+    """Inputs that one guild may append at once."""
     grace_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     """After SIGTERM, how long queued dispatches may take to reach the bus."""

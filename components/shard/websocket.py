@@ -33,6 +33,7 @@ HEARTBEAT_TIMEOUT_S = 60.0
 DISPATCH = 0
 RECONNECT = 4000
 """Close code that keeps the session (1000 and 1001 end it)."""
+END_SESSION = 1000
 
 INTENTS = discord.Intents(
     guilds=True,
@@ -176,6 +177,8 @@ class Connection:
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
+        self._polling: asyncio.Task[None] | None = None
+        self._session_ended = False
 
     @classmethod
     async def open(
@@ -220,9 +223,13 @@ class Connection:
     async def run(self) -> None:
         """Receive until the socket ends. Raises `Ended`, `CannotStart` for a fatal code, or what
         the receiver raised to end it."""
+        self._polling = asyncio.create_task(self._poll())
         try:
-            while True:
-                await self._socket.poll_event()
+            await self._polling
+        except asyncio.CancelledError:
+            if self._session_ended:
+                raise Ended(resume=False, code=END_SESSION, reason="session ended") from None
+            raise
         except ReconnectWebSocket as end:
             code = self._socket.socket.close_code
             raise_if_fatal(code)
@@ -236,13 +243,27 @@ class Connection:
         except (zlib.error, zstandard.ZstdError, aiohttp.ClientError, OSError) as error:
             raise Ended(resume=True, code=None, reason=_words(error)) from error
         finally:
-            await self.close()
+            if not self._session_ended:
+                await self.close()
 
-    async def close(self) -> None:
-        """Close so that the session can be resumed. Harmless when it is closed."""
+    async def _poll(self) -> None:
+        while True:
+            await self._socket.poll_event()
+
+    async def end_session(self) -> None:
+        """Close so that Discord forgets the session. Harmless when it is closed."""
+        self._session_ended = True
+        if self._polling is not None:
+            # Who waits for a frame would close with 4000 before our own code is sent.
+            self._polling.cancel()
+            await asyncio.wait({self._polling})
+        await self.close(END_SESSION)
+
+    async def close(self, code: int = RECONNECT) -> None:
+        """Close, by default so that the session can be resumed. Harmless when it is closed."""
         try:
             async with asyncio.timeout(5):
-                await self._socket.close(RECONNECT)
+                await self._socket.close(code)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             log.info("socket did not close in order: %s", _words(error))
 

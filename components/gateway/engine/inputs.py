@@ -3,7 +3,8 @@
 Raises `InvalidInput` for an input to be quarantined. A repeated input is ignored: a dispatch by
 its session's position, everything else by its id. A dispatch that was read afterwards
 (``catch_up``) has no position: it counts while its session is current, by its own id here and by
-Discord's id where a policy would act on it twice.
+Discord's id where a policy would act on it twice. So does one that another session may have
+delivered too (``overlap``), which has its place in its own session's chain.
 """
 
 from typing import Any, Final
@@ -98,6 +99,7 @@ class InputApplier:
         elif event is None:
             outcome.ignore(f"event {dispatch.event[:64]} is not used")
         else:
+            context.catch_up = dispatch.overlap
             for handler in self._registry.dispatches.get(dispatch.event, ()):
                 handler(context, _with_part(event, dispatch))
 

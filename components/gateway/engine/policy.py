@@ -97,8 +97,8 @@ class Context:
         self.owner_id = owner_id
         self.bot_user_id = bot_user_id
         self.catch_up = False
-        """Whether the input was read afterwards: the log may have it already, and ``time_ms`` is
-        when it was read, not when it happened."""
+        """Whether the input was read afterwards, or may have come over another session too: the
+        log may have it already, and ``time_ms`` is when it was stored, not when it happened."""
         self.effects: list[Effect] = []
         self.facts: list[PendingFact] = []
         self.timers: list[ArmedTimer] = []

@@ -216,6 +216,7 @@ class Waiting:
         self.guild = GuildId(str(guild.id))
         self.catch_up = CatchUp(
             shard=0,
+            shard_count=1,
             bus=bus,
             gate=gate,
             history=History(rest, Pace(FAST), gate.opened),

@@ -64,6 +64,7 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
             first_responder=FirstResponder(responder, session, tasks),
             catch_up=CatchUp(
                 shard=0,
+                shard_count=1,
                 bus=bus,
                 gate=gate,
                 history=History(DiscordRest(http, IDENTITY), Pace(), gate.opened),
