@@ -4,15 +4,14 @@ What the machine asks for is carried out over a `Link`, as `components.gateway.s
 becomes of it is reported back. Nothing about ownership is decided here.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from components.gateway.ownership import commands as ask
 from components.gateway.ownership.commands import Command, Permit
 from components.gateway.ownership.guild import Me
 from components.gateway.ownership.joining import Gone, Joiner
 from components.gateway.ownership.pod import PodMachine
-from components.simulate.building import build
+from components.simulate.carrying import CARRY_OUT
 from components.simulate.guild import Guild
 from components.simulate.hosts import PodHost
 from components.simulate.kv import Entry, WrongRevision
@@ -20,10 +19,9 @@ from components.simulate.link import Link, NotConnected, Unanswered
 from components.simulate.process import Process
 from components.simulate.server import CREATED
 from contracts import storage
-from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
+from contracts.ids import Epoch, GuildId, Incarnation, PodId
 from contracts.records import (
     Assignment,
-    Holding,
     LeaderLease,
     PodLease,
     PodPing,
@@ -235,7 +233,8 @@ class Pod:
             self._revision = await self._put_lease(value, self._revision)
         return sent_s
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Renew the lease once, and see how far the bucket ``guilds`` is."""
         machine, link = self.machine, self.link.count
         assert machine is not None  # it asked
         now_s = self.process.now_s
@@ -323,7 +322,7 @@ class Pod:
         for command in commands:
             if not self.process.alive:
                 return
-            _CARRY_OUT[type(command)](self, command)
+            CARRY_OUT[type(command)](self, command)
         self._see_to_tick()
 
     def guild(self, guild: str) -> Guild:
@@ -350,241 +349,6 @@ class Pod:
             return
         self._tick_at_s = float("inf")
         self.carry_out(self.machine.tick(self.process.now_s()))
-
-    def _say(self, command: Command) -> None:
-        self.loop.say(self.process.name, repr(command))
-
-    def renew(self, command: ask.Renew) -> None:
-        self.process.start(self._renew())
-
-    def end_process(self, command: ask.EndProcess) -> None:
-        self._say(command)
-        self.loop.seen["pod ends: " + command.reason] += 1
-        self.process.end()
-
-    def read_assignments(self, command: ask.ReadAssignments) -> None:
-        async def read() -> None:
-            machine = self.machine
-            assert machine is not None  # it asked
-            try:
-                entries, end = await self.link.read_all(storage.GUILDS)
-            except (NotConnected, Unanswered):
-                await self.process.sleep(0.05)
-                self.carry_out(machine.not_read(command.link))
-                return
-            shown = {
-                GuildId(key): (
-                    entry.value if isinstance(entry.value, Assignment) else None,
-                    entry.revision,
-                )
-                for key, entry in entries.items()
-            }
-            now_s = self.process.now_s()
-            self.carry_out(machine.assignments_read(command.link, shown, now_s, end=end))
-
-        self.process.start(read())
-
-    def build(self, command: ask.Build) -> None:
-        self._say(command) if self.loop.tracing else None
-        self.process.start(build(self, self.guild(command.guild), command.assignment))
-
-    def stop_following(self, command: ask.StopFollowing) -> None:
-        guild = self.guild(command.guild)
-        guild.builds += 1
-        guild.leave_log()
-
-    def append_opened(self, command: ask.AppendOpened) -> None:
-        self._say(command)
-
-        async def opened() -> None:
-            machine, guild = self.machine, self.guild(command.guild)
-            assert machine is not None  # it asked
-            before = guild.rows.count if guild.rows is not None else 0
-            number = 0
-            while machine.guilds[command.guild].acting == command.epoch:
-                number += 1
-                name = f"opened:{command.guild}:{command.epoch}:{self.incarnation}:{number}"
-                try:
-                    if not self.may_act(guild, command.epoch):
-                        await self.process.sleep(0.05)
-                        continue
-                    stored = await self.link.append(
-                        command.guild, "opened", name, epoch=command.epoch
-                    )
-                except (NotConnected, Unanswered):
-                    await self.process.sleep(AGAIN_S)
-                    continue
-                self.judge.owner_opened(command.guild, command.epoch, self.process.name)
-                await guild.applied_to(stored)
-                rows = guild.rows
-                count = rows.count - before if rows is not None else 0
-                now_s = self.process.now_s()
-                self.carry_out(machine.caught_up(command.guild, command.epoch, count, now_s))
-                return
-
-        self.process.start(opened())
-
-    def serve(self, command: ask.Serve) -> None:
-        self._say(command)
-        guild = self.guild(command.guild)
-        self.cluster.watcher.opened(command.guild, command.epoch)
-        guild.serve(command.epoch)
-
-    def refuse(self, command: ask.Refuse) -> None:
-        self._say(command)
-        self.loop.seen["refused"] += 1
-
-    def compare_end(self, command: ask.CompareEnd) -> None:
-        async def compare() -> None:
-            machine, guild = self.machine, self.guild(command.guild)
-            assert machine is not None  # it asked
-            while machine.guilds[command.guild].acting == command.epoch:
-                try:
-                    last = await self.link.ask(guild.log_end)
-                except (NotConnected, Unanswered):
-                    await self.process.sleep(AGAIN_S)
-                    continue
-                await guild.applied_to(last)
-                now_s = self.process.now_s()
-                self.carry_out(machine.compared(command.guild, command.ticket, now_s))
-                return
-
-        self.process.start(compare())
-
-    def open_effects(self, command: ask.OpenEffects) -> None:
-        self._say(command)
-        self.loop.seen["effects open"] += 1
-        self.judge.may_send(command.guild)
-        self.guild(command.guild).release()
-
-    def hold_effects(self, command: ask.HoldEffects) -> None:
-        self.loop.seen["effects held again"] += 1
-        self.guild(command.guild).hold()
-
-    def stop_owning(self, command: ask.StopOwning) -> None:
-        self._say(command)
-        guild = self.guild(command.guild)
-        guild.silence()
-        if guild.lane != command.epoch:
-            self.process.timer(0.0, lambda: self.effects_ended(guild, command.epoch))
-
-    def write_released(self, command: ask.WriteReleased) -> None:
-        self._say(command)
-        value = Released(
-            guild=command.guild,
-            epoch=command.epoch,
-            sequence=Sequence(self.guild(command.guild).sequence),
-            pod=PodId(self.name),
-            incarnation=Incarnation(self.incarnation),
-        )
-        self.process.start(self._hand_off(f"released.{command.guild}", value))
-
-    def write_silent(self, command: ask.WriteSilent) -> None:
-        self._say(command)
-        value = Silent(
-            guild=command.guild,
-            epoch=command.epoch,
-            pod=PodId(self.name),
-            incarnation=Incarnation(self.incarnation),
-        )
-        self.process.start(self._hand_off(f"silent.{command.guild}", value))
-
-    async def _hand_off(self, key: str, value: Released | Silent) -> None:
-        machine = self.machine
-        assert machine is not None  # it asked
-        while True:
-            try:
-                entry = await self.link.read(storage.HANDOFFS, key)
-                known = entry.value if entry is not None else None
-                revision = entry.revision if entry is not None else 0
-                if not isinstance(known, (Released, Silent)) or known.epoch < value.epoch:
-                    await self.link.write(storage.HANDOFFS, key, value, revision)
-                break
-            except WrongRevision:
-                continue
-            except (NotConnected, Unanswered):
-                await self.process.sleep(AGAIN_S)
-        now_s = self.process.now_s()
-        if isinstance(value, Released):
-            self.carry_out(machine.released_written(value.guild, value.epoch, now_s))
-        else:
-            self.carry_out(machine.silent_written(value.guild, value.epoch, now_s))
-
-    def write_holds(self, command: ask.WriteHolds) -> None:
-        self._say(command)
-        guild = self.guild(command.guild)
-
-        def value() -> Holding:
-            return Holding(
-                guild=command.guild,
-                pod=PodId(self.name),
-                incarnation=Incarnation(self.incarnation),
-                data=self.disk.data,
-                role=command.role,
-                epoch=command.epoch,
-                sequence=Sequence(guild.sequence),
-                beat=self.disk.beat + 1,
-                source=command.source,
-                took_ms=command.took_ms,
-                replayed=command.replayed,
-            )
-
-        key = f"holds.{command.guild}.{self.name}"
-        self.loop.seen[f"holds from {command.source}"] += 1
-        self.process.start(self._insist(lambda: self.link.write(storage.HANDOFFS, key, value())))
-
-    def confirm_drop(self, command: ask.ConfirmDrop) -> None:
-        async def read() -> None:
-            machine = self.machine
-            assert machine is not None  # it asked
-            key = f"holds.{command.guild}.{self.name}"
-            await self._insist(lambda: self.link.write(storage.HANDOFFS, key, None))
-            entry = await self._insist(lambda: self.link.read(storage.GUILDS, command.guild))
-            value = entry.value if entry is not None else None
-            named = value if isinstance(value, Assignment) else None
-            revision = entry.revision if entry is not None else 0
-            now_s = self.process.now_s()
-            self.carry_out(machine.drop_confirmed(command.guild, named, revision, now_s))
-
-        self.process.start(read())
-
-    def drop_rows(self, command: ask.DropRows) -> None:
-        self._say(command)
-
-        async def drop() -> None:
-            machine = self.machine
-            assert machine is not None  # it asked
-            await self.process.sleep(self.loop.random() * 0.01)
-            self.disk.rows.pop(command.guild, None)
-            self.loop.seen["rows dropped"] += 1
-            self.cluster.check_sources(command.guild)
-            self.carry_out(machine.dropped(command.guild, self.process.now_s()))
-
-        self.process.start(drop())
-
-    def readopt(self, command: ask.Readopt) -> None:
-        self._say(command)
-
-        async def readopt() -> None:
-            machine = self.machine
-            assert machine is not None  # it asked
-            guild, value = command.guild, command.assignment
-            try:
-                revision = await self.link.write(storage.GUILDS, guild, value, command.revision)
-            except (NotConnected, Unanswered, WrongRevision):
-                return
-            self.loop.seen["readopted"] += 1
-            now_s = self.process.now_s()
-            self.carry_out(machine.assignment_seen(guild, value, revision, now_s))
-
-        self.process.start(readopt())
-
-    async def _insist(self, do: Callable[[], Awaitable[Any]]) -> Any:
-        while True:
-            try:
-                return await do()
-            except (NotConnected, Unanswered):
-                await self.process.sleep(AGAIN_S)
 
     # What goes on beside
 
@@ -647,25 +411,3 @@ def _held(entry: Entry | None) -> tuple[PodLease | Gone, int]:
     if isinstance(entry.value, PodLease):
         return entry.value, entry.revision
     return ("expired" if entry.expired else "left"), entry.revision
-
-
-_CARRY_OUT: dict[type[Command], Callable[[Pod, Any], None]] = {
-    ask.Renew: Pod.renew,
-    ask.EndProcess: Pod.end_process,
-    ask.ReadAssignments: Pod.read_assignments,
-    ask.Build: Pod.build,
-    ask.StopFollowing: Pod.stop_following,
-    ask.AppendOpened: Pod.append_opened,
-    ask.Serve: Pod.serve,
-    ask.Refuse: Pod.refuse,
-    ask.CompareEnd: Pod.compare_end,
-    ask.OpenEffects: Pod.open_effects,
-    ask.HoldEffects: Pod.hold_effects,
-    ask.StopOwning: Pod.stop_owning,
-    ask.WriteReleased: Pod.write_released,
-    ask.WriteSilent: Pod.write_silent,
-    ask.WriteHolds: Pod.write_holds,
-    ask.ConfirmDrop: Pod.confirm_drop,
-    ask.DropRows: Pod.drop_rows,
-    ask.Readopt: Pod.readopt,
-}
