@@ -66,7 +66,7 @@ def _words(part: str, changes: list[Change]) -> str:
     if not changes:
         return f"{part}: no difference"
     if part == "settings":
-        return f"settings: {len(changes)} fields differ"
+        return f"settings: {len(changes)} changed since"
     counts = [
         (sum(change.kind == kind for change in changes), words)
         for kind, words in (

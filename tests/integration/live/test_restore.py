@@ -1,0 +1,241 @@
+"""`modbot restore guild` and `modbot drill restore`, typed as an operator does, on a whole stack
+with Litestream and S3."""
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from components.bus import stream
+from components.restoring import moments
+from components.restoring.owner import ask
+from components.restoring.putting_back import put_back
+from components.simulator.client import GuildInfo
+from components.stack.cluster import Cluster
+from components.stack.live import LiveStack
+from components.traffic.guilds import settings_for
+from contracts import storage, subjects
+from contracts.facts import GuildRestored
+from contracts.ids import CaseNumber, GuildId
+from contracts.inputs import Actor
+from contracts.message import decode
+from contracts.requests import (
+    CaseList,
+    CaseView,
+    GetCase,
+    GetSettings,
+    ListCases,
+    PutSettings,
+    RestoredRow,
+    SettingsView,
+)
+from tests.integration.live.guild import SPAM, new_guild
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+
+OPERATOR = Actor(kind="operator", id="vandal")
+
+
+async def typed(stack: LiveStack, *words: str, answer: str = "") -> tuple[int, str, str]:
+    """Type a command; exit code, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "components.cli", *words, "--home", str(stack.home)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(answer.encode())
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def cases(stack: LiveStack, guild: GuildId) -> list[CaseView]:
+    return (await ask(stack.bus, guild, ListCases(), CaseList)).cases
+
+
+async def case(stack: LiveStack, guild: GuildId, number: int) -> CaseView:
+    return await ask(stack.bus, guild, GetCase(number=CaseNumber(number)), CaseView)
+
+
+async def spam(stack: LiveStack, made: GuildInfo, member: int, count: int) -> None:
+    """A member spams; wait until the case of it is done and its thread is there."""
+    await stack.control.post(made.channels["general"], made.members[member].id, SPAM)
+    guild = GuildId(str(made.id))
+    async with asyncio.timeout(30):
+        while True:
+            found = await cases(stack, guild)
+            if len(found) == count and all(x.status == "done" and x.thread for x in found):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def backed_up(stack: LiveStack) -> None:
+    """Wait until what is committed now is in the bucket."""
+    cluster = Cluster(stack.bus)
+    beats = {pod: lease.beat for pod, lease in (await cluster.pods()).items()}
+    async with asyncio.timeout(30):
+        while any(
+            lease.backed_up_beat <= beats[pod] for pod, lease in (await cluster.pods()).items()
+        ):
+            await asyncio.sleep(0.1)
+
+
+async def change_settings(stack: LiveStack, made: GuildInfo, timeout_s: int) -> None:
+    document = msgspec.to_builtins(settings_for(made))
+    document["spam"]["timeout_s"] = timeout_s
+    put = PutSettings(actor=OPERATOR, settings=msgspec.Raw(msgspec.json.encode(document)))
+    await ask(stack.bus, GuildId(str(made.id)), put, SettingsView)
+
+
+async def timeout_of(stack: LiveStack, guild: GuildId) -> int:
+    return (await ask(stack.bus, guild, GetSettings(), SettingsView)).settings.spam.timeout_s
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def spoilt(stack: LiveStack) -> tuple[GuildInfo, int]:
+    """A guild whose settings and first case somebody spoilt, and which went on since; and a moment
+    before that."""
+    made = await new_guild(stack, "restores")
+    guild = GuildId(str(made.id))
+    await spam(stack, made, 0, 1)
+    await backed_up(stack)
+    before_ms = time.time_ns() // 1_000_000
+    await asyncio.sleep(0.01)  # the log counts milliseconds
+    await change_settings(stack, made, 77)
+    view = await case(stack, guild, 1)
+    # a restore of rows that are not the guild's own: the one way to spoil a case by the log
+    await put_back(
+        stack.bus,
+        guild,
+        [RestoredRow(table="cases", values=spoilt_case(view))],
+        restore="vandalism",
+        at_ms=0,
+        parts=["cases"],
+        actor=OPERATOR,
+    )
+    assert (await case(stack, guild, 1)).reason == "spoilt"
+    await spam(stack, made, 2, 2)
+    return made, before_ms
+
+
+def spoilt_case(view: CaseView) -> dict[str, Any]:
+    return {
+        "number": view.number,
+        "user_id": view.user,
+        "username": "?",
+        "action": view.action,
+        "status": view.status,
+        "moderator_kind": view.moderator_kind,
+        "reason": "spoilt",
+        "error": "",
+        "opened_ms": view.opened_ms,
+        "signals": "[]",
+        "evidence": "{}",
+        "sequence": 1,
+    }
+
+
+async def test_parts_come_back_as_they_were_and_the_guild_keeps_what_came_since(
+    stack: LiveStack, spoilt: tuple[GuildInfo, int]
+) -> None:
+    made, before_ms = spoilt
+    guild = GuildId(str(made.id))
+    usual_s = settings_for(made).spam.timeout_s
+    words = ("restore", "guild", guild, "--at", moments.shown(before_ms))
+
+    code, text, err = await typed(stack, *words)
+    assert code == 0, err
+    assert "equal to what its owner has" in text
+    assert "settings: 1 changed since" in text
+    assert "cases: 1 changed since, 1 came since (they stay)" in text
+    assert "spam.timeout_s" in text
+    assert await timeout_of(stack, guild) == 77, "looking changes nothing"
+
+    code, text, err = await typed(stack, *words, "--apply", "cases,settings")
+    assert (code, "--yes" in err) == (1, True), "nobody at a terminal, nothing is put back"
+
+    sent = len(await stack.control.record_all(["rest"]))
+    code, text, err = await typed(
+        stack, *words, "--apply", "cases,settings", "--yes", "--json", "--by", "alice"
+    )
+    assert code == 0, err
+    report = msgspec.json.decode(text)
+    assert report["ok"] is True
+    assert report["today"]["equal"] is True
+    assert report["earliest_ms"] <= before_ms
+    assert report["base"]["kind"] == "replica"
+    assert report["base"]["sequence"] <= report["rebuilt_to"] < report["today"]["sequence"]
+    assert report["applied"]["state"] == "in_force"
+    assert await timeout_of(stack, guild) == usual_s
+    assert (await case(stack, guild, 1)).reason != "spoilt"
+    assert [found.number for found in await cases(stack, guild)] == [2, 1]
+    fact = await restored_fact(stack, guild, report["applied"]["restore"])
+    assert (fact.by, fact.undone, sorted(fact.parts)) == ("alice", False, ["cases", "settings"])
+    assert len(await stack.control.record_all(["rest"])) == sent, "no old effect is sent again"
+
+    code, text, err = await typed(
+        stack, "restore", "guild", guild, "--undo", report["applied"]["restore"]
+    )
+    assert code == 0, err
+    assert "is undone" in text
+    assert await timeout_of(stack, guild) == 77
+    assert (await case(stack, guild, 1)).reason == "spoilt"
+    code, _, err = await typed(
+        stack, "restore", "guild", guild, "--undo", report["applied"]["restore"]
+    )
+    assert (code, "nothing to undo" in err) == (1, True)
+
+
+async def restored_fact(stack: LiveStack, guild: GuildId, name: str) -> GuildRestored:
+    async with asyncio.timeout(10):
+        while True:
+            message = await stream.last_of_subject(
+                stack.bus, storage.EVENTS, subjects.event(guild, GuildRestored.type)
+            )
+            if message is not None:
+                fact = decode(message.data, GuildRestored)
+                if fact.restore == name:
+                    return fact
+            await asyncio.sleep(0.05)
+
+
+async def test_what_cannot_be_rebuilt_is_refused_with_the_earliest_moment(
+    stack: LiveStack, spoilt: tuple[GuildInfo, int]
+) -> None:
+    guild = str(spoilt[0].id)
+    for words, why in (
+        ((guild, "--at", "2020-01-01"), "can be rebuilt as it was at 20"),
+        ((guild, "--at", "2120-01-01"), "is not past yet"),
+        ((guild, "--at", "yesterday"), "is no time"),
+        (("700000000000000099", "--at", "1s"), "cannot be rebuilt"),
+        ((guild, "--undo", "nothing"), "no restore of this name"),
+    ):
+        code, _, err = await typed(stack, "restore", "guild", *words)
+        assert (code, why in err) == (1, True), err
+    earliest = (await typed(stack, "restore", "guild", guild, "--at", "2020-01-01"))[2].split()[-3]
+    code, text, err = await typed(stack, "restore", "guild", guild, "--at", earliest)
+    assert code == 0, err
+    assert "its log from the first input" in text
+
+
+async def test_a_drill_finds_every_guild_equal_to_its_owners(
+    stack: LiveStack, spoilt: tuple[GuildInfo, int]
+) -> None:
+    code, text, err = await typed(stack, "drill", "restore", "--json")
+    assert code == 0, f"{text}\n{err}"
+    drilled = msgspec.json.decode(text)
+    assert drilled["ok"] is True
+    assert {pod["pod"] for pod in drilled["pods"]} == {"gateway-0", "gateway-1"}
+    assert all(pod["newest"] and pod["size"] > 0 for pod in drilled["pods"])
+    guilds = [guild for pod in drilled["pods"] for guild in pod["guilds"]]
+    assert drilled["checked"] == len(guilds)
+    assert {guild["result"] for guild in guilds} == {"equal"}
+    held = [guild for guild in guilds if guild["guild"] == str(spoilt[0].id)]
+    assert len(held) == 2, "owner and follower hold it"
+    code, text, _ = await typed(stack, "drill", "restore", "--pod", "gateway-0")
+    assert (code, "all are equal" in text) == (0, True)
+    code, _, err = await typed(stack, "drill", "restore", "--pod", "gateway-9")
+    assert (code, "there is no pod 'gateway-9'" in err) == (1, True)
