@@ -42,6 +42,12 @@ class Intents:
         """Where guilds must be."""
         return {guild: intent.pod for guild, intent in self.pins.items()}
 
+    @property
+    def askers(self) -> dict[str, str]:
+        """Who wants a pod empty or a guild pinned, by the intent's key."""
+        drains = {f"pod.{pod}": intent.by for pod, intent in self.pods.items() if intent.draining}
+        return drains | {f"guild.{guild}": intent.by for guild, intent in self.pins.items()}
+
     def clear(self) -> None:
         """Nothing is wanted."""
         self.__init__()  # type: ignore[misc]  # the same start

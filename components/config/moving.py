@@ -59,7 +59,7 @@ def move_away(draft: Draft, held: Held) -> bool:
     if owned.joining is not None:
         return False
     if pin is not None and pin != owned.pod:
-        return _move(draft, held, _wish(held, pin, "pinned"))
+        return _move(draft, held, _wish(draft, held, pin, "pinned"))
     if wanted is None or wanted.purpose != "own":
         return False
     if wanted.pod == owned.pod:
@@ -137,7 +137,8 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
         lease = serving(draft.world, follower.pod)
         if lease is not None and room.owned.get(follower.pod, 0) < lease.capacity:
             reason = f"{owned.pod} is to be empty"
-            hand_over(draft, held, follower, "drained", "", reason)
+            by = draft.world.askers.get(f"pod.{owned.pod}", "")
+            hand_over(draft, held, follower, "drained", by, reason)
             return True
     # Who is being made its follower has most of the work behind it.
     preferred = pin or (owned.joining.pod if owned.joining is not None else None)
@@ -145,7 +146,7 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
     if target is None:
         draft.lack(owned.guild, f"{owned.pod} is to be empty, but {room.why_none()}")
         return False
-    return _move(draft, held, _wish(held, target.pod, "drained"))
+    return _move(draft, held, _wish(draft, held, target.pod, "drained"))
 
 
 def _move(draft: Draft, held: Held, wanted: Wanted) -> bool:
@@ -194,10 +195,18 @@ def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
     return ""
 
 
-def _wish(held: Held, pod: PodId, cause: MoveCause) -> Wanted:
+def _wish(draft: Draft, held: Held, pod: PodId, cause: MoveCause) -> Wanted:
     owned = held.assignment
+    key = f"guild.{owned.guild}" if cause == "pinned" else f"pod.{owned.pod}"
     reason = f"it is pinned to {pod}" if cause == "pinned" else f"{owned.pod} is to be empty"
-    return Wanted(guild=owned.guild, pod=pod, purpose="own", cause=cause, reason=reason)
+    return Wanted(
+        guild=owned.guild,
+        pod=pod,
+        purpose="own",
+        cause=cause,
+        by=draft.world.askers.get(key, ""),
+        reason=reason,
+    )
 
 
 def _purpose(joining: Joining) -> str:

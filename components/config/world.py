@@ -120,6 +120,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     draining: Collection[PodId] = ()
     """Pods that operators want empty."""
     pins: Mapping[GuildId, PodId] = {}
+    askers: Mapping[str, str] = {}
+    """Who wants that, by the key of the intent."""
     wanted: Mapping[GuildId, Wanted] = {}
     owned: Mapping[PodId, int] = {}
     followed: Mapping[PodId, int] = {}

@@ -183,7 +183,7 @@ def test_a_drain_turns_a_follower_in_the_making_into_the_next_owner(town: Town) 
     town.owned("1", "a", joining=joining("c", purpose="follow", cause="followed"))
     town.drain("a")
     town.settle()
-    assert town.a("1").joining == joining("c", cause="drained", since_ms=0)
+    assert town.a("1").joining == joining("c", cause="drained", by="alice", since_ms=0)
 
 
 def test_an_undrain_gives_up_what_is_under_way(town: Town) -> None:
@@ -214,6 +214,7 @@ def test_a_pin_moves_the_guild_and_keeps_it(town: Town) -> None:
     town.pin("1", "c")
     town.settle(built=True)
     assert town.where("1")[:3] == ("c", 2, "pinned")
+    assert town.a("1").by == "alice"
     want(town, "1", "a")
     town.settle(built=True)
     assert town.where("1")[0] == "c"
