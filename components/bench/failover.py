@@ -27,7 +27,7 @@ import msgspec
 
 from components.bench.asking import a_read, a_write, until_answered
 from components.bench.result import Baseline, BenchResult, Figure, percentile
-from components.bench.stage import SPAM, fill, id_of, make_guilds, served, spread, stage
+from components.bench.stage import SPAM, fill, id_of, make_guilds, pause, served, spread, stage
 from components.chaos.arena import Arena, NotInTime
 from components.chaos.probes import deletions
 from components.simulator.client import GuildInfo
@@ -97,6 +97,7 @@ async def run_failover(
         guilds = await make_guilds(arena.live.control, options.guilds * options.pods, "town")
         arena.guilds = [id_of(guild) for guild in guilds]
         await served(arena, 120)
+        await pause(arena.live.bus, paused=True)
         mib = await fill(arena, arena.guilds, options.mib)
         say(f"the smallest pod has {mib:.0f} MiB")
         times: dict[Kind, Times] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from components.bench.asking import a_read, edge_like
+from components.bench.posting import post_steadily
 from components.bench.result import Baseline, BenchResult, Figure, percentile
 from components.bench.stage import (
     id_of,
@@ -28,7 +29,6 @@ from components.bench.stage import (
 )
 from components.chaos.arena import Arena
 from components.edge.owners import Owners
-from components.simulator.client import GuildInfo
 from contracts.errors import ServiceError
 from contracts.ids import GuildId, PodId
 from contracts.operations import MoveGuilds
@@ -49,7 +49,7 @@ class HandoffOptions(msgspec.Struct, frozen=True, kw_only=True):
     pods: int = 3
     rate: float = 200.0
     moves: int = 200
-    at_once: int = 4
+    at_once: int = 2
     seed: int = 1
 
 
@@ -97,10 +97,11 @@ async def run_handoff(
         arena.guilds = [id_of(guild) for guild in guilds]
         await served(arena, 120)
         await put_all(arena)
-        await spread(arena, options.pods)
         await pause(arena.live.bus, paused=True)
+        await spread(arena, options.pods)
         owners = await edge_like(arena.live.bus)
-        posting = asyncio.create_task(_post(arena, guilds, options))
+        dice = random.Random(options.seed)
+        posting = asyncio.create_task(post_steadily(arena.live.control, guilds, options.rate, dice))
         try:
             quiet = await _all_asked(arena, owners, options, move=False)
             say("measured without moves; moving")
@@ -164,22 +165,6 @@ async def _move(arena: Arena, guilds: Sequence[GuildId]) -> None:
         "the guilds have moved",
         MOVED_WITHIN_S,
     )
-
-
-async def _post(arena: Arena, guilds: Sequence[GuildInfo], options: HandoffOptions) -> None:
-    """Post harmless messages at the rate until cancelled."""
-    dice = random.Random(options.seed)
-    began = time.monotonic()
-    number = 0
-    async with asyncio.TaskGroup() as group:
-        while True:
-            wait_s = began + number / options.rate - time.monotonic()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-            number += 1
-            guild = dice.choice(guilds)
-            channel, author = guild.channels["general"], guild.members[0].id
-            group.create_task(arena.live.control.post(channel, author, f"good morning {number}"))
 
 
 def _result(options: HandoffOptions, quiet: Asked, moving: Asked) -> BenchResult:

@@ -23,10 +23,11 @@ from components.chaos.watching import Watched
 from components.simulator.client import GuildInfo, SimulatorControl
 from components.stack.live import live_stack
 from contracts import headers, subjects
+from contracts.errors import ErrorCode
 from contracts.ids import GuildId, PodId
 from contracts.inputs import Actor
 from contracts.message import decode, encode
-from contracts.operations import BalanceReport, PauseBalance, Rebalance
+from contracts.operations import BalanceReport, MoveGuilds, PauseBalance
 from contracts.requests import PutSettings
 from contracts.settings import GuildSettings, SpamSettings, SpamThresholds
 
@@ -39,7 +40,7 @@ MADE_AT_ONCE = 250
 PUT_AT_ONCE = 24
 PUT_WITHIN_S = 300.0
 AGAIN_S = 0.25
-FAIR = 1.10
+TELLINGS = 20
 SPREAD_AGAIN_S = 3.0
 
 
@@ -143,11 +144,6 @@ def owned(arena: Arena) -> Counter[str]:
     return Counter(arena.owner(guild) for guild in arena.guilds if _is_assigned(arena, guild))
 
 
-def max_over_mean(arena: Arena, pods: int) -> float:
-    """The most guilds of one pod over the mean of so many."""
-    return max(owned(arena).values(), default=0) * pods / max(1, len(arena.guilds))
-
-
 async def served(arena: Arena, within_s: float = BACK_S, *, followed: bool = True) -> None:
     """Wait until every guild on the stage is assigned and, if wanted, followed."""
 
@@ -171,7 +167,8 @@ async def opened(arena: Arena, within_s: float = BACK_S) -> None:
 
 
 async def spread(arena: Arena, pods: int, within_s: float = 2 * BACK_S) -> None:
-    """Have guilds spread evenly, every guild followed, and every pod's backup begun."""
+    """Give every pod as many guilds, config being paused; wait until every guild is followed and
+    every pod's backup has begun. By count, for weights are measured and not alike."""
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
 
@@ -179,7 +176,7 @@ async def spread(arena: Arena, pods: int, within_s: float = 2 * BACK_S) -> None:
         leases = arena.watched.leases.values()
         alone = sum(not arena.watched.is_followed(guild) for guild in arena.guilds)
         saved = sum(lease.backed_up_beat > 0 for lease in leases)
-        uneven = "" if is_fair(arena, pods) else f"owners are {dict(owned(arena))}; "
+        uneven = f"owners are {dict(owned(arena))}; " if surplus(arena, pods) else ""
         lonely = f"{alone} guilds have no follower; " if alone else ""
         return uneven + lonely + ("" if saved >= pods else f"{saved} of {pods} are backed up; ")
 
@@ -187,24 +184,56 @@ async def spread(arena: Arena, pods: int, within_s: float = 2 * BACK_S) -> None:
         left_s = until - loop.time()
         if left_s <= 0:
             raise NotInTime(f"not within {within_s:g} s: all in order again ({words})")
-        if not is_fair(arena, pods):
-            await tell_config(arena.live.bus, "rebalance", Rebalance(by="bench"))
+        for pod, guilds in surplus(arena, pods).items():
+            request = MoveGuilds(guilds=guilds, pod=PodId(pod), by="bench")
+            await tell_config(arena.live.bus, "move", request)
         with contextlib.suppress(NotInTime):  # asked again, until the deadline above
             await arena.until(lambda: not missing(), words, min(left_s, SPREAD_AGAIN_S))
 
 
-def is_fair(arena: Arena, pods: int) -> bool:
-    """What config promises: at most 1.10 times the mean, and one guild."""
-    mean = len(arena.guilds) / pods
-    return max(owned(arena).values(), default=0) <= FAIR * mean + 1
+def surplus(arena: Arena, pods: int) -> dict[str, list[GuildId]]:
+    """What to move, by pod to move to, so that every pod owns as many: guilds that the pod follows
+    first."""
+    names = sorted(arena.watched.leases)[:pods]
+    share = len(arena.guilds) // max(1, pods)
+    counts = owned(arena)
+    given: dict[str, list[GuildId]] = {}
+    for target in names:
+        lacks = share - counts[target]
+        if lacks <= 0:
+            continue
+        rich = [guild for guild in arena.guilds if counts[arena.owner(guild)] > share]
+        rich.sort(key=lambda guild: not _follows(arena, target, guild))
+        for guild in rich:
+            if lacks > 0 and counts[arena.owner(guild)] > share:
+                counts[arena.owner(guild)] -= 1
+                lacks -= 1
+                given.setdefault(target, []).append(guild)
+    return given
+
+
+def _follows(arena: Arena, pod: str, guild: GuildId) -> bool:
+    follower = arena.watched.assignments[guild].follower
+    return follower is not None and follower.pod == pod
+
+
+async def balance(bus: Bus) -> BalanceReport:
+    """What config thinks of the balance. Raises `BusError`."""
+    reply = await bus.ask(subjects.config_endpoint("plan"), b"{}", timeout_s=10)
+    return decode(reply.data, BalanceReport)
 
 
 async def tell_config(bus: Bus, verb: str, request: msgspec.Struct) -> None:
-    """Have config do something; one that is doing it already, or has no leader yet, is not an
-    error here: what is waited for afterwards shows it."""
-    try:
-        await bus.ask(subjects.config_endpoint(verb), encode(request), timeout_s=5)
-    except BusError:
+    """Have config do something, waiting for its leader. What it refuses with words (it may be
+    doing it already) shows in what is waited for afterwards."""
+    for _ in range(TELLINGS):
+        try:
+            reply = await bus.ask(subjects.config_endpoint(verb), encode(request), timeout_s=5)
+        except BusError:
+            await asyncio.sleep(AGAIN_S)
+            continue
+        if (reply.headers or {}).get(headers.SERVICE_ERROR_CODE) != str(ErrorCode.UNAVAILABLE):
+            return
         await asyncio.sleep(AGAIN_S)
 
 
@@ -214,16 +243,5 @@ async def pause(bus: Bus, *, paused: bool) -> None:
     await tell_config(bus, verb, PauseBalance(by="bench", reason="a measurement"))
 
 
-async def moves_planned(bus: Bus) -> BalanceReport:
-    """What config would move now."""
-    reply = await bus.ask(subjects.config_endpoint("plan"), b"{}", timeout_s=30)
-    return decode(reply.data, BalanceReport)
-
-
 def _is_assigned(arena: Arena, guild: GuildId) -> bool:
     return guild in arena.watched.assignments
-
-
-def pod_id(name: str) -> PodId:
-    """A replica's name as a pod."""
-    return PodId(name)
