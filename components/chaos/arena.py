@@ -231,10 +231,22 @@ class Arena:
         connected = sum(lease.state == "connected" for lease in shards.values())
         if connected < count:
             missing.append(f"{connected} of {count} shards are connected")
+        missing += [
+            f"{name} has not answered since it started"
+            for name in self.replicas("config")
+            if not await self._config_answers(name)
+        ]
         edges = self.replicas("edge")
         ready = [await _answers(f"{self.live.record.urls[name]}/readyz") for name in edges]
         missing += [f"{n} is not ready" for n, up in zip(edges, ready, strict=True) if not up]
         return missing
+
+    async def _config_answers(self, name: str) -> bool:
+        try:
+            since_ms = psutil.Process(self.worker(name)).create_time() * 1000
+            return await self._cluster.config_answers(name, int(since_ms))
+        except (psutil.NoSuchProcess, BusError, MalformedMessage, TimeoutError):
+            return False
 
     def _planned(self) -> list[str]:
         """All long-lived processes, as there were when the stack was ready."""
