@@ -58,7 +58,9 @@ async def run_backup(home: Path, options: BackupOptions, say: Callable[[str], No
         arena.guilds = [id_of(guild) for guild in guilds]
         await opened(arena, 120)
         await put_all(arena)
-        async with _plain(arena, home / "plain") as plain:
+        plain_folder = home / "plain"
+        await asyncio.to_thread(plain_folder.mkdir)
+        async with _plain(arena, plain_folder) as plain:
             posting = asyncio.create_task(
                 post_steadily(arena.live.control, guilds, options.rate, random.Random(options.seed))
             )
@@ -111,7 +113,6 @@ async def _lags(arena: Arena, seconds: float) -> list[float]:
 @asynccontextmanager
 async def _plain(arena: Arena, folder: Path) -> AsyncIterator[Replication]:
     """A plain database with a backup of its own."""
-    folder.mkdir()
     path = folder / "plain.db"
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")

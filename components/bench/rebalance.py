@@ -2,9 +2,9 @@
 
 First config is paused, a third pod starts, and an operator asks for a rebalance: ``fair_after_s``
 counts from the request. Then config balances by itself and a fourth pod is started:
-``new_pod_fair_after_s`` counts from the start of its process. Fair: by the weights that config has measured no pod has more
-than 1.10 times the mean, nothing moves any more and every guild is open. Baseline: how long the installation takes to place
-and open as many new guilds as the rebalance moves.
+``new_pod_fair_after_s`` counts from the start of its process. Fair: by the weights that config has
+measured no pod has more than 1.10 times the mean, nothing moves any more and every guild is open.
+Baseline: how long the installation takes to place and open as many new guilds as are to move.
 """
 
 import asyncio
@@ -138,11 +138,8 @@ async def _fair(arena: Arena, pods: int) -> float:
             while True:
                 with contextlib.suppress(BusError, MalformedMessage):
                     over = (await balance(arena.live.bus)).max_over_mean
-                    moving = any(
-                        watched.assignments[guild].joining is not None
-                        and watched.assignments[guild].joining.purpose == "own"
-                        for guild in arena.guilds
-                    )
+                    joining = (watched.assignments[guild].joining for guild in arena.guilds)
+                    moving = any(one is not None and one.purpose == "own" for one in joining)
                     shared = len(owned(arena)) == pods and not moving
                     if shared and over <= MAX_OVER_MEAN and all(map(watched.is_open, arena.guilds)):
                         return over

@@ -16,6 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from components.bench.backup import BackupOptions, run_backup
 from components.bench.event import EventOptions
 from components.bench.failover import FailoverOptions, run_failover
 from components.bench.handoff import HandoffOptions, run_handoff
@@ -44,6 +45,12 @@ async def _placement(_: Path, options: PlacementOptions, say: Say) -> BenchResul
 
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
+    "backup": Measurement(
+        words="the age of the oldest commit that is not in the bucket, with steady writes, beside "
+        "a plain database",
+        options=BackupOptions,
+        run=run_backup,
+    ),
     "event": Measurement(
         words="from a message on Discord's socket to the REST call that deletes it, beside a bare "
         "discord.py bot",
