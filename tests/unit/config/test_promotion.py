@@ -270,3 +270,22 @@ def test_a_follower_that_restarts_and_dies_before_it_reports_is_still_known_by_i
     town.pod("b", 3)
     town.settle()
     assert town.where("1")[:3] == ("b", 2, "promoted")
+
+
+def test_rows_that_an_earlier_start_of_the_follower_reported_are_on_its_disk_still(
+    town: Town,
+) -> None:
+    """Found by the simulation: the follower started anew, died before it reported, and came back
+    with the same disk when the owner's was lost; nobody had the rows, for all the leader knew."""
+    town.owned("1", "a", follower=holder("b"))
+    town.logs["1"] = 15  # its first input has expired
+    town.pod("b", 2, process="second process of b")
+    town.settle()
+    assert town.a("1").follower == holder("b", 2)
+    town.ended("b", "second process of b")
+    town.ended("a", "process of a")
+    town.settle()
+    town.pod("a", 2, data="a new disk")
+    town.pod("b", 3)
+    town.settle()
+    assert town.where("1")[0] == "b"
