@@ -10,7 +10,6 @@ Raises `BusError` and `BucketFailed`; what is wrong with a replica or a guild is
 
 import asyncio
 import contextlib
-import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import msgspec
 from components.bus import stream
 from components.bus.connection import Bus
 from components.bus.stream import StreamBounds
-from components.gateway.engine.dump import canonical_dump, row_counts
+from components.gateway.engine.dump import dump_digest, row_counts
 from components.gateway.engine.errors import RowsRefused
 from components.gateway.engine.schema import open_database
 from components.gateway.engine.transfer import GuildRows, RowSource
@@ -197,8 +196,7 @@ class Driller:
             owner = await digest(self._bus, guild)
             await replay.reach(owner.sequence)
             compared = owner.sequence
-            dump = canonical_dump(database, guild)
-            equal = hashlib.sha256(dump).hexdigest() == owner.sha256
+            equal = dump_digest(database, guild) == owner.sha256
             reason = "" if equal else _rows_differ(row_counts(database, guild), owner.rows)
         except (CannotRebuild, OwnerRefused) as error:
             equal, reason = False, str(error)

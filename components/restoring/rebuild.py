@@ -8,7 +8,6 @@ Raises what `bases`, `replay` and `owner` raise.
 """
 
 import contextlib
-import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from components.bus.connection import Bus
-from components.gateway.engine.dump import canonical_dump
+from components.gateway.engine.dump import dump_digest
 from components.gateway.engine.schema import open_database
 from components.gateway.settings import BackupSettings
 from components.restoring.bases import Base, Bases
@@ -72,8 +71,8 @@ class Rebuilt:
             await self._replay.forward()
             return self._today(equal=None)
         await self._replay.reach(owner.sequence)
-        dump = canonical_dump(self._database, self._guild)
-        return self._today(equal=hashlib.sha256(dump).hexdigest() == owner.sha256)
+        equal = dump_digest(self._database, self._guild) == owner.sha256
+        return self._today(equal=equal)
 
     def _today(self, *, equal: bool | None) -> Today:
         return Today(

@@ -1,10 +1,9 @@
 """Requests that read, answered from a guild's rows. Raises `ServiceError`."""
 
-import hashlib
 import sqlite3
 
 from components.gateway.engine.case_store import find_case, list_cases
-from components.gateway.engine.dump import canonical_dump, row_counts
+from components.gateway.engine.dump import dump_digest, row_counts
 from components.gateway.engine.guild_row import find_guild
 from components.gateway.engine.settings_store import settings_view
 from contracts.errors import ErrorCode, ServiceError
@@ -77,7 +76,7 @@ def _digest(database: sqlite3.Connection, guild: GuildId) -> GuildDigest:
         guild=guild,
         generation=Generation(row.generation),
         sequence=row.sequence,
-        sha256=hashlib.sha256(canonical_dump(database, guild)).hexdigest(),
+        sha256=dump_digest(database, guild),
         rows=row_counts(database, guild),
     )
 

@@ -130,6 +130,22 @@ class Applier:
         self._put(_Job(run, done, failed))
         return await future
 
+    async def read_aside(self, run: Callable[[Engine], T]) -> T:
+        """The result of a function that reads a lot, as of now, from a thread and a connection of
+        its own: it holds up nobody. It sees what is committed."""
+
+        def work() -> T:
+            database = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+            )
+            try:
+                database.execute("BEGIN")
+                return run(Engine(database))
+            finally:
+                database.close()
+
+        return await asyncio.to_thread(work)
+
     async def write(self, run: Callable[[Engine], T]) -> T:
         """The result of a function that writes, once it is committed."""
         future: asyncio.Future[T] = self._loop.create_future()

@@ -2,6 +2,8 @@
 with Litestream and S3."""
 
 import asyncio
+import os
+import subprocess
 import sys
 import time
 from typing import Any
@@ -41,14 +43,23 @@ OPERATOR = Actor(kind="operator", id="vandal")
 
 
 async def typed(stack: LiveStack, *words: str, answer: str = "") -> tuple[int, str, str]:
-    """Type a command; exit code, stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "components.cli", *words, "--home", str(stack.home)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(answer.encode())
+    """Type a command; exit code, stdout and stderr. ``answer``: what is typed at the terminal
+    while it runs; without, it has none."""
+    here, there = os.openpty() if answer else (-1, subprocess.DEVNULL)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "components.cli", *words, "--home", str(stack.home)),
+            stdin=there,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        if answer:
+            os.write(here, f"{answer}\n".encode())
+        out, err = await process.communicate()
+    finally:
+        if answer:
+            os.close(here)
+            os.close(there)
     return process.returncode or 0, out.decode(), err.decode()
 
 
@@ -157,6 +168,10 @@ async def test_parts_come_back_as_they_were_and_the_guild_keeps_what_came_since(
     code, text, err = await typed(stack, *words, "--apply", "cases,settings")
     assert (code, "--yes" in err) == (1, True), "nobody at a terminal, nothing is put back"
 
+    code, text, err = await typed(stack, *words, "--apply", "cases,settings", answer="no")
+    assert (code, "put back settings and cases of guild" in err) == (1, True), err
+    assert await timeout_of(stack, guild) == 77
+
     sent = len(await stack.control.record_all(["rest"]))
     code, text, err = await typed(
         stack, *words, "--apply", "cases,settings", "--yes", "--json", "--by", "alice"
@@ -187,6 +202,11 @@ async def test_parts_come_back_as_they_were_and_the_guild_keeps_what_came_since(
         stack, "restore", "guild", guild, "--undo", report["applied"]["restore"]
     )
     assert (code, "nothing to undo" in err) == (1, True)
+
+    code, text, err = await typed(stack, *words, "--apply", "settings", answer="y")
+    assert code == 0, err
+    assert await timeout_of(stack, guild) == usual_s
+    assert (await case(stack, guild, 1)).reason == "spoilt", "only what was chosen"
 
 
 async def restored_fact(stack: LiveStack, guild: GuildId, name: str) -> GuildRestored:
