@@ -128,7 +128,7 @@ class Hold:
         except* (TakenOver, NotWanted) as taken:
             log.warning("%s; its socket is closed", taken.exceptions[0])
         finally:
-            await self._connector.stop(end_session=self._abandoned.is_set())
+            await self._connector.stop()
             if self._abandoned.is_set() and self._gate():
                 await self._resume_data.delete()
             await self._gate.lease.release()
@@ -173,7 +173,9 @@ class Hold:
         await asyncio.wait({ending, leaving, abandoned}, return_when=asyncio.FIRST_COMPLETED)
         for task in (ending, leaving, abandoned):
             task.cancel()
-        if not ending.done() and not self._abandoned.is_set():
+        if self._abandoned.is_set():
+            await self._connector.stop(end_session=True)
+        elif not ending.done():
             await self._hand_over()
 
     async def _end_when_told(self) -> None:
@@ -217,7 +219,8 @@ class Hold:
         try:
             async with asyncio.timeout(self._grace_s):
                 await self._connector.stop()
-                await self._appender.empty()
+                if self._overlap.over:  # else the successor's RESUME repeats what is kept back
+                    await self._appender.empty()
                 await self._resume_data.clean()
         except TimeoutError:
             log.warning(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
+import pytest
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
@@ -13,12 +14,19 @@ from components.config.view import View
 from components.process.clock import steady_s
 from components.simulator.client import SimulatorControl
 from contracts import storage
+from contracts.errors import ServiceError
 from contracts.ids import GuildId
 from contracts.inputs import DiscordDispatch
 from contracts.message import decode
 from contracts.records import ShardLease, ShardPlan
 from tests.integration.shard.replicas import Replicas, chain_breaks, dispatches_of, until
-from tests.integration.shard.traffic import guilds_known, post, registered
+from tests.integration.shard.traffic import (
+    guilds_known,
+    landed,
+    post,
+    registered,
+    sessions_of,
+)
 from tests.support.nats import RunningNats
 
 
@@ -130,3 +138,67 @@ async def test_no_message_is_lost_or_acted_on_twice_while_one_shard_becomes_two_
         return {storage.shard_of_key(key) for key in keys} == {(2, 0), (2, 1), (2, 2)}
 
     await until(tidy)
+
+
+async def test_replicas_and_leaders_that_are_killed_in_between_cost_no_message(
+    control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("operator")
+    guilds = await control.create_guilds(count=6, member_count=2)
+    first = await replicas.start("shard-a", count=1)
+    await connected(bus, 1)
+    await guilds_known(bus, guilds)
+    second = await replicas.start("shard-b", count=1)
+    posting = asyncio.create_task(post(control, guilds, 1_500, 0.01))
+    async with leading(nats_server) as config:
+        await config.begin(2, "to-2", "alice")
+        await second.said("is connected")
+    await second.kill()  # while it keeps back; and nobody leads
+    await replicas.start("shard-c", count=1)
+    async with leading(nats_server):
+        await reached(bus, "cut")
+    await first.kill()  # while it ends its session
+    await replicas.start("shard-d", count=1)
+    async with leading(nats_server):
+        await reached(bus, "done")
+    await connected(bus, 2)
+    await acted_on_once(bus, await posting)
+
+
+async def test_a_change_that_is_taken_back_leaves_the_old_sessions_as_they_were(
+    control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("operator")
+    guilds = await control.create_guilds(count=4, member_count=2)
+    replica = await replicas.start("shard-a", count=1)
+    await connected(bus, 1)
+    await guilds_known(bus, guilds)
+    before = await sessions_of(control)
+    async with leading(nats_server) as config:
+        await config.begin(3, "to-3", "alice")
+        await replica.said("shard 1 is connected (READY)")
+        await config.abort("alice")
+        with pytest.raises(ServiceError, match="not being changed"):
+            await config.abort("alice")
+    posted = await post(control, guilds, 40, 0.0)
+
+    async def alone() -> bool:
+        return await sessions_of(control) == before
+
+    await until(alone)
+    await landed(bus, posted)
+
+
+async def test_without_budget_for_new_sessions_nothing_is_begun(
+    control: SimulatorControl,
+    nats_server: RunningNats,
+    replicas: Replicas,
+) -> None:
+    bus = await nats_server.connect("operator")
+    await control.create_guilds(count=1, member_count=1)
+    await replicas.start("shard-a", count=1)
+    await connected(bus, 1)
+    async with leading(nats_server) as config:
+        with pytest.raises(ServiceError, match="grants 999 more new sessions"):
+            await config.begin(1_000, "to-1000", "alice")
+    assert await Bucket(bus, storage.SHARDS).get(storage.SHARD_PLAN) is None
