@@ -17,6 +17,8 @@ from components.restoring.drill import Drill, Driller, PodDrill
 from components.stack.cluster import Cluster
 
 SHOWN = 20
+LIVE = ("serving", "draining")
+"""States of pods that are drilled when none is named."""
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +62,7 @@ async def _drill(settings: BusSettings, backup: BackupSettings, pods: list[str] 
         replicas = {
             pod: lease.replica
             for pod, lease in sorted(leases.items())
-            if (not pods or pod in pods) and lease.replica
+            if lease.replica and (pod in pods if pods else lease.state in LIVE)
         }
         if not replicas:
             raise CommandError("none of the pods has a backup: see MODBOT_BACKUP_BUCKET")

@@ -31,7 +31,7 @@ from components.gateway.shell.holes import LogState, refusal
 from components.gateway.shell.replicas import restore
 from components.restoring import moments
 from components.restoring.errors import CannotRebuild, TooEarly
-from components.restoring.points import Holder, Point, from_the_first, points_of, ranked
+from components.restoring.points import Holder, Point, for_the_earliest, for_the_moment, points_of
 from components.restoring.replay import gap
 from contracts import storage, subjects
 from contracts.ids import GuildId, Sequence
@@ -79,10 +79,11 @@ class Bases:
         bounds = await stream.bounds(self._bus, storage.INPUTS)
         assignment = await self._assignment(guild)
         points = await self._points()
+        holders = await self._holders(guild, assignment)
         from_log_ms = await self._begun_ms(guild, assignment, bounds)
         first: tuple[Point, GuildRows, int] | None = None
         if from_log_ms is None:
-            first = await self._first(guild, bounds, points)
+            first = await self._first(guild, bounds, for_the_earliest(points, holders))
             if first is None:
                 raise CannotRebuild(
                     f"guild {guild} cannot be rebuilt: the log does not hold its first input, and"
@@ -94,7 +95,8 @@ class Bases:
                 f"guild {guild} can be rebuilt as it was at {moments.shown(earliest_ms)} or later",
                 earliest_ms,
             )
-        for tries in ranked(points, await self._holders(guild, assignment), at_ms):
+        # Who is not known to have had the guild is asked only where the log alone is not enough.
+        for tries in for_the_moment(points, holders, at_ms, others=first is not None):
             for point in tries:
                 try:
                     rows, time_ms = await self._restored(point, guild, bounds)
@@ -126,11 +128,11 @@ class Bases:
         return None if refusal(assignment, None, log, Sequence(0)) else first.stored_ms
 
     async def _first(
-        self, guild: GuildId, bounds: StreamBounds, points: dict[str, list[Point]]
+        self, guild: GuildId, bounds: StreamBounds, candidates: list[list[Point]]
     ) -> tuple[Point, GuildRows, int] | None:
         """The earliest point that can be continued to today."""
-        for of_replica in sorted((p for p in points.values() if p), key=lambda p: p[0].by_ms):
-            for point in from_the_first(of_replica):
+        for tries in candidates:
+            for point in tries:
                 try:
                     return point, *await self._restored(point, guild, bounds)
                 except (ReplicaFailed, CannotRebuild) as error:

@@ -51,16 +51,12 @@ def before(points: Sequence[Point], at_ms: int) -> list[Point]:
     return list(_steps([point for point in reversed(points) if point.by_ms <= at_ms]))
 
 
-def from_the_first(points: Sequence[Point]) -> list[Point]:
-    """Those to try for the earliest state: the first, then later ones in steps that double."""
-    return list(_steps(points))
-
-
-def ranked(
-    points: dict[str, list[Point]], holders: Collection[Holder], at_ms: int
+def for_the_moment(
+    points: dict[str, list[Point]], holders: Collection[Holder], at_ms: int, *, others: bool
 ) -> list[list[Point]]:
     """Replicas to try for a state of ``at_ms``, each with its points: whose pods had the guild by
-    then, whose had it later, all others; of each kind the one with the newest point first."""
+    then, whose had it later and, if wanted, all others; of each kind the one with the newest point
+    first."""
     since = {holder.replica: holder.since_ms for holder in holders}
 
     def rank(tries: list[Point]) -> tuple[int, int]:
@@ -68,8 +64,28 @@ def ranked(
         kind = 2 if held is None else int(held > at_ms)
         return kind, -tries[0].by_ms
 
-    tries = (before(of_replica, at_ms) for of_replica in points.values())
+    tries = [
+        before(of_replica, at_ms)
+        for replica, of_replica in points.items()
+        if others or replica in since
+    ]
     return sorted((found for found in tries if found), key=rank)
+
+
+def for_the_earliest(
+    points: dict[str, list[Point]], holders: Collection[Holder]
+) -> list[list[Point]]:
+    """Replicas to try for the earliest state, each with its points: the first, then later ones in
+    steps that double; those of pods that had the guild, from when they had it, before others."""
+    since = {holder.replica: holder.since_ms for holder in holders}
+    tries = [
+        list(_steps([point for point in of_replica if point.by_ms >= since.get(replica, 0)]))
+        for replica, of_replica in points.items()
+    ]
+    return sorted(
+        (found for found in tries if found),
+        key=lambda found: (found[0].replica not in since, found[0].by_ms),
+    )
 
 
 def _steps(points: Sequence[Point]) -> Iterator[Point]:

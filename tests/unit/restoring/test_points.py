@@ -3,7 +3,14 @@
 from datetime import UTC, datetime
 
 from components.gateway.shell.bucket import LtxFile
-from components.restoring.points import Holder, Point, before, from_the_first, points_of, ranked
+from components.restoring.points import (
+    Holder,
+    Point,
+    before,
+    for_the_earliest,
+    for_the_moment,
+    points_of,
+)
 
 
 def ltx(first: int, last: int, stored_s: int, level: int = 0) -> LtxFile:
@@ -38,9 +45,15 @@ def test_a_state_of_a_time_is_sought_from_the_newest_before_it_in_steps_that_dou
     assert before(points(10), 9_999) == []
 
 
-def test_the_earliest_state_is_sought_from_the_first() -> None:
-    tries = from_the_first(points(*range(10, 16)))
-    assert [point.transaction for point in tries] == [1, 2, 3, 5, 6]
+def test_the_earliest_state_is_sought_from_the_first_that_may_hold_the_guild() -> None:
+    found = {name: points(*range(10, 20), replica=name) for name in ("others", "owner")}
+    first, second = for_the_earliest(found, [Holder(replica="owner", since_ms=14_000)])
+    assert [(p.replica, p.transaction) for p in first] == [
+        ("owner", number) for number in (5, 6, 7, 9, 10)
+    ]
+    assert [(p.replica, p.transaction) for p in second] == [
+        ("others", number) for number in (1, 2, 3, 5, 9, 10)
+    ]
 
 
 def test_replicas_whose_pods_had_the_guild_by_then_come_first() -> None:
@@ -48,5 +61,7 @@ def test_replicas_whose_pods_had_the_guild_by_then_come_first() -> None:
     found["newer"] = points(10, 25, replica="newer")
     found["young"] = points(40, replica="young")
     holders = [Holder(replica="owner", since_ms=5_000), Holder(replica="later", since_ms=31_000)]
-    order = [tries[0].replica for tries in ranked(found, holders, 30_000)]
-    assert order == ["owner", "later", "newer", "others"]
+    order = for_the_moment(found, holders, 30_000, others=True)
+    assert [tries[0].replica for tries in order] == ["owner", "later", "newer", "others"]
+    order = for_the_moment(found, holders, 30_000, others=False)
+    assert [tries[0].replica for tries in order] == ["owner", "later"]
