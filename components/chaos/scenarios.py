@@ -106,7 +106,7 @@ _ALL: Final = (
     ),
     Scenario(
         name="clock-jump",
-        words="wall clocks of half of the processes jump by seconds to a day, forward and back",
+        words="wall clocks of gateways and others jump by seconds to a day, forward and back",
         inject=cuts.jump_clock,
     ),
     Scenario(

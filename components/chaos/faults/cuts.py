@@ -10,6 +10,7 @@ from components.chaos.scenario import Fault
 CUT_S = (1.0, 9.0)
 """Around the lease's 5 s."""
 SLOW_MS = (50, 400)
+JUMPS_S = (30, 3600, 86_400)
 
 
 async def cut_gateway(arena: Arena) -> Fault:
@@ -80,24 +81,24 @@ async def slow_disk(arena: Arena) -> Fault:
 
 
 async def jump_clock(arena: Arena) -> Fault:
-    """The wall clock of one process after the other jumps, forward and back; steady clocks and
-    the servers' clocks do not."""
-    names = [
-        name
-        for component in ("gateway", "config", "shard", "edge")
-        for name in arena.replicas(component)
-    ]
-    struck = arena.dice.sample(names, max(1, len(names) // 2))
+    """The wall clocks of two gateways and half of the other processes jump one after the other,
+    each forward and back behind the true time, or the other way round; steady clocks and the
+    servers' clocks do not."""
+    gateways = arena.dice.sample(arena.replicas("gateway"), 2)
+    others = [name for part in ("config", "shard", "edge") for name in arena.replicas(part)]
+    struck = [*gateways, *arena.dice.sample(others, max(1, len(others) // 2))]
+    directions = {name: 1 if number % 2 else -1 for number, name in enumerate(struck)}
     jumps = []
     began = time.time() * 1000
     try:
-        for name in struck:
-            seconds = arena.dice.choice((-86_400, -3600, -30, 30, 3600, 86_400))
-            jumps.append(f"{name} {seconds:+} s")
-            arena.flag(f"clock-{name}").write_text(str(seconds), encoding="ascii")
-            await asyncio.sleep(arena.dice.uniform(0.2, 1.0))  # the moment is the input
-        await asyncio.sleep(arena.dice.uniform(2.0, 4.0))
+        for turn in (1, -1):
+            for name in arena.dice.sample(struck, len(struck)):
+                seconds = turn * directions[name] * arena.dice.choice(JUMPS_S)
+                jumps.append(f"{name} {seconds:+} s")
+                arena.flag(f"clock-{name}").write_text(str(seconds), encoding="ascii")
+                await asyncio.sleep(arena.dice.uniform(0.2, 1.0))  # the moment is the input
+            await asyncio.sleep(arena.dice.uniform(1.0, 3.0))
     finally:
-        for name in names:
+        for name in struck:
             arena.flag(f"clock-{name}").unlink(missing_ok=True)
     return Fault(words=f"clocks: {', '.join(jumps)}", began_ms=began, guilds=frozenset())
