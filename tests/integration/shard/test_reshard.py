@@ -202,3 +202,23 @@ async def test_without_budget_for_new_sessions_nothing_is_begun(
         with pytest.raises(ServiceError, match="grants 999 more new sessions"):
             await config.begin(1_000, "to-1000", "alice")
     assert await Bucket(bus, storage.SHARDS).get(storage.SHARD_PLAN) is None
+
+
+async def test_interactions_are_answered_in_time_all_along(
+    control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("operator")
+    [guild] = await control.create_guilds(count=1, member_count=1)
+    channel = next(iter(guild.channels.values()))
+    await replicas.start("shard-a", count=1)
+    await replicas.start("shard-b", count=1)
+    await connected(bus, 1)
+    await guilds_known(bus, [guild])
+    asked: list[int] = []
+    async with leading(nats_server) as config:
+        await config.begin(2, "to-2", "alice")
+        while (await plan_of(bus)).phase != "done":
+            asked.append(await control.command(channel, guild.owner_id, "case view", {"number": 1}))
+            await asyncio.sleep(0.05)
+    states = [await control.interaction(interaction, wait_s=3) for interaction in asked]
+    assert [state["failure"] for state in states] == [None] * len(asked)

@@ -160,6 +160,7 @@ class Log:
         previous: int | None = None,
         part: int = 1,
         parts: int = 1,
+        overlap: bool = False,
     ) -> Applied:
         """A dispatch, by default the next one of session ``s1`` in an unbroken chain."""
         if sequence is None:
@@ -175,6 +176,7 @@ class Log:
                 event=event,
                 part=part,
                 parts=parts,
+                overlap=overlap,
                 data=msgspec.Raw(msgspec.json.encode(data)),
             )
         )
