@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.bench.backup import BackupOptions, run_backup
+from components.bench.capacity import CapacityOptions, run_capacity
 from components.bench.event import EventOptions
 from components.bench.failover import FailoverOptions, run_failover
 from components.bench.handoff import HandoffOptions, run_handoff
@@ -25,6 +26,7 @@ from components.bench.ratelimit import RateLimitOptions, run_ratelimit
 from components.bench.rebalance import RebalanceOptions, run_rebalance
 from components.bench.result import BenchResult
 from components.bench.run import run_event
+from components.bench.scale import ScaleOptions, run_scale
 from components.chaos.arena import NotInTime
 from components.cli.errors import CommandError
 from components.stack.live import StackDidNotStart
@@ -50,6 +52,11 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         "a plain database",
         options=BackupOptions,
         run=run_backup,
+    ),
+    "capacity": Measurement(
+        words="what one pod can carry: memory, opening, catching up, following, takeover",
+        options=CapacityOptions,
+        run=run_capacity,
     ),
     "event": Measurement(
         words="from a message on Discord's socket to the REST call that deletes it, beside a bare "
@@ -83,6 +90,11 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         words="how soon guilds are spread over one pod more, beside placing as many new ones",
         options=RebalanceOptions,
         run=run_rebalance,
+    ),
+    "scale": Measurement(
+        words="what 1,000 to 100,000 guilds cost config: start-up and memory, beside none",
+        options=ScaleOptions,
+        run=run_scale,
     ),
 }
 

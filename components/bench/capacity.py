@@ -1,0 +1,335 @@
+"""What one pod can carry: 1,000 and 5,000 guilds.
+
+For each size a stack of its own with one gateway, which owns every guild. Measured are
+
+- the time from the start of the stack's processes to the last open guild, and resident memory;
+- reads and writes, one at a time;
+- the log that is already there: messages are posted while the pod is down, and it applies them
+  when it is back. ``events_per_s`` is by its own database, from the first of them to the last;
+- what following costs: a second pod follows every guild, and both take the same messages;
+- the takeover: the owner is killed and stays away; a sample of guilds is asked until it answers.
+
+Baselines: for answers config's, over the same NATS, to a question about nothing; for the follower
+the owner.
+"""
+
+import asyncio
+import random
+import signal
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from components.bench.asking import a_read, a_write, until_answered
+from components.bench.extra import ExtraGateway, disk
+from components.bench.posting import message, post_steadily
+from components.bench.result import Baseline, BenchResult, Figure, percentile
+from components.bench.stage import id_of, opened, pause, put_all, served, stage
+from components.bus import stream
+from components.bus.connection import Bus
+from components.chaos.arena import Arena, NotInTime, NotThere
+from components.simulator.client import GuildInfo
+from contracts import headers, storage, subjects
+from contracts.ids import GuildId
+from contracts.message import encode
+from contracts.requests import Request
+
+POD = "gateway-0"
+SECOND = "gateway-1"
+MANY = 200
+"""Messages that are posted in one request."""
+OPENED_WITHIN_S = 300.0
+CAUGHT_UP_WITHIN_S = 180.0
+LOOK_EVERY_S = 0.05
+QUESTIONS = 300
+SAMPLED = 20
+TAKEN_WITHIN_S = 60.0
+EVENTS_LIMIT = 4000.0
+RSS_AT = 1000
+RSS_LIMITS_MIB = {"gateway": 160.0, "config": 80.0, "edge": 120.0}
+
+
+class CapacityOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """``sizes`` in guilds on one pod; ``backlog`` messages that are on the log already; ``rate``
+    messages a second for ``live_s`` that owner and follower take."""
+
+    sizes: tuple[int, ...] = (1000, 5000)
+    backlog: int = 40_000
+    rate: float = 200.0
+    live_s: float = 15.0
+    seed: int = 1
+
+
+class Carried(msgspec.Struct, kw_only=True):
+    """What one size costs."""
+
+    guilds: int
+    open_s: float = 0.0
+    rss_mib: dict[str, float] = {}
+    raw_ms: list[float] = []
+    read_ms: list[float] = []
+    write_ms: list[float] = []
+    events_per_s: float = 0.0
+    backlog: int = 0
+    follow_s: float = 0.0
+    follower_mib: float = 0.0
+    owner_cpu_ms: float = 0.0
+    follower_cpu_ms: float = 0.0
+    takeover_s: list[float] = []
+
+
+async def run_capacity(
+    home: Path, options: CapacityOptions, say: Callable[[str], None]
+) -> BenchResult:
+    """The `capacity` measurement, a stack a size, below ``home``."""
+    found = [await _carry(home / str(size), size, options, say) for size in options.sizes]
+    figures = [figure for one in found for figure in figures_of(one, options.sizes)]
+    return BenchResult(
+        bench="capacity",
+        seed=options.seed,
+        checked=sum(one.guilds for one in found),
+        figures=figures,
+        ok=all(figure.ok for figure in figures),
+    )
+
+
+async def _carry(
+    home: Path, size: int, options: CapacityOptions, say: Callable[[str], None]
+) -> Carried:
+    say(f"starting a stack with {size} guilds on one pod")
+    environment = {
+        "MODBOT_SIM_GUILDS": str(size),
+        "MODBOT_GATEWAY_CAPACITY": str(2 * size),
+        "MODBOT_GATEWAY_GRACE_S": "0",
+    }
+    found = Carried(guilds=size)
+    began_s = time.monotonic()
+    counts = ("--gateways", "1", "--configs", "1")
+    async with stage(home, *counts, seed=options.seed, environment=environment) as arena:
+        control = arena.live.control
+        await control.set_limits(enabled=False)
+        guilds = await control.guilds()
+        arena.guilds = [id_of(guild) for guild in guilds]
+        await opened(arena, OPENED_WITHIN_S)
+        found.open_s = time.monotonic() - began_s
+        await put_all(arena)
+        await pause(arena.live.bus, paused=True)
+        found.rss_mib = resident(arena)
+        say(f"{size} guilds open after {found.open_s:.1f} s, {found.rss_mib['gateway']:.0f} MiB")
+        await _ask(arena, found)
+        await _catch_up(arena, guilds, options, found)
+        say(f"{found.events_per_s:.0f} inputs a second from a log of {found.backlog}")
+        second = ExtraGateway(arena, SECOND)
+        try:
+            await _follow(arena, guilds, second, options, found)
+            say(f"followed after {found.follow_s:.1f} s; taking over")
+            await _take_over(arena, found)
+            say(f"taken over within {max(found.takeover_s):.2f} s")
+        finally:
+            await second.stop()
+    return found
+
+
+def resident(arena: Arena) -> dict[str, float]:
+    """MiB by component; the parent of a gateway apart."""
+    found: dict[str, float] = {}
+    for name in ("config-0", "edge-0", "shard-0"):
+        pid = arena.pid(name)
+        if pid is not None:
+            found[name.partition("-")[0]] = _mib(psutil.Process(pid))
+    found["gateway"] = _mib(_worker(arena))
+    parent = arena.pid(POD)
+    if parent is not None:
+        found["gateway_parent"] = _mib(psutil.Process(parent))
+    return found
+
+
+def _worker(arena: Arena) -> psutil.Process:
+    pid = arena.worker(POD)
+    if pid is None:
+        raise NotThere(f"{POD} does not run")
+    return psutil.Process(pid)
+
+
+def _mib(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 1024**2
+
+
+async def _ask(arena: Arena, found: Carried) -> None:
+    """Questions one at a time, raw ones in between."""
+    bus, dice = arena.live.bus, arena.dice
+    nothing = subjects.config_endpoint("guild")
+    for _ in range(QUESTIONS):
+        guild = dice.choice(arena.guilds)
+        found.raw_ms.append(await _took_ms(bus, nothing, b"{}", {}))
+        for request, times in ((a_read(), found.read_ms), (a_write(), found.write_ms)):
+            times.append(await _asked_ms(bus, guild, request))
+
+
+async def _asked_ms(bus: Bus, guild: GuildId, request: Request) -> float:
+    fields = {headers.REQUEST_ID: uuid.uuid4().hex} if request.writes else {}
+    return await _took_ms(bus, subjects.request(guild, request.verb), encode(request), fields)
+
+
+async def _took_ms(bus: Bus, subject: str, data: bytes, fields: dict[str, str]) -> float:
+    began = time.perf_counter()
+    await bus.ask(subject, data, fields, timeout_s=5)
+    return (time.perf_counter() - began) * 1000
+
+
+async def _catch_up(
+    arena: Arena, guilds: list[GuildInfo], options: CapacityOptions, found: Carried
+) -> None:
+    """Stop the pod in order, post, let it start again and watch its database."""
+    before = arena.worker(POD)
+    with arena.held(POD):
+        arena.tell(POD, signal.SIGTERM)
+        await arena.until(lambda: arena.worker(POD) is None, f"{POD} ends")
+        applied = _applied(arena)
+        first = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
+        dice = random.Random(options.seed)
+        for start in range(0, options.backlog, MANY):
+            texts = [message(dice.choice(guilds), start + n) for n in range(MANY)]
+            await arena.live.control.post_many(texts)
+        found.backlog = await _appended(arena, first, options.backlog)
+    await arena.restarted(POD, before)
+    samples: list[tuple[float, int]] = []
+    until = time.monotonic() + CAUGHT_UP_WITHIN_S
+    while not samples or samples[-1][1] < applied + found.backlog:
+        if time.monotonic() > until:
+            raise NotInTime(f"not within {CAUGHT_UP_WITHIN_S:g} s: the pod has caught up")
+        samples.append((time.monotonic(), await asyncio.to_thread(_applied, arena)))
+        await asyncio.sleep(LOOK_EVERY_S)
+    found.events_per_s = rate_of(samples, applied)
+
+
+def rate_of(samples: list[tuple[float, int]], start: int) -> float:
+    """Inputs a second from the last look at which nothing was applied yet to the last look."""
+    begun = max((at for at, count in samples if count == start), default=samples[0][0])
+    first = next(count for at, count in samples if at == begun)
+    return (samples[-1][1] - first) / max(samples[-1][0] - begun, LOOK_EVERY_S)
+
+
+def _applied(arena: Arena) -> int:
+    """Inputs with an id that the pod has ever applied, by its database."""
+    database = sqlite3.connect(f"{disk(arena, POD).absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        (count,) = database.execute("SELECT sum(ids_applied) FROM guilds").fetchone()
+        return int(count or 0)
+    finally:
+        database.close()
+
+
+async def _appended(arena: Arena, first: int, count: int) -> int:
+    """Wait until so many messages, and nothing after them, are on the log; returns how many."""
+    last = first
+    async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
+        while True:
+            await asyncio.sleep(0.5)
+            now = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
+            if now == last and now >= first + count:
+                return now - first
+            last = now
+
+
+async def _follow(
+    arena: Arena,
+    guilds: list[GuildInfo],
+    second: ExtraGateway,
+    options: CapacityOptions,
+    found: Carried,
+) -> None:
+    """Have a second pod follow everything; what the same messages cost the two."""
+    began_s = time.monotonic()
+    await second.start()
+    await served(arena, OPENED_WITHIN_S)
+    found.follow_s = time.monotonic() - began_s
+    owner, follower = _worker(arena), second.worker
+    before = _cpu_s(owner), _cpu_s(follower)
+    dice = random.Random(options.seed)
+    posting = asyncio.create_task(post_steadily(arena.live.control, guilds, options.rate, dice))
+    await asyncio.sleep(options.live_s)
+    posting.cancel()
+    await asyncio.gather(posting, return_exceptions=True)
+    messages = options.rate * options.live_s
+    found.owner_cpu_ms = (_cpu_s(owner) - before[0]) / messages * 1000
+    found.follower_cpu_ms = (_cpu_s(follower) - before[1]) / messages * 1000
+    found.follower_mib = _mib(follower)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def _take_over(arena: Arena, found: Carried) -> None:
+    """Kill the owner of everything; the follower answers."""
+    chosen = arena.dice.sample(arena.guilds, min(SAMPLED, len(arena.guilds)))
+    epochs = {guild: arena.watched.assignments[guild].epoch for guild in chosen}
+    with arena.held(POD):
+        killed_ms = arena.kill(POD)
+        answered = await asyncio.gather(
+            *(
+                until_answered(arena.live.bus, guild, a_read(), epoch, TAKEN_WITHIN_S)
+                for guild, epoch in epochs.items()
+            )
+        )
+        found.takeover_s = [(at - killed_ms) / 1000 for at in answered]
+        await opened(arena, TAKEN_WITHIN_S)
+
+
+def figures_of(found: Carried, sizes: tuple[int, ...]) -> list[Figure]:
+    """The figures of one size; the first size's have the plain names."""
+    plain = found.guilds == sizes[0]
+    at = "" if plain else f"_{found.guilds}"
+    raw = Baseline(name="raw request", value=round(percentile(found.raw_ms, 0.5), 2))
+    figures = [
+        Figure(
+            name=f"events_per_s{at}",
+            value=round(found.events_per_s),
+            unit="inputs/s",
+            limit=EVENTS_LIMIT,
+            at_least=True,
+        ),
+        Figure(name=f"open{at}_s", value=round(found.open_s, 1), unit="s"),
+    ]
+    for component, mib in found.rss_mib.items():
+        name = "rss_mib" if component == "gateway" else f"{component}_rss_mib"
+        limit = RSS_LIMITS_MIB.get(component) if found.guilds <= RSS_AT else None
+        figures.append(Figure(name=f"{name}{at}", value=round(mib, 1), unit="MiB", limit=limit))
+    for what, times in (("read", found.read_ms), ("write", found.write_ms)):
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            value = round(percentile(times, share), 2)
+            figures.append(
+                Figure(name=f"{what}_{name}{at}_ms", value=value, unit="ms", baseline=raw)
+            )
+    owner = Baseline(name="owner", value=round(found.owner_cpu_ms, 2))
+    figures += [
+        Figure(
+            name=f"follow_cpu{at}_ms",
+            value=round(found.follower_cpu_ms, 2),
+            unit="ms a message",
+            baseline=owner,
+        ),
+        Figure(
+            name=f"follow_rss{at}_mib",
+            value=round(found.follower_mib, 1),
+            unit="MiB",
+            baseline=Baseline(name="owner", value=round(found.rss_mib["gateway"], 1)),
+        ),
+        Figure(name=f"follow_built{at}_s", value=round(found.follow_s, 1), unit="s"),
+    ]
+    figures += [
+        Figure(
+            name=f"takeover_{name}{at}_s",
+            value=round(percentile(found.takeover_s, share), 3),
+            unit="s",
+        )
+        for name, share in (("p50", 0.5), ("max", 1.0))
+    ]
+    return figures
