@@ -18,6 +18,8 @@ from components.config.view import View
 from components.config.world import LogFact, Options, Ping, Plan, Waiting, Wanted, World
 from contracts.ids import GuildId, Incarnation, PodId
 
+LATE_S = 1.0
+"""A plan that comes so long after it was due: the process, or its machine, could not."""
 AT_A_TIME = 512
 """Guilds decided about in one plan: news of a crash must not queue behind the rest."""
 
@@ -36,6 +38,9 @@ class Leader:
         self.waiting: dict[GuildId, Waiting] = {}
         self.lacking: dict[GuildId, str] = {}
         self._led_since_s = float("-inf")
+        self._late_s = float("-inf")
+        """When this process last found that it had been kept from running."""
+        self._wake_at_s = float("inf")
         self._postponed: dict[GuildId, None] = {}
         self._wake: list[tuple[float, GuildId]] = []
         self._wake_of: dict[GuildId, float] = {}
@@ -43,6 +48,7 @@ class Leader:
     def begin(self, now_s: float) -> None:
         """Lead from now on."""
         self._led_since_s = now_s
+        self._wake_at_s = float("inf")
         self.suspicion.forget()
         self.wanted.clear()
         self.look_at_all()
@@ -86,9 +92,11 @@ class Leader:
         self._view.dirty.update(guilds)
 
     def judge_from_s(self) -> float:
-        """From when on silence is evidence: one TTL, the longest of all leases, was to renew."""
+        """From when on silence is evidence: one TTL, the longest of all leases, was to renew. Who
+        was late itself has not listened: on an overloaded machine it would take the others for
+        dead, and their restarts would add to the load."""
         ttl_s = max([self._pod_ttl_s, *(lease.ttl_s for lease in self._view.leases)])
-        return max(self._view.synced_at_s, self._led_since_s) + ttl_s
+        return max(self._view.synced_at_s, self._led_since_s, self._late_s) + ttl_s
 
     def plan(
         self,
@@ -99,6 +107,8 @@ class Leader:
         """What to do now. ``history``: the guilds that PostgreSQL knows; None while it has not
         said so, which is waited for until then."""
         view = self._view
+        if now_s > self._wake_at_s + LATE_S:
+            self._late_s = now_s
         verdict = self.suspicion.judge(
             view.pods,
             view.index.by_pod.keys(),
@@ -128,6 +138,7 @@ class Leader:
                 self._wake_of[guild] = at_s
                 heapq.heappush(self._wake, (at_s, guild))
         wake_at_s = min(verdict.wake_at_s, self._wake[0][0] if self._wake else float("inf"))
+        self._wake_at_s = wake_at_s
         return Plan(
             ping=verdict.ping,
             fence=verdict.fence,

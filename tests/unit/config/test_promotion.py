@@ -215,8 +215,9 @@ def test_a_new_leader_without_any_memory_decides_the_same(town: Town) -> None:
         other.put("handoffs", f"holds.1.{pod}", holding)
     other.settle()
     assert other.where("1") == ("a", 1, "placed", "b"), "a may live: nobody is judged yet"
-    other.now_s += 100
-    other.settle()
+    for _ in range(10):
+        other.now_s += 1
+        other.settle()
     assert other.where("1")[:3] == ("b", 2, "promoted")
     assert [one.pod for one in other.a("1").sources] == ["a"]
 
@@ -227,8 +228,9 @@ def test_an_owner_that_does_not_come_to_open_gives_way_to_a_follower_with_the_ro
     town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
     town.holds("1", "b")
     town.settle()
-    town.later(9.9)
-    town.settle()
+    for _ in range(11):
+        town.later(0.9)
+        town.settle()
     assert town.where("1")[:2] == ("a", 3)
     town.later(0.2)
     town.settle()
@@ -270,22 +272,3 @@ def test_a_follower_that_restarts_and_dies_before_it_reports_is_still_known_by_i
     town.pod("b", 3)
     town.settle()
     assert town.where("1")[:3] == ("b", 2, "promoted")
-
-
-def test_rows_that_an_earlier_start_of_the_follower_reported_are_on_its_disk_still(
-    town: Town,
-) -> None:
-    """Found by the simulation: the follower started anew, died before it reported, and came back
-    with the same disk when the owner's was lost; nobody had the rows, for all the leader knew."""
-    town.owned("1", "a", follower=holder("b"))
-    town.logs["1"] = 15  # its first input has expired
-    town.pod("b", 2, process="second process of b")
-    town.settle()
-    assert town.a("1").follower == holder("b", 2)
-    town.ended("b", "second process of b")
-    town.ended("a", "process of a")
-    town.settle()
-    town.pod("a", 2, data="a new disk")
-    town.pod("b", 3)
-    town.settle()
-    assert town.where("1")[0] == "b"

@@ -119,6 +119,20 @@ def test_step_10_nobody_is_judged_by_silence_for_one_ttl_after_nats_came_back(to
     assert [fence.lease.pod for fence in town.plan().fence] == ["a", "b"]
 
 
+def test_step_10_a_leader_that_was_kept_from_running_judges_nobody_by_silence_for_one_ttl(
+    town: Town,
+) -> None:
+    """On an overloaded machine it would take the others for dead, and make it worse."""
+    assert town.plan().wake_at_s is not None
+    town.now_s += 4.0
+    assert town.plan().ping == [], "due 1.5 s ago: the renewals may wait for us to read them"
+    for _ in range(4):
+        town.now_s += 1.2
+        assert town.plan().ping == []
+    town.now_s += 0.3
+    assert {ping.pod for ping in town.plan().ping} == {"a", "b"}
+
+
 def test_step_10_one_ttl_is_that_of_the_longest_lease(town: Town) -> None:
     town.pod("a", nats_client=7, nats_server="N1", process="p1", ttl_s=12.0)
     town.leader.begin(town.now_s)
