@@ -291,8 +291,12 @@ class Pod:
             self.carry_out(machine.silent_seen(entry.value, now_s))
 
     def _leader(self, entry: Entry) -> None:
-        if self.machine is not None and isinstance(entry.value, LeaderLease):
+        if self.machine is None:
+            return
+        if isinstance(entry.value, LeaderLease):
             self.carry_out(self.machine.leader_seen(self.process.now_s()))
+        elif entry.value is None:
+            self.carry_out(self.machine.leader_gone(self.process.now_s()))
 
     def _pinged(self, answer: Callable[[PodPing], None]) -> None:
         ping = PodPing(pod=PodId(self.name), incarnation=Incarnation(self.incarnation))

@@ -29,6 +29,9 @@ from contracts.records import (
 RENEW_EVERY_S: Final = 1.0
 RENEW_AGAIN_S: Final = 0.05
 """The shortest pause before a renewal that failed is tried again."""
+ELECTED_WITHIN_S: Final = 1.0
+"""A replica of config that is there takes a leader's lease that was given back or has run out
+within milliseconds."""
 BEHIND_S: Final = 0.3
 """So long may the watch be behind the bucket's end before all assignments are read again."""
 
@@ -67,6 +70,7 @@ class PodMachine:
         self._at_read: dict[GuildId, int] = {}
         self._end_at_read = 0
         self._leader_at_s = float("-inf")
+        self._leader_gone_s: float | None = None
         self._leader_ttl_s = leader_ttl_s
         self._readopting: dict[GuildId, int] = {}
         self._unsettled: set[GuildId] = set()
@@ -226,7 +230,13 @@ class PodMachine:
 
     def leader_seen(self, now_s: float) -> list[Command]:
         """The lease of config's leader was written."""
-        self._leader_at_s = now_s
+        self._leader_at_s, self._leader_gone_s = now_s, None
+        return []
+
+    def leader_gone(self, now_s: float) -> list[Command]:
+        """The lease of config's leader was given back, or has run out."""
+        if self._leader_gone_s is None:
+            self._leader_gone_s = now_s
         return []
 
     # Proofs
@@ -415,7 +425,10 @@ class PodMachine:
             self._behind_from_s = now_s
 
     def _leaderless_from_s(self) -> float:
-        return max(self._leader_at_s, self._confirmed_at_s) + self._leader_ttl_s
+        unseen_s = max(self._leader_at_s, self._confirmed_at_s) + self._leader_ttl_s
+        if self._leader_gone_s is None:
+            return unseen_s
+        return min(unseen_s, max(self._leader_gone_s, self._confirmed_at_s) + ELECTED_WITHIN_S)
 
     def _readopt(self, now_s: float) -> list[Command]:
         """Step 23: the guilds last assigned to our name whose rows are on our disk."""

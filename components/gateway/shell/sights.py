@@ -98,3 +98,5 @@ class Sights:
         if entry.value is not None:
             self._led_at_s = self._ownership.now_s()
             self._ownership.do(self._machine.leader_seen(self._led_at_s))
+        else:
+            self._ownership.do(self._machine.leader_gone(self._ownership.now_s()))

@@ -543,6 +543,22 @@ def test_step_23_without_a_leader_a_pod_takes_back_what_was_its_own() -> None:
     assert "Readopt" not in kinds(pod.do("tick"))
 
 
+def test_step_23_a_leaders_lease_that_has_run_out_is_not_waited_for_again() -> None:
+    pod = Driver(incarnation=A2, on_disk=[GUILD]).up()
+    pod.do("pod_seen", lease(A, A2), 9)
+    pod.do("leader_gone")
+    pod.assign(assignment(4, (A, A1), follower=Holder(pod=B, incarnation=B1)))
+    pod.now_s += 0.9
+    assert "Readopt" not in kinds(pod.do("tick")), "another may be just being elected"
+    pod.do("leader_seen")
+    pod.now_s += 1.0
+    assert "Readopt" not in kinds(pod.do("tick"))
+    pod.do("leader_gone")
+    assert pod.machine.wake_at_s(pod.now_s) <= pod.now_s + 1.0
+    pod.now_s += 1.0
+    assert "Readopt" in kinds(pod.do("tick"))
+
+
 @pytest.mark.parametrize("owner", [OTHER, (A, A2)])
 def test_step_23_what_is_not_its_own_or_is_already_is_not_taken(
     owner: tuple[PodId, Incarnation],
