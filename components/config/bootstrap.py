@@ -67,6 +67,7 @@ async def run(
             placer.news()
             balancer.news()
             operations.news()
+            watch.news()
 
         view.listen(
             on_change=changed,

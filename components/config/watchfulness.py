@@ -58,6 +58,7 @@ class Watch:
         )
         self._board = Board(after_s=settings.alarm_after_s)
         self._led = False
+        self._news = asyncio.Event()
         self.nodes: list[NatsNode] = []
 
     @property
@@ -65,9 +66,16 @@ class Watch:
         """What stands."""
         return self._board.standing
 
+    def news(self) -> None:
+        """The view has changed; it may be complete now."""
+        self._news.set()
+
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            while not self._view.complete:
+                self._news.clear()
+                await self._news.wait()
             try:
                 await self.look()
             except BusError as error:
@@ -76,12 +84,10 @@ class Watch:
 
     async def look(self) -> None:
         """Look once. Raises `BusError` when this replica cannot see anything."""
-        if not self._view.complete:
-            return
         link = self._bus.link
         sight = await self._sight()
         if not self._bus.connected or self._bus.link != link:
-            return
+            return  # what did not answer is no finding
         self.nodes = nodes(sight.streams.values())
         changes = self._board.look(find(sight, self._limits), steady_s(), wall_ms())
         self._tell(changes)
