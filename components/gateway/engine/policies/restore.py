@@ -12,7 +12,7 @@ Only an operator may. Operators' tools make the rows by replaying the guild's ow
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -22,7 +22,14 @@ from components.gateway.engine.settings_store import settings_view
 from components.gateway.engine.table_rows import Key, Row, Table, table_of
 from components.gateway.engine.texts import text
 from contracts.errors import ErrorCode, ServiceError
-from contracts.facts import GuildRestored
+from contracts.facts import (
+    CaseAction,
+    CaseStatus,
+    GuildRestored,
+    ModeratorKind,
+    SignalScore,
+    SpamTier,
+)
 from contracts.inputs import Actor, CommandReceived
 from contracts.message import MalformedMessage, decode, encode
 from contracts.requests import (
@@ -30,7 +37,6 @@ from contracts.requests import (
     CloseRestore,
     PutRestorePiece,
     Request,
-    RestoredRow,
     RestorePart,
     RestoreView,
     UndoRestore,
@@ -52,6 +58,18 @@ REPLACED: Final = 0
 ABSENT: Final = b"null"
 THREAD_OPEN: Final = "open"
 """State of a member's thread that is there; in the others effects are making it."""
+SHAPES: Final[dict[str, dict[str, Any]]] = {
+    "cases": {
+        "action": CaseAction,
+        "status": CaseStatus,
+        "moderator_kind": ModeratorKind,
+        "tier": SpamTier | None,
+    },
+    "reports": {"tier": SpamTier},
+    "member_threads": {"state": Literal["starting", "naming", "open"]},
+}
+"""What the columns' types do not say; whoever reads a row relies on it."""
+DOCUMENTS: Final[dict[tuple[str, str], Any]] = {("cases", "signals"): list[SignalScore]}
 
 
 class _Restore(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +138,7 @@ def _piece(context: Context, command: CommandReceived) -> bytes:
             )
         table = table_of(context.database, given.table)
         row = table.checked(given.values)
-        _check(table, given)
+        _check(context, table, row)
         _keep(context, restore.id, request.number, index, table, table.key_of(row), row)
     if not request.rows:  # an empty piece is there, too
         _keep(context, restore.id, request.number, 0, None, (), None)
@@ -151,11 +169,6 @@ def _close(context: Context, command: CommandReceived) -> bytes:
         today = table.find(context.database, context.guild, key)
         _keep(context, restore.id, REPLACED, index, table, key, today)
         _put(context, table, row, today)
-    context.execute(
-        "UPDATE guilds SET cases = max(cases, coalesce((SELECT max(number) FROM cases"
-        " WHERE guild_id = ?1), 0)) WHERE guild_id = ?1",
-        (context.guild,),
-    )
     return _done(context, command, restore, "in_force", len(staged))
 
 
@@ -227,19 +240,30 @@ def _without_promise(table: Table, row: Row, today: Row | None) -> Row:
     return table.checked({**then, "status": status, "error": error})
 
 
-def _check(table: Table, given: RestoredRow) -> None:
+def _check(context: Context, table: Table, row: Row) -> None:
     """What no column's type says. Raises `ServiceError`."""
     if table.name == "settings":
-        _settings_of(table, table.checked(given.values))
-    for column in table.columns:
-        if column.type != "BLOB":
-            continue
-        try:
-            msgspec.json.decode(str(given.values.get(column.name)))
-        except msgspec.DecodeError as error:
-            raise ServiceError(
-                ErrorCode.INVALID, f"{table.name}.{column.name} is not JSON: {error}"
-            ) from error
+        _settings_of(table, row)
+    values = table.named(row)
+    try:
+        for name, shape in SHAPES.get(table.name, {}).items():
+            msgspec.convert(values[name], shape)
+        for column in table.columns:
+            if column.type == "BLOB":
+                name = column.name
+                shape = DOCUMENTS.get((table.name, name), Any)
+                msgspec.json.decode(str(values[name]), type=shape)
+    except msgspec.MsgspecError as error:
+        raise ServiceError(ErrorCode.INVALID, f"{table.name}.{name}: {error}") from error
+    if table.name == "cases" and not _was_given(context, values["number"]):
+        raise ServiceError(ErrorCode.INVALID, f"there never was a case {values['number']}")
+
+
+def _was_given(context: Context, number: Any) -> bool:
+    (given,) = context.execute(
+        "SELECT cases FROM guilds WHERE guild_id = ?", (context.guild,)
+    ).fetchone()
+    return 1 <= int(number) <= int(given)
 
 
 def _settings_of(table: Table, row: Row) -> GuildSettings:

@@ -233,6 +233,36 @@ def test_rows_that_do_not_fit_are_refused_in_words(row: dict[str, Any], why: str
     assert why in applied.reply.error.description
 
 
+@pytest.mark.parametrize(
+    ("part", "table", "wrong", "why"),
+    [
+        ("cases", "cases", {"status": "bogus"}, "cases.status"),
+        ("cases", "cases", {"action": ""}, "cases.action"),
+        ("cases", "cases", {"moderator_kind": "nobody"}, "cases.moderator_kind"),
+        ("cases", "cases", {"tier": "tall"}, "cases.tier"),
+        ("cases", "cases", {"signals": "{}"}, "cases.signals"),
+        ("cases", "cases", {"evidence": "no json"}, "cases.evidence"),
+        ("cases", "cases", {"number": 2**63 - 1}, "there never was a case"),
+        ("cases", "cases", {"number": 0}, "there never was a case"),
+        ("reports", "reports", {"tier": "tall"}, "reports.tier"),
+        ("reports", "member_threads", {"state": "gone"}, "member_threads.state"),
+    ],
+)
+def test_values_on_which_a_reader_would_fail_are_refused(
+    part: str, table: str, wrong: dict[str, Any], why: str
+) -> None:
+    log = busy_log()
+    row = next(row for row in rows_of(log, part) if row["table"] == table)
+    ask(log, "begin", at_ms=T0, parts=[part], pieces=1)
+    spoilt = {"table": table, "values": {**row["values"], **wrong}}
+    applied = ask(log, "piece", number=1, rows=[spoilt])
+    assert code(applied) == ErrorCode.INVALID
+    assert applied.reply is not None
+    assert applied.reply.error is not None
+    assert why in applied.reply.error.description
+    assert view(ask(log, "piece", number=1, rows=[row])).received == 1
+
+
 def test_settings_that_are_none_are_refused() -> None:
     log = busy_log()
     (row,) = rows_of(log, "settings")
