@@ -222,3 +222,23 @@ async def test_interactions_are_answered_in_time_all_along(
             await asyncio.sleep(0.05)
     states = [await control.interaction(interaction, wait_s=3) for interaction in asked]
     assert [state["failure"] for state in states] == [None] * len(asked)
+
+
+async def test_nats_is_killed_right_after_the_cut_and_no_message_is_lost(
+    control: SimulatorControl, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("operator")
+    guilds = await control.create_guilds(count=4, member_count=2)
+    await replicas.start("shard-a", count=1)
+    await connected(bus, 1)
+    await guilds_known(bus, guilds)
+    posting = asyncio.create_task(post(control, guilds, 800, 0.01))
+    async with leading(nats_server) as config:
+        await config.begin(2, "to-2", "alice")
+        await reached(bus, "cut")
+        nats_server.kill()
+        await asyncio.sleep(1.0)
+        await nats_server.start()
+        await reached(bus, "done")
+    await connected(bus, 2)
+    await acted_on_once(bus, await posting)

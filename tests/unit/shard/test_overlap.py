@@ -59,7 +59,7 @@ def test_both_numbers_of_shards_are_held_until_the_change_is_over() -> None:
     )
 
     def seen(phase: str) -> list[tuple[int, int, int, bool]]:
-        now = wanted(msgspec.structs.replace(plan, phase=phase), 9)  # type: ignore[arg-type]
+        now = wanted(msgspec.structs.replace(plan, phase=phase), 9)
         return [(one.generation, one.count, one.from_count, one.ending) for one in now]
 
     assert seen("connect") == [(2, 1, 0, False), (4, 3, 1, False)]
