@@ -1,7 +1,8 @@
 """Creates the streams and buckets of `contracts.storage`, or brings them up to date.
 
-Idempotent: what exists with the same settings is left alone, and messages are never touched. In a
-cluster it returns when every stream has a leader and all its copies are current.
+Idempotent: what exists with the same settings is left alone, messages are never touched, and a
+stream that was given more room (``max_bytes``) keeps it. In a cluster it returns when every stream
+has a leader and all its copies are current.
 """
 
 import asyncio
@@ -67,9 +68,12 @@ async def _attempt(bus: Bus, config: dict[str, Any], replicas: int) -> BusError 
     try:
         answer = await _call(bus, f"$JS.API.STREAM.CREATE.{config['name']}", wanted)
         if answer.get("error", {}).get("err_code") == NAME_IN_USE:
+            info = await _call(bus, f"$JS.API.STREAM.INFO.{config['name']}", {})
+            present = info.get("config", {})
             if not replicas:
-                present = await _call(bus, f"$JS.API.STREAM.INFO.{config['name']}", {})
-                wanted["num_replicas"] = present["config"]["num_replicas"]
+                wanted["num_replicas"] = present.get("num_replicas", 1)
+            # Somebody raised it because the stream was full: taking it back would fill it again.
+            wanted["max_bytes"] = max(wanted["max_bytes"], present.get("max_bytes", 0))
             answer = await _call(bus, f"$JS.API.STREAM.UPDATE.{config['name']}", wanted)
     except (NoOwner, NotConnected, Unanswered) as error:
         return error

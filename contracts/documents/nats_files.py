@@ -89,7 +89,9 @@ Components expect them. `make up` creates them; elsewhere, as the user `provisio
 {streams}
 
 INPUTS refuses new messages when it is full, rather than lose old ones: `modbot status` raises an
-alarm before (`stream-full`).
+alarm before (`stream-full`). More room, which later starts leave as it is:
+
+    nats --context modbot-provisioner stream edit INPUTS --max-bytes 8GiB
 
 ## A cluster
 
