@@ -41,7 +41,7 @@ async def reshard(arena: Arena) -> Fault:
     began = time.time() * 1000
     shards = max(1, len(await arena.live.control.sessions()))
     wanted = shards + 1 if shards < 4 else shards - 1
-    command = ["ops", "reshard", str(wanted), "--yes", "--json", "--home", str(arena.live.home)]
+    command = ["ops", "reshard", str(wanted), "--watch", "--json", "--home", str(arena.live.home)]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
