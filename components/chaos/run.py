@@ -135,7 +135,7 @@ async def run(
         async with _arena(scenario, home, inside) as arena:
             while rounds == 0 or tally.rounds < rounds:
                 arena.dice = random.Random(f"{seed}-{tally.rounds}")
-                await _round(arena, scenario, tally, home, say)
+                await _round(arena, scenario, tally, home, say, number=tally.rounds)
                 if tally.not_played:
                     break  # what it left behind would be the next round's fault
     except asyncio.CancelledError:
@@ -146,8 +146,29 @@ async def run(
     return tally.result()
 
 
-async def _round(arena: Arena, scenario: Scenario, tally: _Tally, home: Path, say: Say) -> None:
-    number = tally.rounds
+async def run_each(
+    scenarios: Sequence[Scenario], *, seed: int, home: Path, say: Say
+) -> list[ChaosResult]:
+    """One round of each on one stack, which the options of the first one describe."""
+    tallies = [_Tally(scenario, seed) for scenario in scenarios]
+    async with _arena(scenarios[0], home, ()) as arena:
+        for number, tally in enumerate(tallies):
+            arena.dice = random.Random(f"{seed}-{tally.scenario.name}")
+            await _round(arena, tally.scenario, tally, home, say, number=number)
+            if tally.not_played:
+                break
+    return [tally.result() for tally in tallies]
+
+
+async def _round(
+    arena: Arena,
+    scenario: Scenario,
+    tally: _Tally,
+    home: Path,
+    say: Say,
+    *,
+    number: int,
+) -> None:
     name = f"round {number + 1}"
     try:
         played = await play(arena, scenario, number)
