@@ -39,7 +39,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     first_ms: int
     """When its oldest message was stored; of no meaning when it is empty."""
     leader: str = ""
-    """Empty: the server stands alone."""
+    """Of a server that stands alone: itself, or empty."""
     copies: list[Copy] = []
 
 

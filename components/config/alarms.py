@@ -95,6 +95,8 @@ def nodes(streams: Iterable[StreamInfo | None]) -> list[NatsNode]:
                 away.add(copy.name)
             if copy.offline or not copy.current:
                 behind.setdefault(copy.name, []).append(info.name)
+    if len(leads) == 1:
+        return []  # a server that stands alone leads everything, too
     return [
         NatsNode(name=name, leads=leads[name], behind=behind.get(name, []), away=name in away)
         for name in sorted(leads)

@@ -199,7 +199,7 @@ def test_nodes_are_shown_with_what_they_lead_and_where_they_are_behind() -> None
 
 
 def test_a_single_server_has_no_nodes() -> None:
-    assert nodes([info()]) == []
+    assert nodes([info(), info(leader="nats"), info("KV_guilds", leader="nats")]) == []
 
 
 def test_a_node_that_is_away_or_behind_is_one_alarm_however_many_streams_it_has() -> None:
