@@ -190,39 +190,54 @@ async def _catch_up(
     with arena.held(POD):
         arena.tell(POD, signal.SIGTERM)
         await arena.until(lambda: arena.worker(POD) is None, f"{POD} ends")
-        applied = _applied(arena)
         first = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
         dice = random.Random(options.seed)
         for start in range(0, options.backlog, MANY):
             texts = [message(dice.choice(guilds), start + n) for n in range(MANY)]
             await arena.live.control.post_many(texts)
         found.backlog = await _appended(arena, first, options.backlog)
+        ends = await _ends(arena)
     await arena.restarted(POD, before)
-    samples: list[tuple[float, int]] = []
+    looks: list[tuple[float, int]] = []
     until = time.monotonic() + CAUGHT_UP_WITHIN_S
-    while not samples or samples[-1][1] < applied + found.backlog:
+    while not looks or looks[-1][1] > 0:
         if time.monotonic() > until:
             raise NotInTime(f"not within {CAUGHT_UP_WITHIN_S:g} s: the pod has caught up")
-        samples.append((time.monotonic(), await asyncio.to_thread(_applied, arena)))
+        looks.append((time.monotonic(), await asyncio.to_thread(_left, disk(arena, POD), ends)))
         await asyncio.sleep(LOOK_EVERY_S)
-    found.events_per_s = rate_of(samples, applied)
+    found.events_per_s = found.backlog / took_of(looks)
 
 
-def rate_of(samples: list[tuple[float, int]], start: int) -> float:
-    """Inputs a second from the last look at which nothing was applied yet to the last look."""
-    begun = max((at for at, count in samples if count == start), default=samples[0][0])
-    first = next(count for at, count in samples if at == begun)
-    return (samples[-1][1] - first) / max(samples[-1][0] - begun, LOOK_EVERY_S)
+def took_of(looks: list[tuple[float, int]]) -> float:
+    """Seconds from the last look at which nothing was applied yet to the first at which all was,
+    a look being a moment and the sum of sequences that are left."""
+    all_of_it = looks[0][1]
+    begun = max(at for at, left in looks if left == all_of_it)
+    ended = min(at for at, left in looks if left == 0)
+    return max(ended - begun, LOOK_EVERY_S)
 
 
-def _applied(arena: Arena) -> int:
-    """Inputs with an id that the pod has ever applied, by its database."""
-    database = sqlite3.connect(f"{disk(arena, POD).absolute().as_uri()}?mode=ro", uri=True)
+async def _ends(arena: Arena) -> dict[GuildId, int]:
+    """The last input on each guild's log."""
+    ends: dict[GuildId, int] = {}
+    for start in range(0, len(arena.guilds), stream.MULTI_LAST_LIMIT):
+        part = {
+            subjects.inputs(guild): guild
+            for guild in arena.guilds[start : start + stream.MULTI_LAST_LIMIT]
+        }
+        found = await stream.last_sequences(arena.live.bus, storage.INPUTS, list(part))
+        ends |= {part[subject]: int(at) for subject, at in found.sequences.items()}
+    return ends
+
+
+def _left(path: Path, ends: dict[GuildId, int]) -> int:
+    """How far guilds are from those inputs in the database, in sequences, over all guilds."""
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        (count,) = database.execute("SELECT sum(ids_applied) FROM guilds").fetchone()
-        return int(count or 0)
+        at = dict(database.execute("SELECT guild_id, sequence FROM guilds").fetchall())
     finally:
         database.close()
+    return sum(max(0, end - int(at.get(guild, 0))) for guild, end in ends.items())
 
 
 async def _appended(arena: Arena, first: int, count: int) -> int:
@@ -251,12 +266,13 @@ async def _follow(
     found.follow_s = time.monotonic() - began_s
     owner, follower = _worker(arena), second.worker
     before = _cpu_s(owner), _cpu_s(follower)
+    first = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
     dice = random.Random(options.seed)
     posting = asyncio.create_task(post_steadily(arena.live.control, guilds, options.rate, dice))
     await asyncio.sleep(options.live_s)
     posting.cancel()
     await asyncio.gather(posting, return_exceptions=True)
-    messages = options.rate * options.live_s
+    messages = (await stream.bounds(arena.live.bus, storage.INPUTS)).last - first
     found.owner_cpu_ms = (_cpu_s(owner) - before[0]) / messages * 1000
     found.follower_cpu_ms = (_cpu_s(follower) - before[1]) / messages * 1000
     found.follower_mib = _mib(follower)
