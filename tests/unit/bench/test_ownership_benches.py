@@ -1,0 +1,99 @@
+"""What the benches of ownership compute from what they saw."""
+
+import math
+
+import pytest
+
+from components.bench.capacity import Carried, took_of
+from components.bench.capacity import figures_of as capacity_figures
+from components.bench.failover import Times, figures_of, first_responses
+from components.bench.scale import Grown, records_of, slope
+from components.cli.bench import MEASUREMENTS, main
+from components.simulator.record import Entry
+
+
+def created(number: int, at_ms: float, interaction: str) -> Entry:
+    data = {"what": "created", "id": interaction}
+    return Entry(n=number, at_ms=at_ms, kind="interaction", data=data)
+
+
+def answered(number: int, at_ms: float, interaction: str, status: int) -> Entry:
+    path = f"/interactions/{interaction}/token/callback"
+    data = {"method": "POST", "path": path, "status": status}
+    return Entry(n=number, at_ms=at_ms, kind="rest", data=data)
+
+
+def test_an_interactions_first_accepted_response_counts() -> None:
+    entries = [
+        created(1, 1000.0, "7"),
+        created(2, 1100.0, "8"),
+        answered(3, 1400.0, "7", 503),
+        answered(4, 1500.0, "7", 204),
+        answered(5, 1900.0, "7", 204),
+    ]
+    assert first_responses(entries) == {"7": pytest.approx(0.5)}
+
+
+def test_a_takeover_that_is_too_slow_breaks_its_limits() -> None:
+    times = Times(answered=[0.1] * 98 + [1.2] * 2, effects=[0.6] * 100)
+    figures = {figure.name: figure for figure in figures_of("kill", times, [2.0, 3.0])}
+    assert figures["answered_p50_s"].ok
+    assert not figures["answered_p99_s"].ok
+    assert not figures["effects_p50_s"].ok
+    assert figures["effects_max_s"].ok
+    baseline = figures["answered_max_s"].baseline
+    assert baseline is not None
+    assert baseline.value == 3.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "limited"),
+    [
+        ("unattested", {"effects_p50_s", "effects_p99_s", "effects_max_s"}),
+        ("cold", {"answered_p50_s", "answered_p99_s"}),
+    ],
+)
+def test_the_other_kinds_have_limits_of_their_own(kind: str, limited: set[str]) -> None:
+    figures = figures_of(kind, Times(answered=[0.1], effects=[0.1]), [])  # type: ignore[arg-type]
+    assert {f.name for f in figures if f.limit is not None} == {f"{kind}_{one}" for one in limited}
+
+
+def test_catching_up_is_measured_from_the_last_look_at_an_untouched_database() -> None:
+    assert took_of([(1.0, 90), (1.5, 90), (2.0, 40), (2.5, 0)]) == 1.0
+
+
+def test_what_is_there_anyway_is_no_growth() -> None:
+    sizes = [Grown(guilds=n, start_s=1.0 + n / 1000, rss_mib=50.0) for n in (1_000, 10_000)]
+    assert math.isclose(slope(sizes, lambda one: one.start_s, 1.0), 1.0)
+
+
+def test_owner_and_follower_of_a_filled_guild_hold_its_rows_on_different_pods() -> None:
+    for number in range(10):
+        _, assignment, holdings = records_of(number, pods=3)
+        assert assignment.follower is not None
+        assert assignment.pod != assignment.follower.pod
+        assert {holding.pod for holding in holdings} == {assignment.pod, assignment.follower.pod}
+
+
+def test_memory_has_limits_at_a_thousand_guilds_alone() -> None:
+    measured = [1.0]
+    for guilds, limited in ((1000, {"rss_mib", "config_rss_mib", "edge_rss_mib"}), (5000, set())):
+        found = Carried(
+            guilds=guilds,
+            rss_mib={"gateway": 150.0, "config": 60.0, "edge": 60.0},
+            raw_ms=measured,
+            read_ms=measured,
+            write_ms=measured,
+            takeover_s=measured,
+        )
+        figures = capacity_figures(found, (1000, 5000))
+        names = {f.name for f in figures if f.limit is not None and f.unit == "MiB"}
+        assert names == limited
+
+
+@pytest.mark.parametrize("name", sorted(MEASUREMENTS))
+def test_every_measurement_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert "--json" in capsys.readouterr().out
