@@ -318,6 +318,7 @@ class _Running:
         try:
             await ownership.ended
         except LeaseLost:
+            self._applier.deliver_no_more()  # everything that would act on it ends with this task
             self._settings.on_lease_lost()
             raise
 

@@ -79,6 +79,7 @@ class Applier:
         self._room.set()
         self._queued = 0
         self._stopping = False
+        self._unheard = False
         self.failed: asyncio.Future[None] = self._loop.create_future()
         """Fails with `EngineFailed`; done without an error once the thread has ended in order."""
         self.applied = 0
@@ -167,6 +168,11 @@ class Applier:
             return costs
 
         return await self.read(swap)
+
+    def deliver_no_more(self) -> None:
+        """Keep every result from now on to itself: the pod ends at once, and what would be asked
+        for is committed and is asked for by whoever goes on."""
+        self._unheard = True
 
     async def room(self) -> None:
         """Wait while the queue is long."""
@@ -292,6 +298,8 @@ class Applier:
         self._queued -= len(jobs)
         if self._queued < MAX_QUEUED:
             self._room.set()
+        if self._unheard:
+            return
         for job in jobs:
             if job.item is not None:
                 self.applied += 1

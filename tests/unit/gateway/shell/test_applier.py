@@ -42,3 +42,19 @@ async def test_a_large_read_holds_up_nobody_and_sees_what_is_committed(tmp_path:
         assert digest.rows == {"guilds": 1}
     finally:
         await applier.stop()
+
+
+async def test_nobody_hears_of_a_result_after_the_pod_has_lost_its_lease(tmp_path: Path) -> None:
+    applier = Applier(tmp_path / "pod.db")
+    await applier.start()
+    heard: list[list[GuildId]] = []
+
+    def hear(guilds: list[GuildId]) -> None:
+        heard.append(guilds)
+        raise RuntimeError("the tasks that it would ask for are being cancelled")
+
+    applier.deliver_no_more()
+    applier.call(lambda engine: engine.guilds(), hear)
+    await applier.stop()
+    await applier.failed
+    assert heard == []
