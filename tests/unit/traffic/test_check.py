@@ -168,6 +168,24 @@ def test_each_planted_fault_is_seen(planted: dict[str, Any], kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "lost"),
+    [({}, 0), ({"at_ms": 99.0}, 1), ({"subject": "8"}, 1), ({"session": "s"}, 1)],
+)
+def test_an_event_that_two_sessions_were_sent_is_lost_when_neither_is_on_the_log(
+    change: dict[str, Any], lost: int
+) -> None:
+    """The number of shards changes: one of the sessions does not speak for the guild any more."""
+    data = {
+        **dispatch(5).data,
+        "session": change.get("session", "ended"),
+        "subject_id": change.get("subject", "7"),
+    }
+    other = Entry(n=2, at_ms=change.get("at_ms", 1.0), kind="dispatch", data=data)
+    evidence = msgspec.structs.replace(SOUND, record=(*SOUND.record, other))
+    assert len(found(evidence).inputs_lost) == lost
+
+
+@pytest.mark.parametrize(
     "call",
     [
         {"method": "PUT", "path": "/api/v10/guilds/42/bans/9", "reason": "case #3"},
