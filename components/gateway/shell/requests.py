@@ -136,7 +136,13 @@ class RequestServer:
             return
         task = self._spawn(self._serve(message))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(lambda done: self._ended(done, message))
+
+    def _ended(self, task: asyncio.Task[None], message: Msg) -> None:
+        self._under_way.discard(task)
+        # Not in the task: one that is cancelled before its first step never runs at all.
+        if task.cancelled() and self._stopped:
+            self._spawn(self._tell_moved(message))
 
     async def _serve(self, message: Msg) -> None:
         fields = dict(message.headers or {})
@@ -156,10 +162,6 @@ class RequestServer:
                 log.info("request is left to the next owner: %s", closed.reason)
             except BusError as error:
                 log.info("request is not answered: %s", error)
-            except asyncio.CancelledError:
-                if self._stopped:
-                    await self._tell_moved(message)
-                raise
             except Exception:
                 # Whatever a request from outside sets off, the pod must not die of it.
                 log.exception("request on %s failed", message.subject)
