@@ -69,6 +69,8 @@ class PodMachine:
         """The newest entry seen of every guild, ours or not: a watch may be behind a read."""
         self._at_read: dict[GuildId, int] = {}
         self._end_at_read = 0
+        self._reading = 0
+        """The link over which the assignments are being read."""
         self._leader_at_s = float("-inf")
         self._leader_gone_s: float | None = None
         self._leader_ttl_s = leader_ttl_s
@@ -126,7 +128,7 @@ class PodMachine:
 
     def disconnected(self, now_s: float) -> list[Command]:
         """The connection is lost."""
-        self.link = self._renewed_link = self._confirmed_link = 0
+        self.link = self._renewed_link = self._confirmed_link = self._reading = 0
         todo: list[Command] = []
         for guild in self.guilds.values():
             todo += guild.link_lost()
@@ -178,6 +180,7 @@ class PodMachine:
         deposed and does not know it yet shows an old state, which takes nothing away."""
         if link != self.link:
             return []
+        self._reading = 0
         end = max([end, *(revision for _, revision in entries.values())])
         todo: list[Command] = []
         for guild, (assignment, revision) in entries.items():
@@ -187,7 +190,7 @@ class PodMachine:
             known = self.guilds.get(guild)
             if guild not in entries and known is not None and known.revision == revision < end:
                 todo += self.assignment_seen(guild, None, revision, now_s)
-        self._seen = max(self._seen, self._end_at_read)
+        self._seen = max(self._seen, min(self._end_at_read, end))
         self._at_read = {}
         self._caught_up_with_bucket(now_s)
         if self._renewed_link == link and self._confirmed_link != link:
@@ -201,6 +204,7 @@ class PodMachine:
         """Reading failed: again, if it still matters."""
         if link == 0 or link != self.link:
             return []
+        self._reading = 0
         return self._read()
 
     def assignment_seen(
@@ -414,6 +418,9 @@ class PodMachine:
         return todo
 
     def _read(self) -> list[Command]:
+        if self._reading == self.link:
+            return []  # one at a time: more of them would only slow each other down
+        self._reading = self.link
         self._at_read = {guild: machine.revision for guild, machine in self.guilds.items()}
         self._end_at_read = self._bucket_end
         return [ask.ReadAssignments(link=self.link)]

@@ -407,7 +407,11 @@ def test_step_15_a_watch_that_is_behind_the_bucket_ends_in_a_read() -> None:
     pod.now_s += 0.31
     assert "ReadAssignments" in kinds(pod.do("tick"))
     entries = {GUILD: (assignment(2, OTHER), 4)}
-    assert "StopOwning" in kinds(pod.do("assignments_read", LINK, entries))
+    old = pod.machine.assignments_read(LINK, entries, pod.now_s, end=4)
+    assert "StopOwning" in kinds(old)
+    pod.now_s += 0.31
+    assert "ReadAssignments" in kinds(pod.do("tick")), "a leader that was deposed showed it"
+    pod.machine.assignments_read(LINK, entries, pod.now_s, end=5)
     pod.now_s += 0.31  # revision 5 was a key that is gone
     assert "ReadAssignments" not in kinds(pod.do("tick"))
 
@@ -583,3 +587,21 @@ def test_a_pod_that_stops_lets_go_of_everything_and_tells_when_it_is_done() -> N
     pod.do("silent_written", GUILD, Epoch(1))
     assert pod.machine.done
     assert "Build" not in kinds(pod.assign(assignment(2)))
+
+
+def test_step_15_the_assignments_are_read_once_at_a_time() -> None:
+    """A slow bucket had dozens of reads under way, which made it slower."""
+    pod = Driver().up()
+    pod.do("bucket_end", 9)
+    asked: list[str] = []
+    for _ in range(10):
+        pod.now_s += 0.4
+        pod.do("renewed", pod.now_s, LINK)
+        asked += kinds(pod.do("tick"))
+    assert asked.count("ReadAssignments") <= 1
+    assert kinds(pod.asked).count("ReadAssignments") == 2  # the first one, and this
+    (again,) = pod.machine.not_read(LINK)
+    assert isinstance(again, ask.ReadAssignments)
+    pod.machine.assignments_read(LINK, {}, pod.now_s, end=9)
+    pod.now_s += 0.4
+    assert "ReadAssignments" not in kinds(pod.do("tick"))
