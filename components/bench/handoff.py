@@ -9,6 +9,7 @@ same guilds for as long without a move.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Questions:
         try:
             await self._owners.ask(guild, a_read(), SettingsView)
         except ServiceError as error:
-            self.refused.append(f"{guild}: {error.description}")
+            self.refused.append(error.description)
         took_ms = (time.perf_counter() - began) * 1000
         self.worst_ms[guild] = max(took_ms, self.worst_ms.get(guild, 0.0))
 
@@ -109,6 +110,8 @@ async def run_handoff(
         finally:
             posting.cancel()
             await asyncio.gather(posting, return_exceptions=True)
+        for words, count in Counter(moving.refused).most_common(3):
+            say(f"refused {count} times: {words}")
     return _result(options, quiet, moving)
 
 
