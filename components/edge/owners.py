@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 READ_WITHIN_S: Final = 2.0
 TRY_S: Final = 1.0
 """One request waits so long: an owner that died with it is asked anew inside the deadline."""
-FIRST_PAUSE_S: Final = 0.005
-LONGEST_PAUSE_S: Final = 0.1
+FIRST_PAUSE_S: Final = 0.002
+LONGEST_PAUSE_S: Final = 0.02
 """Between two requests that nobody heard; nothing tells the edge when a guild is opened."""
 
 T = TypeVar("T")
@@ -111,9 +111,7 @@ class Owners:
             except NoOwner:
                 why = "no gateway pod owns this guild at the moment, or it is not one of modbot's"
             except ServiceError as error:
-                if error.code == ErrorCode.MOVED:
-                    pause = FIRST_PAUSE_S  # the next owner opens within milliseconds
-                elif error.code != ErrorCode.UNAVAILABLE:
+                if error.code not in (ErrorCode.MOVED, ErrorCode.UNAVAILABLE):
                     raise
                 why = error.description
             await asyncio.sleep(min(pause, left))

@@ -25,6 +25,7 @@ HTTP_STATUS: Final = {
     ErrorCode.CONFLICT: 409,
     ErrorCode.TOO_LARGE: 413,
     ErrorCode.INVALID: 422,
+    ErrorCode.MOVED: 503,  # seen only when asking again did not help inside the deadline
     ErrorCode.PARKED: 423,
     ErrorCode.UNAVAILABLE: 503,
 }

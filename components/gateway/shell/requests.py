@@ -160,6 +160,7 @@ class RequestServer:
                 await self._reply_error(message, late)
             except GateClosed as closed:
                 log.info("request is left to the next owner: %s", closed.reason)
+                await self._tell_moved(message)
             except BusError as error:
                 log.info("request is not answered: %s", error)
             except Exception:
@@ -266,7 +267,8 @@ class RequestServer:
 
     async def _tell_moved(self, message: Msg) -> None:
         """Says nothing of the guild, so it needs no right to act."""
-        moved = ServiceError(ErrorCode.MOVED, "the guild has another owner now; ask again")
+        words = "this pod may not answer for the guild any more; ask again"
+        moved = ServiceError(ErrorCode.MOVED, words)
         fields = {
             headers.SERVICE_ERROR: moved.description,
             headers.SERVICE_ERROR_CODE: str(moved.code),
@@ -289,7 +291,10 @@ class RequestServer:
         try:
             self._gate.check(self._permit)
             await self._bus.say(message.reply, body, carry(fields))
-        except (GateClosed, NotConnected) as error:
+        except GateClosed as closed:
+            log.info("reply is not sent: %s", closed.reason)
+            await self._tell_moved(message)
+        except NotConnected as error:
             log.info("reply is not sent: %s", error)
         except TooLarge as error:
             log.warning("reply on %s cannot be sent: %s", message.subject, error)
