@@ -57,7 +57,8 @@ BUCKETS: Final = (
     Bucket(name=LEADERS, description="Leases of leaders; key: role", expires=True),
     Bucket(
         name=SHARDS,
-        description="Leases of Discord shard ids; key: shard id, or generation-shard id; and how many there are",
+        description="Leases of Discord shard ids; key: shard id, or generation-shard id; "
+        "and how many there are",
         expires=True,
     ),
     Bucket(

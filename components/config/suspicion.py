@@ -107,10 +107,10 @@ class Suspicion:
             )
         for name in named:
             forgotten = pods.get(name)
-            if forgotten is not None and forgotten.lease is not None:
-                continue
             if forgotten is not None and forgotten.away_since_s is None:
-                continue  # there is a value, which cannot be read
+                continue  # it is here, or there is a value, which cannot be read
+            if forgotten is not None and _named(forgotten):
+                continue  # judged above
             start = start_of(name)
             if start is None:
                 continue
@@ -198,6 +198,12 @@ def _fence_forgotten(pod: PodId, start: Incarnation, known: Pod | None) -> Fence
     )
     revision = known.revision if known is not None else 0
     return Fence(lease=lease, revision=revision, reason="nothing on the bus remembers it")
+
+
+def _named(pod: Pod) -> bool:
+    """Whether its last lease says which start it is of. One that does not is of a pod that died
+    before it had named itself, while an earlier start of it may own guilds."""
+    return pod.lease is not None and pod.lease.incarnation is not None
 
 
 def _connection(lease: PodLease) -> tuple[str, int]:

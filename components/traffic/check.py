@@ -136,8 +136,10 @@ def _event_of(entry: Entry) -> tuple[str, str, str]:
 
 def _same_delivery(one: Entry, other: Entry) -> bool:
     """Whether two sessions were sent one event: the simulator sends it to all of them at once."""
-    return (
-        one.data["session"] != other.data["session"] and abs(one.at_ms - other.at_ms) <= AT_ONCE_MS
+    return bool(
+        one.data.get("subject_id")  # else nothing tells one event from another
+        and one.data["session"] != other.data["session"]
+        and abs(one.at_ms - other.at_ms) <= AT_ONCE_MS
     )
 
 

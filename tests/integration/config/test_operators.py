@@ -19,7 +19,7 @@ async def test_the_service_describes_itself_to_the_nats_tool(cluster: Cluster) -
     assert info["metadata"] == {"replica": "config-0"}
     verbs = "status pods guild guilds plan rebalance drain undrain move pin unpin pause resume"
     assert {endpoint["subject"] for endpoint in info["endpoints"]} == {
-        f"modbot.config.{verb}" for verb in (*verbs.split(), "history")
+        f"modbot.config.{verb}" for verb in (*verbs.split(), "history", "reshard")
     }
     for endpoint in info["endpoints"]:
         assert endpoint["metadata"]["description"]

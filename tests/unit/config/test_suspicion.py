@@ -169,6 +169,21 @@ def test_a_pod_that_nothing_remembers_is_fenced_at_the_start_that_owns(town: Tow
     assert (fence.lease.pod, fence.lease.incarnation, fence.revision) == ("ghost", "b-4", 0)
 
 
+def test_a_pod_that_died_before_it_named_its_start_holds_nobody_up() -> None:
+    town = Town()
+    town.pod("a")
+    town.owned("1", "a")
+    town.settle()
+    town.pod("a", incarnation=None, state="starting")
+    town.settle()
+    town.expire("a")
+    town.settle()
+    assert fenced(town, "a")
+    town.pod("b")
+    town.settle()
+    assert town.where("1")[:2] == ("b", 2)
+
+
 def test_a_pod_whose_key_cannot_be_read_is_not_judged(town: Town) -> None:
     town.owned("2", "c", held=False)
     town.view.entry(storage.PODS, town_entry(b"{"))
