@@ -1,6 +1,7 @@
 """A pod's rows come back from the bucket, whatever happened to the pod, its disk and some files."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -134,6 +135,7 @@ async def test_what_a_killed_pod_had_is_restored_and_equal_after_the_rest_of_the
 async def test_a_damaged_newest_file_falls_back_to_an_earlier_point(
     pod: Lost, replicas: Replicas, applier: Applier, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="components.gateway.shell.replicas")
     beats = []
     for _ in range(3):
         posts(pod.logs[0], 5)
