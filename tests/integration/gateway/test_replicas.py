@@ -1,7 +1,6 @@
 """A pod's rows come back from the bucket, whatever happened to the pod, its disk and some files."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -133,9 +132,8 @@ async def test_what_a_killed_pod_had_is_restored_and_equal_after_the_rest_of_the
 
 
 async def test_a_damaged_newest_file_falls_back_to_an_earlier_point(
-    pod: Lost, replicas: Replicas, applier: Applier, store: Store, caplog: pytest.LogCaptureFixture
+    pod: Lost, replicas: Replicas, applier: Applier, store: Store
 ) -> None:
-    caplog.set_level(logging.INFO, logger="components.gateway.shell.replicas")
     beats = []
     for _ in range(3):
         posts(pod.logs[0], 5)
@@ -149,7 +147,6 @@ async def test_a_damaged_newest_file_falls_back_to_an_earlier_point(
         assert beats[0] <= replica.beat < beats[-1]
         rows = await replica.take_in(applier, GUILD)
     assert 0 < rows.sequence < pod.logs[0].sequence
-    assert "cannot be restored at its newest" in caplog.text
     await replay(applier, pod.logs[0], rows)
     assert await dump(applier, GUILD) == pod.logs[0].dump()
 
