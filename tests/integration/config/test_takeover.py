@@ -14,7 +14,7 @@ from tests.integration.config.cluster import Cluster
 GUILDS = [str(number) for number in range(1, 301)]
 
 
-async def test_step_9_a_killed_pods_guilds_are_promoted_within_half_a_second(
+async def test_step_9_a_killed_pods_guilds_are_promoted_before_its_lease_has_ended(
     cluster: Cluster,
 ) -> None:
     cluster.config()
