@@ -190,10 +190,29 @@ class Bus:
         messages of the break are missed."""
         return await self.client.subscribe(subject, cb=handler, pending_msgs_limit=PENDING_MESSAGES)
 
-    async def finish(self, subscription: Subscription, *, within_s: float = 2.0) -> None:
-        """End a subscription after what has already come over it was handled."""
+    async def barrier(self, *, within_s: float = 2.0) -> None:
+        """Wait until the server has taken everything that was sent or asked for before, a
+        subscription for example. Raises `NotConnected`, `Unanswered`.
+
+        The client's own `flush` pings past what still waits to be written.
+        """
         try:
             async with asyncio.timeout(within_s):
+                await self._write_out()
+                await self.client.flush(timeout=60)
+        except TimeoutError as error:
+            raise Unanswered("a ping", within_s) from error
+        except (NatsError, OSError) as error:
+            raise NotConnected from error
+
+    async def finish(self, subscription: Subscription, *, within_s: float = 2.0) -> None:
+        """End a subscription after everything that the server sent over it was handled."""
+        try:
+            async with asyncio.timeout(within_s):
+                # The client forgets the subscription once a ping was answered, and pings past
+                # what waits to be written: what came before the server knew would be dropped.
+                await self.client._send_unsubscribe(subscription._id)
+                await self._write_out()
                 await subscription.drain()
         except (NatsError, OSError) as error:  # TimeoutError is an OSError
             # The connection is gone or hangs; the client must not subscribe again on the next one.
@@ -219,6 +238,10 @@ class Bus:
         while reconnecting is not None and not reconnecting.done():
             reconnecting.cancel()
             await asyncio.wait({reconnecting}, timeout=0.1)
+
+    async def _write_out(self) -> None:
+        with never_lost():
+            await self.client._flush_pending(force_flush=True)
 
     def _doubt(self) -> None:
         """A request was not answered: perhaps by its responder, perhaps the server itself hangs."""

@@ -107,7 +107,7 @@ class _Watch:
             self._heard.put_nowait(decode(message.data, OperationProgress))
 
         await bus.listen(subjects.progress("*"), hear)
-        await bus.client.flush()
+        await bus.barrier()
 
     async def follow(self, operation: str, *, as_json: bool) -> int:
         """Print how far the operation has come, until it is over."""

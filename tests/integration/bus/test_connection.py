@@ -1,6 +1,7 @@
 """The connection: appends are answered, nothing is buffered while disconnected."""
 
 import asyncio
+import contextlib
 
 import pytest
 from nats.aio.msg import Msg
@@ -153,3 +154,27 @@ async def test_closing_while_the_server_is_away_leaves_no_task(nats_server: Runn
         task = bus.client._reconnection_task
         assert task is None or task.done()
     assert asyncio.all_tasks() <= before
+
+
+async def test_whatever_is_asked_while_a_subscription_is_finished_is_handled_or_has_no_owner(
+    nats_server: RunningNats,
+) -> None:
+    bus, caller = await nats_server.connect("gateway"), await nats_server.connect("operator")
+    subject = subjects.request(GUILD, "status")
+
+    async def answer(message: Msg) -> None:
+        await bus.say(message.reply, b"{}")
+
+    async def ask_until_there_is_no_owner() -> None:
+        with contextlib.suppress(NoOwner):
+            while True:
+                await caller.ask(subject, b"{}", timeout_s=1.0)  # `Unanswered` fails the test
+
+    for _ in range(100):
+        subscription = await bus.listen(subject, answer)
+        await bus.barrier()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(ask_until_there_is_no_owner())
+            await asyncio.sleep(0)
+            await bus.finish(subscription)

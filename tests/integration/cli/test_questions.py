@@ -120,7 +120,7 @@ class Asked:
             await bus.say(message.reply, encode(answer), fields)
 
         await bus.listen(subject, handle)
-        await bus.client.flush()
+        await bus.barrier()
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class InteractionOwner:
 
     async def open(self) -> None:
         await self._bus.listen(subjects.live(self._guild), self._take)
-        await self._bus.client.flush()
+        await self._bus.barrier()
 
     async def _take(self, message: Msg) -> None:
         await self.received.put((message, decode(message.data, InteractionReceived)))

@@ -43,12 +43,12 @@ class FakeOwner:
 
     async def open(self) -> None:
         self._subscription = await self._bus.listen(subjects.requests(GUILD), self._answer)
-        await self._bus.client.flush()
+        await self._bus.barrier()
 
     async def close(self) -> None:
         assert self._subscription is not None
         await self._subscription.unsubscribe()
-        await self._bus.client.flush()
+        await self._bus.barrier()
 
     async def _answer(self, message: Msg) -> None:
         self.asked.append(message)
@@ -235,7 +235,7 @@ async def test_an_owner_that_died_with_the_question_is_asked_anew(
 
     dying = await nats_server.connect("gateway", "dying")
     await dying.listen(subjects.requests(GUILD), silent)
-    await dying.client.flush()
+    await dying.barrier()
     reading = asyncio.create_task(edge.get(f"{API}/settings"))
     await asked.wait()
     await dying.close()
@@ -264,7 +264,7 @@ async def test_a_reply_that_cannot_be_read_is_502_and_says_nothing_of_the_inside
         await owner.say(message.reply, data, fields)
 
     await owner.listen(subjects.requests(GUILD), reply)
-    await owner.client.flush()
+    await owner.barrier()
     for _ in replies:
         status, body, _ = await edge.get(f"{API}/settings")
         assert (status, body["status"]) == (502, 502)

@@ -134,7 +134,7 @@ async def test_the_owner_answers_through_the_first_responder_that_waits(
 
     subject = subjects.answer("shard", "shard-0", "5")  # type: ignore[arg-type]
     await shard.listen(subject, respond)
-    await shard.client.flush()
+    await shard.barrier()
     await interact(served, subject)
     answer = await asyncio.wait_for(answers.get(), 5)
     assert answer.interaction == INTERACTION["id"]

@@ -59,7 +59,7 @@ async def test_what_was_on_the_log_before_comes_before_what_is_live(shard: Bus, 
     old = await append(shard, 1500)
     reader = Reader(bus)
     await reader.intake.subscribe()
-    await bus.client.flush()
+    await bus.barrier()
     live = await append(shard, 5)
     assert reader.got == []
     await reader.intake.catch_up(Sequence(old[-1]))
@@ -72,11 +72,11 @@ async def test_a_lost_live_message_is_read_when_the_next_one_comes(shard: Bus, b
     await reader.intake.subscribe()
     await reader.intake.catch_up(Sequence(first[0]))
     await reader.intake.unsubscribe()
-    await bus.client.flush()
+    await bus.barrier()
     lost = await append(shard, 3)
     await append(shard, 2, GuildId("43"))
     await reader.intake.subscribe()
-    await bus.client.flush()
+    await bus.barrier()
     after = await append(shard, 1)
     await reader.has(first + lost + after)
 
@@ -96,7 +96,7 @@ async def test_messages_that_come_while_a_gap_is_filled_are_not_taken_twice(
     reader.slow_s = 0.001
     old = await append(shard, 200)
     await reader.intake.subscribe()
-    await bus.client.flush()
+    await bus.barrier()
     catching_up = asyncio.create_task(reader.intake.catch_up(Sequence(old[-1])))
     live = await append(shard, 50)
     await catching_up

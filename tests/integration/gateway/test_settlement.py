@@ -225,7 +225,7 @@ async def test_a_signal_that_was_raised_when_the_pod_died_reaches_each_guild_onc
     bus = await nats_server.connect("gateway")
     raised: asyncio.Queue[Msg] = asyncio.Queue()
     await bus.listen(subjects.live(GuildId("77")), raised.put)
-    await bus.client.flush()
+    await bus.barrier()
 
     spam = asyncio.create_task(town.say(SPAM))
     await asyncio.wait_for(raised.get(), 10)

@@ -71,7 +71,7 @@ class Pod:
         config = Bucket(await self._nats.connect("config"), storage.GUILDS)
         await config.put(GUILD, encode(assignment))
         await self.bus.listen(subjects.requests(GUILD), self._answer)
-        await self.bus.client.flush()
+        await self.bus.barrier()
 
     async def append(self, entry: Input, message_id: str = "") -> Sequence:
         """Put an input on the log, without applying it."""
