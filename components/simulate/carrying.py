@@ -70,6 +70,11 @@ def stop_following(pod: "Pod", command: ask.StopFollowing) -> None:
     guild.leave_log()
 
 
+def keep_waiting(pod: "Pod", command: ask.AwaitRequests | ask.TurnAway) -> None:
+    """Callers here ask again until they are answered, which comes to the same."""
+    _say(pod, command)
+
+
 def append_opened(pod: "Pod", command: ask.AppendOpened) -> None:
     _say(pod, command)
 
@@ -282,6 +287,8 @@ CARRY_OUT: Final[dict[type[Command], Callable[["Pod", Any], None]]] = {
     ask.ReadAssignments: read_assignments,
     ask.Build: build,
     ask.StopFollowing: stop_following,
+    ask.AwaitRequests: keep_waiting,
+    ask.TurnAway: keep_waiting,
     ask.AppendOpened: append_opened,
     ask.Serve: serve,
     ask.Refuse: refuse,

@@ -62,6 +62,14 @@ class StopFollowing(GuildCommand, frozen=True, kw_only=True):
     """Apply nothing more; the rows stay."""
 
 
+class AwaitRequests(GuildCommand, frozen=True, kw_only=True):
+    """Take the guild's requests, which wait until `Serve` or `Refuse`, or for `TurnAway`."""
+
+
+class TurnAway(GuildCommand, frozen=True, kw_only=True):
+    """Tell whoever waits since `AwaitRequests` to ask again: the guild is another pod's."""
+
+
 class AppendOpened(GuildCommand, frozen=True, kw_only=True):
     """Append `OwnerOpened` and apply up to its acknowledgement: `PodMachine.caught_up`."""
 

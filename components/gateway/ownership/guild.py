@@ -76,6 +76,8 @@ class GuildMachine:
         self._ticket = 0
         self._opened_by = -1
         """The ticket under which `OwnerOpened` was appended after everybody's silence."""
+        self._awaiting = False
+        """Requests are taken and wait for `waiting` to end."""
         self._under_way: set[Epoch] = set()
         """Own epochs whose requests to Discord may not have ended."""
         self._debts = Debts(guild)
@@ -270,6 +272,7 @@ class GuildMachine:
         elif self.phase in ("building", "following", "broken"):
             self.phase = "kept"
             todo.append(ask.StopFollowing(guild=self.guild))
+        todo += self._await_requests()
         if self.phase == "open" and self.effects == "held" and confirmed:
             todo += self._compare(now_s)
         todo += self._pay(now_s)
@@ -279,6 +282,14 @@ class GuildMachine:
             self._holds = None
             todo.append(ask.ConfirmDrop(guild=self.guild))
         return todo
+
+    def _await_requests(self) -> list[Command]:
+        awaited, self._awaiting = self._awaiting, self.phase == "waiting"
+        if self._awaiting and not awaited:
+            return [ask.AwaitRequests(guild=self.guild)]
+        if awaited and not self._awaiting and self.phase not in ACTING:
+            return [ask.TurnAway(guild=self.guild)]
+        return []
 
     def _look_again(self, now_s: float) -> list[Command]:
         if self.phase not in ("broken", "refused"):

@@ -24,6 +24,7 @@ from components.gateway.engine.model import Applied, CommandReply
 from components.gateway.ownership.commands import Source
 from components.gateway.shell.attempts import Attempts
 from components.gateway.shell.building import Found, Rows
+from components.gateway.shell.door import Door
 from components.gateway.shell.errors import (
     BucketFailed,
     GateClosed,
@@ -96,6 +97,8 @@ class Guild:
         self._attempts = Attempts(self._out.bus, self._out.pod, guild)
         self._feed = self._new_feed()
         self._intake: Intake | None = None
+        self._door: Door | None = None
+        """Open before a tenure is: whoever asks waits for it."""
         self._live = False
         """Whether the log was once applied up to its end."""
         self._barrier = Sequence(0)
@@ -152,10 +155,22 @@ class Guild:
         self._ending = self._out.spawn(self._stop_following(self._building))
         self._building = None
 
+    def await_requests(self) -> None:
+        """Let requests in, to wait until the guild is served."""
+        door = self._door = Door(self._out.bus, self.id)
+        self._out.spawn(door.open())
+
+    def turn_away(self) -> None:
+        """The guild will not be served here: whoever waits is told to ask again."""
+        door, self._door = self._door, None
+        if door is not None:
+            self._out.spawn(door.close())
+
     def open(self, epoch: Epoch, *, careful: bool) -> None:
         """Open the guild at an epoch: append `OwnerOpened` and apply up to it."""
         self._feed.careful = self._feed.careful or careful
         tenure = self.tenure = self._new_tenure(epoch)
+        self._out.spawn(tenure.requests.expect())
         self._out.spawn(self._open(tenure))
 
     def serve(self) -> None:
@@ -438,7 +453,8 @@ class Guild:
         return Feed(self._out.applier, self._attempts, self.id, self._deliver, self._resumed)
 
     def _new_tenure(self, epoch: Epoch) -> Tenure:
-        return Tenure(self._out, Permit(self.id, epoch), self, self._newer_epoch)
+        door, self._door = self._door or Door(self._out.bus, self.id), None
+        return Tenure(self._out, Permit(self.id, epoch), self, door, self._newer_epoch)
 
     def _is_owner(self, assignment: Assignment) -> bool:
         return (assignment.pod, assignment.incarnation) == (

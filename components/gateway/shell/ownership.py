@@ -208,6 +208,10 @@ class Ownership:
                 guild.build(command.assignment)
             case ask.StopFollowing():
                 guild.stop_following()
+            case ask.AwaitRequests():
+                guild.await_requests()
+            case ask.TurnAway():
+                guild.turn_away()
             case ask.AppendOpened():
                 guild.open(command.epoch, careful=command.careful)
             case ask.Serve():

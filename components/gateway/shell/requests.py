@@ -16,13 +16,13 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from components.bus.connection import Bus
 from components.bus.errors import BusError, NotConnected, Refused, TooLarge
 from components.gateway.engine.model import CommandReply
 from components.gateway.shell.applier import Applier
+from components.gateway.shell.door import Door, deadline_s
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
 from components.gateway.shell.snapshots import Snapshots
@@ -43,8 +43,6 @@ from contracts.requests import (
 
 log = logging.getLogger(__name__)
 
-DEFAULT_DEADLINE_S: Final = 5.0
-LONGEST_DEADLINE_S: Final = 30.0
 MAX_WRITE: Final = 512 * 1024
 """Bytes of a request that writes; its input must fit into a message of 1 MiB."""
 MAX_AT_ONCE: Final = 64
@@ -90,6 +88,7 @@ class RequestServer:
         permit: Permit,
         pod: PodId,
         progress: Progress,
+        door: Door,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._bus = bus
@@ -99,16 +98,19 @@ class RequestServer:
         self._permit = permit
         self._pod = pod
         self._progress = progress
+        self._door = door
         self._spawn = spawn
-        self._subscription: Subscription | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopped = False
 
+    async def expect(self) -> None:
+        """Let requests in; they wait for `open`."""
+        await self._door.open()
+
     async def open(self) -> None:
         """Begin to answer."""
-        if self._subscription is None and not self._stopped:
-            subject = subjects.requests(self._permit.guild)
-            self._subscription = await self._bus.listen(subject, self._received)
+        await self._door.open()
+        await self._door.lead_to(self._received)
 
     def stop(self) -> None:
         """Answer nothing more; callers under way are told to ask again."""
@@ -119,16 +121,11 @@ class RequestServer:
     async def close(self) -> None:
         """End the subscription; what still comes over it is told to ask again."""
         self.stop()
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            # Not `unsubscribe`: callers whose request was queued here would wait in vain.
-            await self._bus.finish(subscription)
+        await self._door.close()
 
     async def _received(self, message: Msg) -> None:
-        if not message.reply:
-            return
         if self._stopped:
-            await self._tell_moved(message)
+            await self._door.turn_away(message)
             return
         if len(self._under_way) >= MAX_AT_ONCE:
             busy = ServiceError(ErrorCode.UNAVAILABLE, "too many requests at once; ask again")
@@ -142,13 +139,13 @@ class RequestServer:
         self._under_way.discard(task)
         # Not in the task: one that is cancelled before its first step never runs at all.
         if task.cancelled() and self._stopped:
-            self._spawn(self._tell_moved(message))
+            self._spawn(self._door.turn_away(message))
 
     async def _serve(self, message: Msg) -> None:
         fields = dict(message.headers or {})
         with span("request", parent=fields.get(headers.TRACEPARENT, "")):
             try:
-                async with asyncio.timeout(_deadline_s(fields)):
+                async with asyncio.timeout(deadline_s(fields)):
                     body = await self._answer(message.subject, message.data, fields)
             except ServiceError as error:
                 await self._reply_error(message, error)
@@ -160,7 +157,7 @@ class RequestServer:
                 await self._reply_error(message, late)
             except GateClosed as closed:
                 log.info("request is left to the next owner: %s", closed.reason)
-                await self._tell_moved(message)
+                await self._door.turn_away(message)
             except BusError as error:
                 log.info("request is not answered: %s", error)
             except Exception:
@@ -265,19 +262,6 @@ class RequestServer:
             ) from error
         return Sequence(stored.sequence)
 
-    async def _tell_moved(self, message: Msg) -> None:
-        """Says nothing of the guild, so it needs no right to act."""
-        words = "this pod may not answer for the guild any more; ask again"
-        moved = ServiceError(ErrorCode.MOVED, words)
-        fields = {
-            headers.SERVICE_ERROR: moved.description,
-            headers.SERVICE_ERROR_CODE: str(moved.code),
-        }
-        try:
-            await self._bus.say(message.reply, encode(moved.body()), carry(fields))
-        except (BusError, NatsError) as error:
-            log.info("a caller was not told that the guild moved: %s", error)
-
     async def _reply_error(self, message: Msg, error: ServiceError) -> None:
         fields = {
             headers.SERVICE_ERROR: " ".join(error.description.split()),
@@ -293,7 +277,7 @@ class RequestServer:
             await self._bus.say(message.reply, body, carry(fields))
         except GateClosed as closed:
             log.info("reply is not sent: %s", closed.reason)
-            await self._tell_moved(message)
+            await self._door.turn_away(message)
         except NotConnected as error:
             log.info("reply is not sent: %s", error)
         except TooLarge as error:
@@ -323,10 +307,3 @@ def _body(reply: CommandReply) -> bytes:
     if reply.error is not None:
         raise reply.error
     return reply.body
-
-
-def _deadline_s(fields: dict[str, str]) -> float:
-    value = fields.get(headers.DEADLINE_MS, "")
-    if not _is_number(value):
-        return DEFAULT_DEADLINE_S
-    return max(0.001, min(LONGEST_DEADLINE_S, int(value) / 1000))

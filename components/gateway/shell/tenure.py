@@ -15,6 +15,7 @@ from components.bus.connection import Bus
 from components.gateway.engine.engine import Engine
 from components.gateway.engine.model import Applied, ArmedTimer, Effect, PendingFact
 from components.gateway.shell.applier import Applier
+from components.gateway.shell.door import Door
 from components.gateway.shell.effects.lanes import Lanes, Outlets
 from components.gateway.shell.facts import FactPublisher
 from components.gateway.shell.gate import Gate, Permit
@@ -64,6 +65,7 @@ class Tenure:
         outputs: Outputs,
         permit: Permit,
         progress: Progress,
+        door: Door,
         on_newer: Callable[[Epoch], None],
     ) -> None:
         self.permit = permit
@@ -83,6 +85,7 @@ class Tenure:
             permit,
             outputs.pod,
             progress,
+            door,
             outputs.spawn,
         )
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from nats.aio.msg import Msg
 
 from components.gateway.ownership.commands import Permit
+from components.gateway.shell.door import Door
 from components.gateway.shell.requests import RequestServer
 from contracts import headers, subjects
 from contracts.errors import ErrorCode
@@ -40,6 +41,7 @@ async def test_a_request_whose_answer_had_not_begun_is_told_that_the_guild_moved
         Permit(guild=GUILD, epoch=Epoch(1)),
         PodId("gateway-0"),
         never_reached,
+        Door(bus, GUILD),
         spawn,
     )
 
@@ -49,6 +51,6 @@ async def test_a_request_whose_answer_had_not_begun_is_told_that_the_guild_moved
 
     subject = subjects.request(GUILD, GetSettings.verb)
     await bus.listen(subject, received)
-    await bus.client.flush()
+    await bus.barrier()
     reply = await caller.ask(subject, encode(GetSettings()), timeout_s=1.0)
     assert (reply.headers or {})[headers.SERVICE_ERROR_CODE] == str(ErrorCode.MOVED)

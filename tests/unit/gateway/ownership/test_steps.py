@@ -261,6 +261,29 @@ def test_step_5_who_cannot_renew_any_more_has_let_go(proof: PodLease) -> None:
     assert "AppendOpened" in kinds(pod.do("pod_seen", proof, 9))
 
 
+def test_step_16_requests_are_awaited_while_the_earlier_owner_has_not_let_go() -> None:
+    pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
+    asked = kinds(pod.assign(assignment(2, before=[earlier(1)])))
+    assert asked.count("AwaitRequests") == 1
+    assert not pod.may(2)
+    released = Released(guild=GUILD, epoch=Epoch(1), sequence=Sequence(7), pod=B, incarnation=B1)
+    later = kinds(pod.do("released_seen", released))
+    assert "AppendOpened" in later
+    assert "TurnAway" not in later  # those who wait are served at the epoch that opens
+
+
+def test_step_16_whoever_waits_is_turned_away_when_the_guild_goes_to_another_pod() -> None:
+    pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
+    pod.assign(assignment(2, before=[earlier(1)]))
+    assert kinds(pod.assign(assignment(3, OTHER, **FOLLOWED))).count("TurnAway") == 1
+
+
+def test_step_16_whoever_waits_is_turned_away_when_the_pod_stops() -> None:
+    pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
+    pod.assign(assignment(2, before=[earlier(1)]))
+    assert kinds(pod.do("stop")).count("TurnAway") == 1
+
+
 def test_step_6_it_serves_once_everything_up_to_its_opening_is_applied() -> None:
     pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
     asked = pod.assign(assignment(2))
