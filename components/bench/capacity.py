@@ -2,7 +2,7 @@
 
 For each size a stack of its own with one gateway, which owns every guild. Measured are
 
-- the time from the start of the stack's processes to the last open guild, and resident memory;
+- the time from the first guild that invites the bot to the last open one, and resident memory;
 - reads and writes, one at a time;
 - the log that is already there: messages are posted while the pod is down, and it applies them
   when it is back. ``events_per_s`` is by its own database, from the first of them to the last;
@@ -27,9 +27,9 @@ import psutil
 
 from components.bench.asking import a_read, a_write, until_answered
 from components.bench.extra import ExtraGateway, disk
-from components.bench.posting import message, post_steadily
+from components.bench.posting import Chatter, post_steadily
 from components.bench.result import Baseline, BenchResult, Figure, percentile
-from components.bench.stage import id_of, opened, pause, put_all, served, stage
+from components.bench.stage import id_of, make_guilds, opened, pause, put_all, served, stage
 from components.bus import stream
 from components.bus.connection import Bus
 from components.chaos.arena import Arena, NotInTime, NotThere
@@ -103,17 +103,15 @@ async def _carry(
 ) -> Carried:
     say(f"starting a stack with {size} guilds on one pod")
     environment = {
-        "MODBOT_SIM_GUILDS": str(size),
         "MODBOT_GATEWAY_CAPACITY": str(2 * size),
         "MODBOT_GATEWAY_GRACE_S": "0",
     }
     found = Carried(guilds=size)
-    began_s = time.monotonic()
     counts = ("--gateways", "1", "--configs", "1")
     async with stage(home, *counts, seed=options.seed, environment=environment) as arena:
-        control = arena.live.control
-        await control.set_limits(enabled=False)
-        guilds = await control.guilds()
+        await arena.live.control.set_limits(enabled=False)
+        began_s = time.monotonic()
+        guilds = await make_guilds(arena.live.control, size, "town")
         arena.guilds = [id_of(guild) for guild in guilds]
         await opened(arena, OPENED_WITHIN_S)
         found.open_s = time.monotonic() - began_s
@@ -191,10 +189,9 @@ async def _catch_up(
         arena.tell(POD, signal.SIGTERM)
         await arena.until(lambda: arena.worker(POD) is None, f"{POD} ends")
         first = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
-        dice = random.Random(options.seed)
-        for start in range(0, options.backlog, MANY):
-            texts = [message(dice.choice(guilds), start + n) for n in range(MANY)]
-            await arena.live.control.post_many(texts)
+        chatter = Chatter(guilds, random.Random(options.seed))
+        for _ in range(0, options.backlog, MANY):
+            await arena.live.control.post_many(chatter.messages(MANY))
         found.backlog = await _appended(arena, first, options.backlog)
         ends = await _ends(arena)
     await arena.restarted(POD, before)

@@ -36,6 +36,8 @@ DELETES_ONLY = GuildSettings(
     spam=SpamSettings(thresholds=SpamThresholds(low=1, medium=2, high=9_000, honeypot=9_001))
 )
 SPAM = "claim your free nitro gift"
+MEMBERS = 20
+"""Of each guild: at 200 messages a second in 300 guilds nobody posts twice in half a minute."""
 MADE_AT_ONCE = 250
 PUT_AT_ONCE = 24
 PUT_WITHIN_S = 300.0
@@ -64,19 +66,22 @@ async def stage(
 
 
 async def make_guilds(control: SimulatorControl, count: int, name: str) -> list[GuildInfo]:
-    """Guilds with a channel and one member whose account is old."""
+    """Guilds with a channel and members whose accounts are old."""
     now = datetime.now(UTC)
-    member = {
-        "username": "poster",
-        "created_at": (now - timedelta(days=900)).isoformat(),
-        "joined_at": (now - timedelta(days=300)).isoformat(),
-    }
+    members = [
+        {
+            "username": f"poster-{number}",
+            "created_at": (now - timedelta(days=900)).isoformat(),
+            "joined_at": (now - timedelta(days=300)).isoformat(),
+        }
+        for number in range(MEMBERS)
+    ]
     made: list[GuildInfo] = []
     for first in range(0, count, MADE_AT_ONCE):
         made += await control.create_guilds(
             count=min(MADE_AT_ONCE, count - first),
             name=f"{name}-{first}-{{n}}",
-            members=[member],
+            members=members,
         )
     return made
 
