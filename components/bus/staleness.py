@@ -18,7 +18,7 @@ Whoever acts on it overwrites the key by compare-and-set at that revision. The j
 trust in what was read: a holder that renewed after all makes the compare-and-set fail.
 """
 
-from components.process.clock import SteadyClock, steady_s
+from collections.abc import Callable
 
 MARGIN_S = 1.0
 """More than the server is late with an expiry, so that a key in order expires before it is
@@ -28,7 +28,7 @@ taken for one that does not."""
 class Staleness:
     """When each key was first seen at the revision it has."""
 
-    def __init__(self, clock: SteadyClock = steady_s) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._first_seen: dict[str, tuple[tuple[int, int], float]] = {}
 

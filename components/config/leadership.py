@@ -2,31 +2,31 @@
 
 Promise: `lead` runs only while this replica holds the lease, and is cancelled as soon as it cannot
 be kept. That is late by nature (a process can be stopped between any two steps), so everything a
-leader writes is a compare-and-set as well. That is also why nothing has to be certain before
-another replica takes over: at once when the server tells that the leader's connection is gone, by
-compare-and-set at the last revision (docs/decisions/0006, step 24); else when its TTL has run out,
-by the server's word or by our own clock (`components.bus.staleness`). A leader that ends in order
-releases the lease.
+leader writes is a compare-and-set as well. What is to be done when is for `election` to say; here
+it is carried out. A leader that ends in order gives the lease back.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from components.bus.buckets import Bucket, Entry
+from components.bus.buckets import Bucket
+from components.bus.cancellation import never_lost
 from components.bus.connection import Bus
 from components.bus.errors import BusError, WrongLastSequence
-from components.bus.leases import Lease, LeaseLost
-from components.process.clock import wall_ms
+from components.config.election import Election, GiveBack, Look, Request, Wait, Write
+from components.process.clock import steady_s, wall_ms
 from contracts import storage
-from contracts.message import MalformedMessage, decode, encode
+from contracts.message import encode
 from contracts.records import LeaderLease
 
 log = logging.getLogger(__name__)
 
 ROLE = "config"
-AGAIN_S = 0.2
-LOOK_EVERY_S = 1.0
+
+
+class _Over(Exception):
+    """The lease could not be kept: stop acting at once."""
 
 
 class Leadership:
@@ -36,119 +36,107 @@ class Leadership:
         self._bus = bus
         self._bucket = Bucket(bus, storage.LEADERS)
         self._replica = replica
-        self._since_ms = 0
-        self._vacant = asyncio.Event()
-        self._seen: tuple[int, LeaderLease] | None = None
-        """The lease of another replica, and its revision."""
-        self._gone_at = 0
-        """The revision of a lease whose connection is gone."""
-        self.lease = Lease(self._bucket, ROLE, ttl_s=ttl_s, renew_every_s=min(1.0, ttl_s / 5))
-        self.holder = ""
-        """Who leads, as far as this replica knows; empty when nobody does."""
+        self._ttl_s = ttl_s
+        self._election = Election(self._claim, steady_s, ttl_s=ttl_s)
+        self._news = asyncio.Event()
 
     @property
     def leading(self) -> bool:
         """Whether this replica may act as leader at this very moment."""
-        return self.lease.valid
+        return self._election.leading
+
+    @property
+    def holder(self) -> str:
+        """Who leads, as far as this replica knows; empty when nobody does."""
+        return self._election.holder
 
     def disconnected(self, server: str, client: int) -> None:
         """The server told of a lost connection. It may be the leader's."""
-        if self._seen is None or not client or self.leading:
-            return
-        revision, lease = self._seen
-        if lease.nats_client == client and lease.nats_server in ("", server):
-            log.warning("the connection of the leader %s is gone", lease.holder)
-            self._gone_at = revision
-            self._vacant.set()
+        self._election.disconnected(server, client)
+        self._news.set()
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Stand for election until cancelled, and lead whenever elected."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="watch leader")
             while True:
-                await self._elected()
+                while self._election.stage == "standing":
+                    await self._step()
                 await self._lead(lead)
-
-    async def _elected(self) -> None:
-        while True:
-            try:
-                # The watch says when; the timer is for a watch that missed it, and for a lease
-                # that has ended without a sign.
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._vacant.wait()
-            except TimeoutError:
-                log.debug("looking whether anybody leads")
-            self._vacant.clear()  # before trying: what becomes vacant from here on counts
-            self._since_ms = wall_ms()
-            try:
-                if await self._take_over() or await self.lease.acquire(self._value()):
-                    return
-            except BusError as error:
-                log.info("cannot stand for election, trying again: %s", error)
-                await asyncio.sleep(AGAIN_S)
-                self._vacant.set()
-
-    async def _take_over(self) -> bool:
-        """Overwrite the lease of a leader whose connection is gone, unless it has renewed."""
-        revision, self._gone_at = self._gone_at, 0
-        if not revision:
-            return False
-        try:
-            await self.lease.take_over(self._value(), revision)
-        except WrongLastSequence:
-            log.info("the leader has renewed, or another replica was faster")
-            return False
-        return True
-
-    def _value(self) -> bytes:
-        lease = LeaderLease(
-            holder=self._replica,
-            since_ms=self._since_ms,
-            nats_client=self._bus.client_id,
-            nats_server=self._bus.server_id,
-        )
-        return encode(lease)
 
     async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
         log.info("%s leads", self._replica)
-        self.holder = self._replica
+        # A group whose task fails forgets up to Python 3.12 that it was cancelled as well.
+        with never_lost():
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._keep(), name="keep lease")
+                    group.create_task(_awaited(lead), name="lead")
+            except* _Over:
+                log.warning("%s leads no longer: %s", self._replica, self._election.reason)
+            finally:
+                self._election.resign()
+                while self._election.stage == "leaving":
+                    await self._step()
+
+    async def _keep(self) -> None:
+        while self._election.stage == "leading":
+            await self._step()
+        raise _Over
+
+    async def _step(self) -> None:
+        """Carry out one request of the machine and tell it what became of it."""
+        self._news.clear()
+        request = self._election.next()
+        if isinstance(request, Wait):
+            await self._until_news(request.until_s)
+            return
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.lease.keep(self._value), name="keep lease")
-                group.create_task(_awaited(lead), name="lead")
-        except* LeaseLost as lost:
-            log.warning("%s leads no longer: %s", self._replica, lost.exceptions[0])
-        finally:
-            await self.lease.release()
+            await self._carry_out(request)
+        except WrongLastSequence:
+            self._election.refused()
+        except BusError as error:
+            self._election.failed(str(error))
+
+    async def _carry_out(self, request: Request) -> None:
+        if isinstance(request, Look):
+            entry = await self._bucket.get(ROLE)
+            self._election.found(entry, self._bus.link)
+        elif isinstance(request, Write):
+            value, revision = encode(request.lease), request.revision
+            self._election.written(
+                await self._bucket.replace(ROLE, value, revision, ttl_s=self._ttl_s)
+            )
+        elif isinstance(request, GiveBack):
+            await self._bucket.delete(ROLE, request.revision)
+            self._election.given_back()
+
+    async def _until_news(self, until_s: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, until_s - steady_s())):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def _claim(self) -> LeaderLease:
+        return LeaderLease(
+            holder=self._replica,
+            since_ms=wall_ms(),
+            nats_client=self._bus.client_id,
+            nats_server=self._bus.server_id,
+        )
 
     async def _watch(self) -> None:
         async for entry in self._bucket.watch(ROLE):
-            if entry is not None:
-                self._see(entry)
-                continue
-            try:
-                self._see(await self._bucket.get(ROLE))
-            except BusError as error:
-                log.info("cannot read who leads; the election's timer will: %s", error)
-
-    def _see(self, entry: Entry | None) -> None:
-        lease = _lease(entry)
-        self._seen = (entry.revision, lease) if entry is not None and lease is not None else None
-        held = entry is not None and entry.value is not None
-        self.holder = lease.holder if lease is not None else "unknown" if held else ""
-        if not self.holder:
-            self._vacant.set()
+            if entry is None:
+                try:
+                    entry = await self._bucket.get(ROLE)
+                except BusError as error:
+                    log.info("cannot read who leads; the election's timer will: %s", error)
+                    continue
+            self._election.seen(entry)
+            self._news.set()
 
 
 async def _awaited(lead: Callable[[], Awaitable[None]]) -> None:
     await lead()
-
-
-def _lease(entry: Entry | None) -> LeaderLease | None:
-    if entry is None or entry.value is None:
-        return None
-    try:
-        return decode(entry.value, LeaderLease)
-    except MalformedMessage as error:
-        log.warning("the leader's lease cannot be read: %s", error)
-        return None

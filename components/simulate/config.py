@@ -1,19 +1,21 @@
-"""A replica of config: the real view and leader, and a shell of them in virtual time.
+"""A replica of config: the real view, leader and election, and a shell of them in virtual time.
 
-What the leader plans is carried out as `components.config.placing` does, its lease is kept as
-`components.config.leadership` does. Nothing about placement is decided here.
+What the leader plans is carried out as `components.config.placing` does, what the election asks
+for as `components.config.leadership` does. Nothing about either is decided here.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from components.bus.entries import Entry as BusEntry
+from components.bus.staleness import MARGIN_S
+from components.config.election import Election, GiveBack, Look, Request, Wait, Write
 from components.config.leader import Leader
 from components.config.suspicion import PING_S
 from components.config.view import BUCKETS, View
 from components.config.world import Assign, Fence, LogFact, Options, Ping, Wanted
-from components.ownership.lease import LeaseClock
 from components.simulate.hosts import Host
 from components.simulate.kv import Entry, WrongRevision
 from components.simulate.link import Link, NoResponder, NotConnected, Unanswered
@@ -30,10 +32,7 @@ if TYPE_CHECKING:
 
 ROLE = "config"
 TTL_S = 5.0
-MARGIN_S = 0.5
 POD_TTL_S = 5.0
-STALE_S = 1.0
-"""As `components.bus.staleness`: who does not renew for so much longer than the TTL is away."""
 AGAIN_S = 0.2
 
 
@@ -51,14 +50,14 @@ class Config:
         self.leader = Leader(
             self.view, Options(followers=cluster.followers, grace_s=4.0), pod_ttl_s=POD_TTL_S
         )
-        self.lease = LeaseClock(ttl_s=TTL_S, margin_s=MARGIN_S)
-        self._revision = 0
-        self._unheard: LeaderLease | None = None
-        self._seen: Entry | None = None
-        self._seen_s = 0.0
-        self._gone_at = 0
+        self.election = Election(self._claim, process.now_s, ttl_s=TTL_S)
+        self._term = 0
+        """Counts how often this process was elected."""
+        self._drivers = 0
+        """Counts who drives the election; a later one ends the earlier."""
         self._news = Answer()
-        self._vacant = Answer()
+        self._vote = Answer()
+        """News for the election."""
         self.view.listen(on_change=self._change)
         link.on_lost.append(self.view.connection_lost)
         for bucket in BUCKETS:
@@ -69,7 +68,7 @@ class Config:
                     bucket, {key: _bus_entry(entry) for key, entry in entries.items()}
                 ),
             )
-        link.watch(storage.LEADERS, self._see, self._see_all)
+        link.watch(storage.LEADERS, self._seen, lambda entries: self._seen(entries.get(ROLE)))
         link.listen("sys.disconnect", self._disconnected)
         process.start(self._stand())
         process.start(self._miss_renewals())
@@ -77,18 +76,18 @@ class Config:
     @property
     def leading(self) -> bool:
         """Whether this replica may act as leader at this very moment."""
-        return self.lease.valid(self.process.now_s())
+        return self.election.leading
 
     def terminate(self) -> None:
         """SIGTERM: give the lease back and end."""
 
         async def end() -> None:
-            if self.leading:
-                self.lease.until_s = float("-inf")
-                try:
-                    await self.link.write(storage.LEADERS, ROLE, None, self._revision)
-                except (NotConnected, Unanswered, WrongRevision):
-                    self.loop.seen["lease not given back"] += 1
+            self._drivers += 1
+            driver, election = self._drivers, self.election
+            self.loop.seen["config stops " + election.stage] += 1
+            election.resign()
+            while election.stage == "leaving":
+                await self._step(driver)
             self.process.end()
 
         self.process.start(end())
@@ -136,124 +135,82 @@ class Config:
     # Leadership
 
     async def _stand(self) -> None:
-        while True:
-            await self._elected()
-            self.loop.say(self.process.name, "leads")
-            self.lease = LeaseClock(ttl_s=TTL_S, margin_s=MARGIN_S, until_s=self.lease.until_s)
-            self.process.start(self._keep(self.lease))
-            await self._lead(self.lease)
-            self.loop.say(self.process.name, "leads no longer")
+        self._drivers += 1
+        driver, stage = self._drivers, self.election.stage
+        while driver == self._drivers:
+            await self._step(driver)
+            before, stage = stage, self.election.stage
+            if stage == "leading" and before != "leading":
+                self._term += 1
+                self.loop.say(self.process.name, "leads")
+                self.process.start(self._lead(self._term))
+            elif before == "leading" and stage != "leading":
+                self.loop.say(self.process.name, f"leads no longer: {self.election.reason}")
+                self.loop.seen["leads no longer: " + self.election.reason] += 1
+                self._change()
 
-    async def _elected(self) -> None:
-        while True:
-            self._vacant = vacant = Answer()
-            if not self._gone_at and (self._seen is None or self._seen.value is not None):
-                self.process.timer(1.0, vacant.give)
-                await vacant
-            sent_s = self.process.now_s()
-            try:
-                revision = await self._vacancy()
-                if revision is not None:
-                    value = self._value()
-                    self._revision = await self.link.write(
-                        storage.LEADERS, ROLE, value, revision, TTL_S
-                    )
-                    self._unheard = value
-                    self.lease = LeaseClock(ttl_s=TTL_S, margin_s=MARGIN_S)
-                    self.lease.renewed(sent_s)
-                    return
-            except WrongRevision:
-                self._seen = self._seen  # another was faster, or the leader has renewed
-            except (NotConnected, Unanswered):
-                await self.process.sleep(AGAIN_S)
-            await self.process.sleep(AGAIN_S)
-
-    async def _vacancy(self) -> int | None:
-        """The revision at which the lease may be taken; None: somebody has it."""
-        revision, self._gone_at = self._gone_at, 0
-        if revision:
-            return revision
-        entry = await self.link.read(storage.LEADERS, ROLE)
-        if entry is None or entry.value is None:
-            return entry.revision if entry is not None else 0
-        if self._seen is None or self._seen.revision != entry.revision:
-            self._see(entry)
-        stale_s = self.process.now_s() - self._seen_s
-        return entry.revision if stale_s > TTL_S + STALE_S else None
-
-    async def _keep(self, lease: LeaseClock) -> None:
-        while lease.valid(self.process.now_s()):
-            await self.process.sleep(1.0)
-            sent_s = self.process.now_s()
-            if not lease.valid(sent_s):
-                break
-            try:
-                sent_s = await self._renew()
-                lease.renewed(sent_s)
-            except WrongRevision:
-                break
-            except (NotConnected, Unanswered):
-                continue
-        lease.lose()
-        self._change()
-
-    async def _renew(self) -> float:
-        value, unheard = self._value(), self._unheard
-        self._unheard = value
-        sent_s = self.process.now_s()
+    async def _step(self, driver: int) -> None:
+        """Carry out one request of the election, unless another drives it by then."""
+        self._vote = vote = Answer()
+        request = self.election.next()
+        if isinstance(request, Wait):
+            wait_s = max(0.001, request.until_s - self.process.now_s())
+            self.process.timer(wait_s, vote.give)
+            await vote
+            return
         try:
-            self._revision = await self.link.write(
-                storage.LEADERS, ROLE, value, self._revision, TTL_S
-            )
+            done = await self._carry_out(request)
         except WrongRevision:
-            entry = await self.link.read(storage.LEADERS, ROLE)
-            if entry is None or entry.revision <= self._revision:
-                raise
-            if entry.value not in (value, unheard):
-                raise
-            self._revision = entry.revision
-            sent_s = self.process.now_s()
-            self._revision = await self.link.write(
-                storage.LEADERS, ROLE, value, self._revision, TTL_S
-            )
-        return sent_s
+            done = self.election.refused
+        except (NotConnected, Unanswered) as error:
+            why = type(error).__name__
 
-    def _value(self) -> LeaderLease:
+            def done() -> None:
+                self.election.failed(why)
+
+        if driver == self._drivers:
+            done()
+
+    async def _carry_out(self, request: Request) -> Callable[[], None]:
+        election, link = self.election, self.link
+        if isinstance(request, Look):
+            entry = await link.read(storage.LEADERS, ROLE)
+            return lambda: election.found(_shown(entry), link.count)
+        if isinstance(request, Write):
+            lease, over = request.lease, request.revision
+            revision = await link.write(storage.LEADERS, ROLE, lease, over, TTL_S)
+            return lambda: election.written(revision)
+        assert isinstance(request, GiveBack)  # nobody carries out a `Wait`
+        await link.write(storage.LEADERS, ROLE, None, request.revision)
+        return election.given_back
+
+    def _claim(self) -> LeaderLease:
         return LeaderLease(holder=self.process.name, since_ms=0, nats_client=self.link.client)
 
-    def _see(self, entry: Entry) -> None:
-        if self._seen is not None and entry.revision <= self._seen.revision:
-            return
-        self._seen, self._seen_s = entry, self.process.now_s()
-        if entry.value is None:
-            self._vacant.give()
-
-    def _see_all(self, entries: dict[str, Entry]) -> None:
-        for entry in entries.values():
-            self._see(entry)
-        if not entries:
-            self._vacant.give()
+    def _seen(self, entry: Entry | None) -> None:
+        self.election.seen(_shown(entry))
+        self._vote.give()
 
     def _disconnected(self, client: int) -> None:
         self.leader.disconnected("", client)
-        lease = self._seen.value if self._seen is not None else None
-        if isinstance(lease, LeaderLease) and lease.nats_client == client and not self.leading:
-            assert self._seen is not None  # it has a value
-            self._gone_at = self._seen.revision
-            self._vacant.give()
+        self.election.disconnected("", client)
+        self._vote.give()
         self._change()
 
     # Leading
 
+    def _leads(self, term: int) -> bool:
+        return self.leading and self._term == term
+
     def _change(self) -> None:
         self._news.give()
 
-    async def _lead(self, lease: LeaseClock) -> None:
+    async def _lead(self, term: int) -> None:
         process = self.process
         begun = False
-        while not lease.lost:
+        while self.election.stage == "leading" and self._term == term:
             self._news = news = Answer()
-            if not self.view.complete or not lease.valid(process.now_s()):
+            if not self.view.complete or not self.leading:
                 process.timer(1.0, news.give)
                 await news
                 continue
@@ -265,10 +222,10 @@ class Config:
                 process.start(self._ping(ping))
             try:
                 for fence in plan.fence:
-                    await self._fence(fence, lease)
+                    await self._fence(fence, term)
                 for number, assign in enumerate(plan.assign):
                     try:
-                        await self._assign(assign, lease)
+                        await self._assign(assign, term)
                     except (NotConnected, Unanswered):
                         rest = plan.assign[number:]
                         self.view.dirty.update(each.assignment.guild for each in rest)
@@ -325,8 +282,8 @@ class Config:
             self.leader.answered(ping.pod, pong.incarnation, self.process.now_s())
         self._change()
 
-    async def _fence(self, decision: Fence, lease: LeaseClock) -> None:
-        if not lease.valid(self.process.now_s()):
+    async def _fence(self, decision: Fence, term: int) -> None:
+        if not self._leads(term):
             return
         value = msgspec.structs.replace(decision.lease, fenced_by=self.name)
         try:
@@ -337,12 +294,12 @@ class Config:
             self.loop.seen["fence refused"] += 1
             self.leader.refused(value.pod)
         entry = await self.link.read(storage.PODS, value.pod)
-        self.view.reread_pod(value.pod, _bus_entry(entry) if entry is not None else None)
+        self.view.reread_pod(value.pod, _shown(entry))
 
-    async def _assign(self, decision: Assign, lease: LeaseClock) -> None:
+    async def _assign(self, decision: Assign, term: int) -> None:
         assignment = msgspec.structs.replace(decision.assignment, by=self.name)
         guild = assignment.guild
-        if not lease.valid(self.process.now_s()):
+        if not self._leads(term):
             self.view.dirty.add(guild)
             return
         try:
@@ -351,7 +308,7 @@ class Config:
             entry = await self.link.read(storage.GUILDS, guild)
             if entry is None or entry.value != assignment:
                 self.loop.seen["assignment refused"] += 1
-                self.view.reread_assignment(guild, _bus_entry(entry) if entry is not None else None)
+                self.view.reread_assignment(guild, _shown(entry))
                 return
             revision = entry.revision
         self.view.assigned(assignment, revision)
@@ -362,7 +319,7 @@ class Config:
             await self.process.sleep(1.0)
             now_s = self.process.now_s()
             for pod in list(self.view.pods.values()):
-                if pod.away_since_s is not None or now_s - pod.seen_s < POD_TTL_S + STALE_S:
+                if pod.away_since_s is not None or now_s - pod.seen_s < POD_TTL_S + MARGIN_S:
                     continue
                 try:
                     entry = await self.link.read(storage.PODS, pod.pod)
@@ -379,3 +336,7 @@ def _bus_entry(entry: Entry) -> BusEntry:
         value = encode(entry.value) if entry.value is not None else None
         entry.encoded = BusEntry(key=entry.key, value=value, revision=entry.revision, created_ms=0)
     return entry.encoded
+
+
+def _shown(entry: Entry | None) -> BusEntry | None:
+    return _bus_entry(entry) if entry is not None else None

@@ -1,10 +1,14 @@
-"""Two replicas, one leader; the other goes on where the first ended."""
+"""Two replicas, one leader; the other goes on where the first ended (0006, step 24)."""
 
 import asyncio
 import signal
 import time
 
+from components.bus.buckets import Bucket
+from components.config.leadership import Leadership
+from contracts import storage
 from tests.integration.config.cluster import Cluster
+from tests.support.nats import RunningNats
 
 
 async def test_one_of_two_replicas_leads_and_both_answer(cluster: Cluster) -> None:
@@ -80,3 +84,54 @@ async def test_a_leader_that_hangs_and_wakes_changes_nothing(cluster: Cluster) -
     owned = await cluster.assignments()
     assert (owned["1"].epoch, owned["2"].epoch) == (3, 1)
     assert await cluster.leader() == "config-1"
+
+
+class Term:
+    """What a leader does while it leads."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def lead(self) -> None:
+        """Until cancelled."""
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.over.set()
+
+
+async def test_step_24_a_leader_that_lives_is_deposed_on_a_false_advisory_and_stops_at_its_renewal(
+    nats_server: RunningNats,
+) -> None:
+    buses = [await nats_server.connect("config") for _ in range(2)]
+    old, new = (Leadership(bus, f"config-{number}", ttl_s=10) for number, bus in enumerate(buses))
+    first, second = Term(), Term()
+    async with asyncio.timeout(20):
+        tasks = [asyncio.create_task(old.run(first.lead))]
+        await first.begun.wait()
+        tasks.append(asyncio.create_task(new.run(second.lead)))
+        while new.holder != "config-0":
+            await asyncio.sleep(0.01)
+        new.disconnected(buses[0].server_id, buses[1].client_id)  # another connection
+        assert not second.begun.is_set()
+        heard = time.monotonic()
+        new.disconnected(buses[0].server_id, buses[0].client_id)
+        await second.begun.wait()
+        deposed_s = time.monotonic() - heard
+        await first.over.wait()
+        stopped_s = time.monotonic() - heard
+    # By its next renewal, a second later, and not by the end of its lease.
+    assert deposed_s < 1.0
+    assert stopped_s < 5.0
+    assert (old.leading, new.leading) == (False, True)
+    # Ended in the very moment of the loss: that must not be forgotten over it.
+    for task in tasks:
+        task.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(task.cancelled() for task in tasks)
+    entry = await Bucket(buses[1], storage.LEADERS).get("config")
+    assert entry is not None
+    assert entry.value is None  # given back by the one that led
