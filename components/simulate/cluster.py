@@ -54,6 +54,7 @@ class Cluster:
         self.server.live_lost = 0.02
         self.server.live_late = 0.02
         self.server.advisories_lost = 0.1
+        self.server.twice = 0.02
         self.backups = Backups()
         self.backed_up = loop.happens(0.75)
         self.followers: Literal[0, 1] = 0 if loop.happens(0.15) else 1
@@ -61,6 +62,7 @@ class Cluster:
         self.discord = Discord(loop)
         self.judge = Judge(loop, self.server.streams, self.discord, self.could_send)
         self.watcher = Watcher(loop, self.server)
+        self.server.on_twice = self.watcher.delivered_twice
         self.configs = [Host(loop, self.server, f"config-{n}") for n in range(shape.configs)]
         self.pods = [
             PodHost(loop, self.server, f"gateway-{n}", "ab"[n % 2]) for n in range(shape.pods)

@@ -13,9 +13,11 @@ from typing import Any
 from components.simulate.kv import Entry
 from components.simulate.loop import Action
 from components.simulate.process import Process
+from components.simulate.server import AGAIN_S as REPEATED_S
 from components.simulate.server import Server
 from components.simulate.streams import Input, Kind
 from components.simulate.tasks import Answer
+from contracts import storage
 from contracts.message import Message
 
 TIMEOUT_S = 2.0
@@ -346,10 +348,10 @@ class _Watch:
 
     def begin(self, connection: Connection) -> None:
         """Start over on this connection."""
-        loop = self._link.loop
+        loop, server = self._link.loop, self._link.server
 
         def began() -> None:
-            present, _ = self._link.server.read_all(self._bucket.name)
+            present, _ = server.read_all(self._bucket.name)
             connection.down(lambda: self._complete(present))
             # What was written since a stale answer is shown as a change, as ever.
             for entry in self._bucket.entries.values():
@@ -363,14 +365,26 @@ class _Watch:
             if self._shown_s > loop.now_s:
                 loop.at(self._shown_s, lambda: sent(entry))
             else:
-                connection.down(lambda: self._show(entry))
+                shown(entry)
 
         def sent(entry: Entry) -> None:
             newest = self._bucket.entries.get(entry.key)
             if newest is not entry and loop.happens(0.5):
                 loop.seen["watch skipped a value"] += 1
                 return
+            shown(entry)
+
+        def shown(entry: Entry) -> None:
             connection.down(lambda: self._show(entry))
+            if server.twice and loop.happens(server.twice):
+                loop.after(loop.random() * REPEATED_S, lambda: again(entry))
+
+        def again(entry: Entry) -> None:
+            if self._bucket.entries.get(entry.key) is entry:
+                server.on_twice(
+                    f"value of {self._bucket.name}", _guild_of(self._bucket.name, entry)
+                )
+                connection.down(lambda: self._show(entry))
 
         connection.up(began)
 
@@ -382,3 +396,10 @@ def _delay(chance: float) -> float:
     if chance < 0.997:
         return 0.002 + 2.0 * (chance - 0.97)
     return 0.06 + 100.0 * (chance - 0.997)
+
+
+def _guild_of(bucket: str, entry: Entry) -> str:
+    """The guild that a value is of; empty when it concerns everybody."""
+    if bucket == storage.GUILDS:
+        return entry.key
+    return entry.key.split(".")[1] if bucket == storage.HANDOFFS else ""

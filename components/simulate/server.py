@@ -28,6 +28,9 @@ BUCKETS = (
 CREATED = "20260101T000000Z"
 """The creation of the buckets and of INPUTS, as incarnations and checkpoints name it."""
 
+AGAIN_S = 0.5
+"""How late a message comes at most that is out of order or is delivered again."""
+
 
 class Server:
     """The bus and its store."""
@@ -46,6 +49,12 @@ class Server:
         self.live_late = 0.0
         """Share of live messages that come out of order."""
         self.advisories_lost = 0.0
+        self.twice = 0.0
+        """Share of live messages, of values that a watch shows and of advisories that are delivered
+        again: a live message and an advisory at any time, a value before any newer one of its
+        key."""
+        self.on_twice: Callable[[str, str], None] = lambda what, guild: None
+        """Called with what is delivered again, and the guild that it is of."""
         self._connected = 0
 
     def next_client(self) -> int:
@@ -96,6 +105,12 @@ class Server:
         """Tell who listens that a connection is gone."""
         if self.up and not self.loop.happens(self.advisories_lost):
             self.publish("sys.disconnect", client)
+            if self.twice and self.loop.happens(self.twice):
+                self.on_twice("advisory", "")
+                self.loop.after(self.loop.random() * AGAIN_S, lambda: self._advise_again(client))
+
+    def _advise_again(self, client: int) -> None:
+        self.publish("sys.disconnect", client)
 
     def _republish(self, guild: str, given: Input) -> None:
         listening = self.listeners.get(guild)
@@ -105,9 +120,12 @@ class Server:
             if self.live_lost and self.loop.happens(self.live_lost):
                 self.loop.seen["live message lost"] += 1
             elif self.live_late and self.loop.happens(self.live_late):
-                self.loop.after(self.loop.random() * 0.5, _told(hear, given))
+                self.loop.after(self.loop.random() * AGAIN_S, _told(hear, given))
             else:
                 hear(given)
+            if self.twice and self.loop.happens(self.twice):
+                self.on_twice("live message", guild)
+                self.loop.after(self.loop.random() * AGAIN_S, _told(hear, given))
 
     def _stale_s(self) -> float:
         if self.clustered and self.loop.happens(0.02):

@@ -37,6 +37,17 @@ class Watcher:
         for phase in sorted({self._phase(named) for named in self._guilds.values()} - {""}):
             self.seen[f"{name} during {phase}"] += 1
 
+    def delivered_twice(self, what: str, guild: str) -> None:
+        """A message was delivered again: of one guild, or (empty) of everybody's concern."""
+        self.seen[f"{what} delivered twice"] += 1
+        if not guild:
+            self.event("duplicate delivery")
+            return
+        self.seen["duplicate delivery"] += 1
+        named = self._guilds.get(guild)
+        if named is not None and (phase := self._phase(named)):
+            self.seen[f"duplicate delivery during {phase}"] += 1
+
     def opened(self, guild: str, epoch: int) -> None:
         """The owner of an epoch answers."""
         self._opened[guild] = max(epoch, self._opened.get(guild, 0))
