@@ -83,7 +83,9 @@ class Faults:
             self._note("kill", host)
             host.restart_s = (0.2, 6.0)
             host.kill()
-        elif kind < 0.65:
+        elif kind < 0.5:
+            self._stop_in_order(host)
+        elif kind < 0.7:
             self._stop(host)
         else:
             self._cut(host)
@@ -92,6 +94,13 @@ class Faults:
         length = LONG_S if self._loop.happens(0.5) else SHORT_S
         self._note("long stop" if length is LONG_S else "short stop", host)
         host.stop(self._loop.between(*length))
+
+    def _stop_in_order(self, host: Host) -> None:
+        program = host.running
+        if program is not None and not program.process.stopped:
+            self._note("stop in order", host)
+            host.restart_s = (0.2, 6.0)
+            program.terminate()
 
     def _twin(self, host: PodHost) -> None:
         """The pod is started on another machine, with an empty disk, while the first one may
