@@ -113,10 +113,10 @@ class Faults:
         twin = self._cluster.twin_of(host)
         self._loop.after(self._loop.between(0.0, 2.0), twin.start)
 
-    def _end(self, host: PodHost) -> None:
+    def _end(self, host: PodHost, *, wiped: bool = False) -> None:
         loop = self._loop
         host.attested = loop.happens(0.6)
-        wiped = loop.happens(0.35) and self._may_wipe(host)
+        wiped = (wiped or loop.happens(0.35)) and self._may_wipe(host)
         away = loop.happens(0.3)
         self._note(
             f"kill{' unattested' if not host.attested else ''}{' and wipe' if wiped else ''}", host
@@ -144,10 +144,17 @@ class Faults:
             host.kill()
 
     def _pair(self) -> None:
-        """Owner, then its follower."""
-        pods = [host for host in self._cluster.pods if host.running is not None]
-        for host in pods[:2]:
-            self._loop.after(self._loop.between(0.0, 1.5), lambda host=host: self._end(host))  # type: ignore[misc]
+        """The owner of a guild, then its follower, with their disks."""
+        cluster, loop = self._cluster, self._loop
+        guild = cluster.guilds[int(loop.random() * len(cluster.guilds))]
+        named = cluster.assignment(guild)
+        if named is None or named.follower is None:
+            return
+        names = (named.pod, named.follower.pod)
+        owner, follower = (next(host for host in cluster.pods if host.name == x) for x in names)
+        self._note("pair", owner)
+        self._end(owner, wiped=True)
+        loop.after(loop.between(0.0, 1.5), lambda: self._end(follower, wiped=True))
 
     def _clock_jump(self) -> None:
         """NATS counts the time to live of keys by its wall clock."""
