@@ -9,7 +9,8 @@ crashes, drains and pins need is `decide`'s to do; it is in the plan for people 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from components.config.balance import BalanceOptions, BalancePlan, GuildLoad, Move, PodRoom, plan
 from components.config.placing import Placer
@@ -17,7 +18,7 @@ from components.config.settings import ConfigSettings
 from components.config.standing import serving_pods
 from components.config.view import View
 from components.config.world import Wanted
-from components.process.clock import steady_s
+from components.process.clock import SteadyClock, steady_s
 from contracts.ids import GuildId, PodId
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,10 @@ BY_ITSELF = "config"
 class Balancer:
     """The leader's work on balance, and the plan for people on any replica."""
 
-    def __init__(self, view: View, placer: Placer, settings: ConfigSettings) -> None:
+    def __init__(
+        self, view: View, placer: Placer, settings: ConfigSettings, *, clock: SteadyClock = steady_s
+    ) -> None:
+        self._clock = clock
         self._view = view
         self._placer = placer
         self._settings = settings
@@ -58,9 +62,13 @@ class Balancer:
     async def plan(self) -> BalancePlan:
         """What would be moved now. 100,000 guilds take two seconds, so it is not done on the loop
         that renews the leader's lease."""
+        return await asyncio.to_thread(self.question())
+
+    def question(self) -> Callable[[], BalancePlan]:
+        """What `plan` answers for the cluster as it is now; may be called on another thread."""
         rooms, loads = self._rooms(), list(self._loads())
         pins = self._view.intents.pinned
-        return await asyncio.to_thread(plan, rooms, loads, pins, self._options)
+        return partial(plan, rooms, loads, pins, self._options)
 
     def wishes(self, moves: Iterable[Move], *, by: str, operation: str = "") -> list[Wanted]:
         """The moves of a plan as the leader takes them: one wish a guild, the follower's after the
@@ -85,7 +93,7 @@ class Balancer:
     @property
     def settled(self) -> bool:
         """Whether nobody comes or goes, so that a plan is worth its moves."""
-        now_s = steady_s()
+        now_s = self._clock()
         for pod in self._view.pods.values():
             if pod.pod not in self._view.index.by_pod:
                 continue
@@ -146,7 +154,7 @@ class Balancer:
 
     def _awaited(self, pod: PodId) -> bool:
         since_s = self._view.pods[pod].away_since_s
-        return since_s is not None and steady_s() - since_s < self._settings.grace_s
+        return since_s is not None and self._clock() - since_s < self._settings.grace_s
 
     def _loads(self) -> Iterator[GuildLoad]:
         for guild, held in self._view.assignments.items():

@@ -17,6 +17,7 @@ from components.simulate.faults import Faults
 from components.simulate.hosts import Host, PodHost
 from components.simulate.judge import Judge
 from components.simulate.loop import Loop
+from components.simulate.operator import Operator
 from components.simulate.pod import Pod
 from components.simulate.server import Server
 from components.simulate.watcher import Watcher
@@ -77,6 +78,7 @@ class Cluster:
             Client(loop, self.server, self.judge, guild, shape.input_every_s)
             for guild in self.guilds
         ]
+        self.operator = Operator(self)
         self.faults = Faults(self, shape.fault_every_s, shape.triggered)
         self.server.buckets[storage.GUILDS].on_write.append(
             lambda entry: self.check_sources(entry.key)
@@ -180,20 +182,6 @@ class Cluster:
             if replica is not None and guild in replica.rows:
                 copies.append((path, replica.up_to(guild)))
         self.judge.sources_kept(guild, copies)
-
-    def operator_acts(self) -> None:
-        """An operator wants something else than there is."""
-        leader = self.leader()
-        program = leader.running if leader is not None else None
-        if isinstance(program, Config):
-            program.operator_acts()
-
-    def move(self, guild: str) -> None:
-        """An operator moves the guild somewhere else."""
-        leader = self.leader()
-        program = leader.running if leader is not None else None
-        if isinstance(program, Config):
-            program.move(guild)
 
     def _run_until(self, end_s: float) -> bool:
         if self.loop.run_until(end_s, most_steps=self.shape.most_steps):

@@ -5,17 +5,20 @@ for as `components.config.leadership` does. Nothing about either is decided here
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from components.bus.entries import Entry as BusEntry
 from components.bus.staleness import MARGIN_S
+from components.config.balancing import BY_ITSELF, Balancer
 from components.config.election import Election, GiveBack, Look, Request, Wait, Write
 from components.config.leader import Leader
+from components.config.placing import Placer
+from components.config.settings import ConfigSettings
 from components.config.suspicion import PING_S
 from components.config.view import BUCKETS, View
-from components.config.world import Assign, Fence, LogFact, Options, Ping, Wanted
+from components.config.world import Assign, Fence, LogFact, Options, Ping
 from components.simulate.hosts import Host
 from components.simulate.kv import Entry, WrongRevision
 from components.simulate.link import Link, NoResponder, NotConnected, Unanswered
@@ -23,9 +26,9 @@ from components.simulate.process import Process
 from components.simulate.server import CREATED
 from components.simulate.tasks import Answer
 from contracts import storage
-from contracts.ids import Generation, GuildId, PodId, Sequence
+from contracts.ids import Generation, GuildId, Sequence
 from contracts.message import encode
-from contracts.records import LeaderLease, PodIntent, PodPing
+from contracts.records import LeaderLease, PodPing
 
 if TYPE_CHECKING:
     from components.simulate.cluster import Cluster
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 ROLE = "config"
 TTL_S = 5.0
 POD_TTL_S = 5.0
+GRACE_S = 4.0
+BALANCE_EVERY_S = 3.0
 AGAIN_S = 0.2
 
 
@@ -47,9 +52,10 @@ class Config:
         self.process = process
         self.link = link
         self.view = View(process.now_s, pod_ttl_s=POD_TTL_S)
-        self.leader = Leader(
-            self.view, Options(followers=cluster.followers, grace_s=4.0), pod_ttl_s=POD_TTL_S
-        )
+        options = Options(followers=cluster.followers, grace_s=GRACE_S)
+        self.leader = Leader(self.view, options, pod_ttl_s=POD_TTL_S)
+        settings = ConfigSettings(database_url="", followers=cluster.followers, grace_s=GRACE_S)
+        self._balancer = Balancer(self.view, cast(Placer, self), settings, clock=process.now_s)
         self.election = Election(self._claim, process.now_s, ttl_s=TTL_S)
         self._term = 0
         """Counts how often this process was elected."""
@@ -58,7 +64,7 @@ class Config:
         self._news = Answer()
         self._vote = Answer()
         """News for the election."""
-        self.view.listen(on_change=self._change)
+        self.view.listen(on_change=self.news)
         link.on_lost.append(self.view.connection_lost)
         for bucket in BUCKETS:
             link.watch(
@@ -92,45 +98,18 @@ class Config:
 
         self.process.start(end())
 
-    def operator_acts(self) -> None:
-        """Somebody asks for a move, a drain, or starts a pod anew."""
-        loop = self.loop
-        pods = self.cluster.pods
-        host = pods[int(loop.random() * len(pods))]
-        kind = loop.random()
-        if kind < 0.6:
-            guilds = self.cluster.guilds
-            self.move(guilds[int(loop.random() * len(guilds))])
-        elif kind < 0.75:
-            self.cluster.watcher.event("drain asked for")
-            self._intend(host.name, draining=True)
-            loop.after(loop.between(2.0, 8.0), lambda: self._intend(host.name, draining=False))
-        else:
-            program = host.running
-            if program is not None and not program.process.stopped:
-                self.cluster.watcher.event("restart asked for")
-                host.restart_s = (0.2, 2.0)
-                program.terminate()
+    def news(self) -> None:
+        """Something changed; plan again."""
+        self._news.give()
 
-    def move(self, guild: str) -> None:
-        """Somebody asks for a move of the guild."""
-        pods = self.cluster.pods
-        host = pods[int(self.loop.random() * len(pods))]
-        self.cluster.watcher.event("move asked for")
-        wanted = Wanted(
-            guild=GuildId(guild),
-            pod=PodId(host.name),
-            purpose="own" if self.loop.happens(0.8) else "follow",
-            cause="moved",
-            by="operator",
-            reason="asked for",
-        )
-        self.leader.want([wanted])
-        self._change()
-
-    def _intend(self, pod: str, *, draining: bool) -> None:
-        intent = PodIntent(pod=PodId(pod), draining=draining, by="operator", since_ms=0)
-        self.server.buckets[storage.INTENT].write(f"pod.{pod}", intent, None, None)
+    def spread(self, *, by: str) -> None:
+        """Spread guilds evenly once."""
+        planned = self._balancer.question()()
+        wishes = self._balancer.wishes(planned.moves, by=by)
+        if wishes:
+            self.loop.seen["guilds spread" if by == BY_ITSELF else "guilds spread as asked"] += 1
+            self.leader.want(wishes)
+            self.news()
 
     # Leadership
 
@@ -144,10 +123,11 @@ class Config:
                 self._term += 1
                 self.loop.say(self.process.name, "leads")
                 self.process.start(self._lead(self._term))
+                self.process.start(self._balance(self._term))
             elif before == "leading" and stage != "leading":
                 self.loop.say(self.process.name, f"leads no longer: {self.election.reason}")
                 self.loop.seen["leads no longer: " + self.election.reason] += 1
-                self._change()
+                self.news()
 
     async def _step(self, driver: int) -> None:
         """Carry out one request of the election, unless another drives it by then."""
@@ -195,20 +175,20 @@ class Config:
         self.leader.disconnected("", client)
         self.election.disconnected("", client)
         self._vote.give()
-        self._change()
+        self.news()
 
     # Leading
+
+    def _stays(self, term: int) -> bool:
+        return self.election.stage == "leading" and self._term == term
 
     def _leads(self, term: int) -> bool:
         return self.leading and self._term == term
 
-    def _change(self) -> None:
-        self._news.give()
-
     async def _lead(self, term: int) -> None:
         process = self.process
         begun = False
-        while self.election.stage == "leading" and self._term == term:
+        while self._stays(term):
             self._news = news = Answer()
             if not self.view.complete or not self.leading:
                 process.timer(1.0, news.give)
@@ -245,6 +225,16 @@ class Config:
             process.timer(wait_s, news.give)
             await news
 
+    async def _balance(self, term: int) -> None:
+        """As `components.config.balancing` does by itself."""
+        while self._stays(term):
+            await self.process.sleep(BALANCE_EVERY_S)
+            if not self._leads(term) or not self.view.complete or self.view.intents.paused:
+                continue
+            wanted = self.leader.wanted.values()
+            if self._balancer.settled and all(wish.cause != "rebalanced" for wish in wanted):
+                self.spread(by=BY_ITSELF)
+
     async def _look(self, guilds: list[GuildId]) -> None:
         logs = self.server.streams.logs
         firsts = await self.link.ask(lambda: {guild: logs[guild].first_kept() for guild in guilds})
@@ -280,7 +270,7 @@ class Config:
         else:
             self.loop.seen["ping answered"] += 1
             self.leader.answered(ping.pod, pong.incarnation, self.process.now_s())
-        self._change()
+        self.news()
 
     async def _fence(self, decision: Fence, term: int) -> None:
         if not self._leads(term):

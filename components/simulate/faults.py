@@ -196,7 +196,7 @@ class Faults:
         )
 
     def _operator(self) -> None:
-        self._cluster.operator_acts()
+        self._cluster.operator.act()
 
     # Right after something interesting
 
@@ -228,7 +228,7 @@ class Faults:
         if loop.happens(0.5):
             loop.after(delay_s, lambda: self._end(new))
         else:
-            loop.after(delay_s, lambda: self._cluster.move(named.guild))
+            loop.after(delay_s, lambda: self._cluster.operator.move(named.guild))
 
     def _handed_off(self, entry: Entry) -> None:
         handed_off = self.running and isinstance(entry.value, Released)
