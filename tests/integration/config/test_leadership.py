@@ -63,7 +63,7 @@ async def test_the_other_goes_on_when_the_leader_is_killed_in_the_middle(cluster
             await asyncio.sleep(0.1)
 
 
-async def test_a_leader_that_hangs_and_wakes_changes_nothing(cluster: Cluster) -> None:
+async def test_step_24_a_leader_that_hangs_and_wakes_changes_nothing(cluster: Cluster) -> None:
     hung = cluster.config_process("config-0")
     await cluster.until_led("config-0", within_s=20)
     pod = await cluster.pod("gateway-0")

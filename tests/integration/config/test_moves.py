@@ -151,7 +151,7 @@ async def test_a_rebalance_that_is_asked_for_is_made_also_while_paused(cluster: 
     assert 17 <= sum(a.pod == "gateway-2" for a in owned) <= 23
 
 
-async def test_a_leader_killed_in_the_middle_of_a_drain_is_replaced_at_once_and_it_goes_on(
+async def test_step_24_a_leader_killed_in_the_middle_of_a_drain_is_replaced_at_once_and_it_goes_on(
     cluster: Cluster,
 ) -> None:
     cluster.set(leader_ttl_s=10, opening_at_once=2, joining_at_once=2)

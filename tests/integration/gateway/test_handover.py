@@ -1,6 +1,6 @@
 """Owners and followers: real pods on a real bus; the test writes the assignments as config does.
 
-Numbers in names are the steps of docs/decisions/0006-ownership.md.
+Steps in names are those of docs/decisions/0006-ownership.md.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ async def fence(town: Town, pod: PodProcess) -> None:
     await bucket.replace(pod.name, encode(lease), entry.revision)
 
 
-async def test_18_a_follower_equals_its_owner_byte_for_byte_at_the_same_sequence(
+async def test_step_18_a_follower_equals_its_owner_byte_for_byte_at_the_same_sequence(
     town: Town, pods: Pods
 ) -> None:
     first, second = await pair(town, pods)
@@ -122,7 +122,7 @@ def source_of(pod: PodProcess) -> StateSource:
     return StateSource(pod=PodId(pod.name), incarnation=Incarnation(pod.incarnation), data=identity)
 
 
-async def test_18_a_follower_answers_and_sends_nothing(town: Town, pods: Pods) -> None:
+async def test_step_18_a_follower_answers_and_sends_nothing(town: Town, pods: Pods) -> None:
     first, _ = await pair(town, pods)
     spam = await town.say(SPAM)
     await until(lambda: settled(town))
@@ -137,7 +137,7 @@ async def test_18_a_follower_answers_and_sends_nothing(town: Town, pods: Pods) -
     raise AssertionError("a follower has answered")
 
 
-async def test_11_a_follower_answers_before_its_killed_owner_is_known_to_be_silent(
+async def test_step_11_a_follower_answers_before_its_killed_owner_is_known_to_be_silent(
     town: Town, pods: Pods
 ) -> None:
     first, second = await pair(town, pods)
@@ -163,7 +163,7 @@ async def test_11_a_follower_answers_before_its_killed_owner_is_known_to_be_sile
     assert report.epoch == town.epoch
 
 
-async def test_7_an_attested_end_opens_effects_at_once(town: Town, pods: Pods) -> None:
+async def test_step_7_an_attested_end_opens_effects_at_once(town: Town, pods: Pods) -> None:
     pods_of = {"MODBOT_GATEWAY_PROCESS": "the-process"}
     first = pods.make("gateway-0", **pods_of)
     second = pods.make("gateway-1")
@@ -183,7 +183,7 @@ async def test_7_an_attested_end_opens_effects_at_once(town: Town, pods: Pods) -
     assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
 
 
-async def test_13_to_16_a_guild_moves_under_requests_and_none_is_refused(
+async def test_step_13_to_16_a_guild_moves_under_requests_and_none_is_refused(
     town: Town, pods: Pods
 ) -> None:
     first, second = await pair(town, pods)
@@ -235,7 +235,7 @@ async def _ask_until(town: Town) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_13_and_19_a_pod_that_joins_is_built_from_a_snapshot_and_becomes_the_owner(
+async def test_step_13_and_19_a_pod_that_joins_is_built_from_a_snapshot_and_becomes_the_owner(
     town: Town, pods: Pods
 ) -> None:
     first = await pods.start("gateway-0")
@@ -270,7 +270,9 @@ def _rows(pod: PodProcess, town: Town) -> bool:
     return town.guild in rows_of(pod.data / "gateway.db")
 
 
-async def test_19_an_owner_without_rows_gets_them_from_the_follower(town: Town, pods: Pods) -> None:
+async def test_step_19_an_owner_without_rows_gets_them_from_the_follower(
+    town: Town, pods: Pods
+) -> None:
     first, second = await pair(town, pods)
     third = await pods.start("gateway-2")
     await first.kill()
@@ -286,7 +288,7 @@ async def test_19_an_owner_without_rows_gets_them_from_the_follower(town: Town, 
     assert (await holding(town, third, "own")).source == "snapshot"
 
 
-async def test_21_a_source_keeps_its_rows(town: Town, pods: Pods) -> None:
+async def test_step_21_a_source_keeps_its_rows(town: Town, pods: Pods) -> None:
     first, second = await pair(town, pods)
     await town.assign(
         second.name,
@@ -301,7 +303,7 @@ async def test_21_a_source_keeps_its_rows(town: Town, pods: Pods) -> None:
     assert _rows(first, town)
 
 
-async def test_19_a_follower_that_was_restarted_goes_on_from_its_disk(
+async def test_step_19_a_follower_that_was_restarted_goes_on_from_its_disk(
     town: Town, pods: Pods
 ) -> None:
     first, second = await pair(town, pods)
@@ -314,7 +316,7 @@ async def test_19_a_follower_that_was_restarted_goes_on_from_its_disk(
     assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
 
 
-async def test_23_without_a_leader_a_restarted_pod_takes_its_guilds_back(
+async def test_step_23_without_a_leader_a_restarted_pod_takes_its_guilds_back(
     town: Town, pods: Pods
 ) -> None:
     pod = pods.make("gateway-0", MODBOT_GATEWAY_LEADER_TTL_S="1")

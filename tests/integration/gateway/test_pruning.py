@@ -1,4 +1,4 @@
-"""Old replicas go when no guild depends on them, and not before."""
+"""Old replicas go when no guild depends on them, and not before (0006, step 22)."""
 
 import os
 import time
@@ -91,7 +91,7 @@ def ground(store: Store, nats_server: RunningNats) -> Ground:
     return Ground(store, nats_server)
 
 
-async def test_a_pod_prunes_its_own_former_incarnations_and_leaves_the_rest(
+async def test_step_22_a_pod_prunes_its_own_former_incarnations_and_leaves_the_rest(
     ground: Ground,
 ) -> None:
     ground.replica("a", "now", 0)
@@ -106,7 +106,7 @@ async def test_a_pod_prunes_its_own_former_incarnations_and_leaves_the_rest(
     assert len(ground.store.files(others)) == 2
 
 
-async def test_what_an_assignment_depends_on_stays_however_old(ground: Ground) -> None:
+async def test_step_22_what_an_assignment_depends_on_stays_however_old(ground: Ground) -> None:
     ground.replica("a", "now", 0)
     kept = [ground.replica("a", name, 100) for name in ("source", "owner", "follower", "lease")]
     gone = ground.replica("a", "gone", 100)
@@ -120,7 +120,7 @@ async def test_what_an_assignment_depends_on_stays_however_old(ground: Ground) -
     assert all(len(ground.store.files(replica)) == 2 for replica in kept)
 
 
-async def test_pods_that_are_gone_are_pruned_after_by_the_first_that_serves(
+async def test_step_22_pods_that_are_gone_are_pruned_after_by_the_first_that_serves(
     ground: Ground,
 ) -> None:
     for pod in ("a", "b", "c"):
@@ -134,7 +134,7 @@ async def test_pods_that_are_gone_are_pruned_after_by_the_first_that_serves(
     assert await ground.prune("b") == [gone]
 
 
-async def test_the_stores_clock_decides_not_ours(ground: Ground) -> None:
+async def test_step_22_the_stores_clock_decides_not_ours(ground: Ground) -> None:
     ground.replica("a", "now", 200)
     old = ground.replica("a", "old", 260)
     await ground.lease("a", "now")

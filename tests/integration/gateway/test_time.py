@@ -52,7 +52,7 @@ async def test_an_effect_past_its_usefulness_expires_visibly(desk: Desk) -> None
     await lanes.close()
 
 
-async def test_nothing_begins_before_the_guild_is_caught_up(desk: Desk) -> None:
+async def test_step_7_nothing_begins_before_the_guild_is_caught_up(desk: Desk) -> None:
     lanes = lanes_of(desk)
     lanes.add(desk.effect(removal(desk)), in_doubt=False)
     await asyncio.sleep(0.2)
@@ -86,7 +86,7 @@ async def test_what_cannot_be_understood_is_parked_and_the_lane_goes_on(desk: De
     await lanes.close()
 
 
-async def test_a_result_is_reported_even_after_the_gate_has_closed(desk: Desk) -> None:
+async def test_step_4_a_result_is_reported_even_after_the_gate_has_closed(desk: Desk) -> None:
     lanes = lanes_of(desk)
     channel = ChannelId(str(desk.town.channel))
     await desk.town.control.add_fault(path="*/messages", latency_ms=300)

@@ -1,4 +1,4 @@
-"""The gate stands where bytes leave: nothing is written to Discord past it."""
+"""The gate stands where bytes leave: nothing is written to Discord past it (0006, step 4)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,20 +53,22 @@ async def calls(control: SimulatorControl) -> int:
     return sum(1 for entry in entries if "bans" in entry.data["path"])
 
 
-async def test_no_byte_leaves_once_the_lease_has_ended(pod: Pod, control: SimulatorControl) -> None:
+async def test_step_4_no_byte_leaves_once_the_lease_has_ended(
+    pod: Pod, control: SimulatorControl
+) -> None:
     pod.machine.lease.lose()
     with pytest.raises(GateClosed):
         await pod.rest.call(PERMIT, ban_list)
     assert await calls(control) == 0
 
 
-async def test_no_byte_leaves_at_another_epoch(pod: Pod, control: SimulatorControl) -> None:
+async def test_step_4_no_byte_leaves_at_another_epoch(pod: Pod, control: SimulatorControl) -> None:
     with pytest.raises(GateClosed):
         await pod.rest.call(Permit(GUILD, Epoch(2)), ban_list)
     assert await calls(control) == 0
 
 
-async def test_a_request_without_a_permit_does_not_leave(
+async def test_step_4_a_request_without_a_permit_does_not_leave(
     pod: Pod, control: SimulatorControl
 ) -> None:
     with pytest.raises(GateClosed):
@@ -103,7 +105,7 @@ async def test_a_cut_connection_is_in_doubt_and_not_repeated(
     assert await calls(control) == 1
 
 
-async def test_a_request_is_given_up_before_the_lease_ends(
+async def test_step_7_a_request_is_given_up_before_the_lease_ends(
     pod: Pod, control: SimulatorControl
 ) -> None:
     await control.add_fault(path="*/bans*", latency_ms=5000)

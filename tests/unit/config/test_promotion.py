@@ -1,4 +1,4 @@
-"""0006, steps 5, 7 and 11: who goes on when an owner is gone, and what the new epoch records."""
+"""0006, steps 5, 7, 11, 17: who goes on when an owner is gone, and what the new epoch records."""
 
 import pytest
 
@@ -222,7 +222,7 @@ def test_a_new_leader_without_any_memory_decides_the_same(town: Town) -> None:
     assert [one.pod for one in other.a("1").sources] == ["a"]
 
 
-def test_an_owner_that_does_not_come_to_open_gives_way_to_a_follower_with_the_rows(
+def test_step_17_an_owner_that_does_not_come_to_open_gives_way_to_a_follower_with_the_rows(
     town: Town,
 ) -> None:
     town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
@@ -238,7 +238,7 @@ def test_an_owner_that_does_not_come_to_open_gives_way_to_a_follower_with_the_ro
     assert town.a("1").before == [earlier("a", epoch=3, process="process of a")]
 
 
-def test_an_owner_that_opened_keeps_its_guild(town: Town) -> None:
+def test_step_17_an_owner_that_opened_keeps_its_guild(town: Town) -> None:
     town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
     town.holds("1", "b")
     town.holds("1", "a", role="own", epoch=3)

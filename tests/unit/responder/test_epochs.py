@@ -4,7 +4,7 @@ from components.responder.epochs import Epochs
 from contracts.ids import Epoch, GuildId
 
 
-def test_a_lower_epoch_than_one_seen_is_not_current() -> None:
+def test_step_6_a_lower_epoch_than_one_seen_is_not_current() -> None:
     epochs = Epochs()
     assert epochs.is_current(GuildId("1"), Epoch(3))
     assert epochs.is_current(GuildId("1"), Epoch(3))

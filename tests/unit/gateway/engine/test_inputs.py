@@ -298,7 +298,7 @@ def test_our_own_messages_are_found_by_their_nonce_for_a_day() -> None:
     assert log.engine.message_of_nonce(GUILD, "n-1") is None
 
 
-def test_an_opening_sets_the_epoch_and_a_lower_one_is_reported_but_not_kept() -> None:
+def test_step_6_an_opening_sets_the_epoch_and_a_lower_one_is_reported_but_not_kept() -> None:
     log = Log()
     assert log.open(7).opened_epoch == 7
     assert log.open(3).opened_epoch == 3

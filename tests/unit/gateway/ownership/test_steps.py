@@ -397,7 +397,7 @@ def test_step_15_its_word_covers_earlier_epochs_only_once_they_are_silent() -> N
     assert "WriteSilent" in kinds(pod.do("tick"))
 
 
-def test_step_15_an_epoch_that_was_never_opened_is_released_only_with_those_before_it() -> None:
+def test_step_16_an_epoch_that_was_never_opened_is_released_only_with_those_before_it() -> None:
     pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
     pod.assign(assignment(2, before=[earlier(1)]))  # and gateway-1 has not let go
     third = (PodId("gateway-2"), Incarnation("t-3"))

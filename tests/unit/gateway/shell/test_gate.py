@@ -1,4 +1,5 @@
-"""The output gate: what the pod's state machine allows, over the connection that it knows."""
+"""The output gate (0006, step 4): what the pod's state machine allows, over the connection that it
+knows."""
 
 import pytest
 
@@ -23,7 +24,7 @@ class Surroundings:
         self.gate = Gate(self, self.machine)
 
 
-async def test_lease_connection_and_assignment_together_open_the_gate() -> None:
+async def test_step_4_lease_connection_and_assignment_together_open_the_gate() -> None:
     gate = Surroundings().gate
     gate.check(PERMIT)
     gate.check_effects(PERMIT)
@@ -31,7 +32,7 @@ async def test_lease_connection_and_assignment_together_open_the_gate() -> None:
     assert gate.is_open
 
 
-async def test_a_lease_that_has_ended_closes_it_without_anybody_saying_so() -> None:
+async def test_step_4_a_lease_that_has_ended_closes_it_without_anybody_saying_so() -> None:
     around = Surroundings()
     machine = acting(GUILD, 3, ttl_s=0.6)
     now = [steady_s()]
@@ -42,7 +43,7 @@ async def test_a_lease_that_has_ended_closes_it_without_anybody_saying_so() -> N
         gate.check(PERMIT)
 
 
-async def test_a_connection_that_is_lost_closes_it_before_the_machine_is_told() -> None:
+async def test_step_4_a_connection_that_is_lost_closes_it_before_the_machine_is_told() -> None:
     around = Surroundings()
     around.connected = False
     with pytest.raises(GateClosed, match="not connected"):
@@ -50,7 +51,7 @@ async def test_a_connection_that_is_lost_closes_it_before_the_machine_is_told() 
     assert not around.gate.is_open
 
 
-async def test_a_new_connection_closes_it_before_the_machine_is_told() -> None:
+async def test_step_4_a_new_connection_closes_it_before_the_machine_is_told() -> None:
     around = Surroundings()
     around.link = 2
     with pytest.raises(GateClosed, match="not confirmed"):
@@ -64,7 +65,7 @@ async def test_a_new_connection_closes_it_before_the_machine_is_told() -> None:
     assert around.gate.may_act(PERMIT)
 
 
-async def test_effects_have_a_gate_of_their_own() -> None:
+async def test_step_4_effects_have_a_gate_of_their_own() -> None:
     around = Surroundings()
     around.machine.guilds[GUILD].link_lost()
     around.gate.check(PERMIT)
@@ -73,12 +74,12 @@ async def test_effects_have_a_gate_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("epoch", [2, 4])
-async def test_another_epoch_is_not_permitted(epoch: int) -> None:
+async def test_step_4_another_epoch_is_not_permitted(epoch: int) -> None:
     with pytest.raises(GateClosed, match="epoch"):
         Surroundings().gate.check(Permit(GUILD, Epoch(epoch)))
 
 
-async def test_another_guild_is_not_permitted() -> None:
+async def test_step_4_another_guild_is_not_permitted() -> None:
     with pytest.raises(GateClosed):
         Surroundings().gate.check(Permit(GuildId("43"), Epoch(3)))
 
