@@ -130,3 +130,46 @@ def test_a_server_that_drops_a_connection_its_client_believes_in_tells_at_once()
     world.run(0.1)
     assert world.server.connections == {}
     assert world.link.connected
+
+
+def test_a_watched_value_comes_twice_at_times_and_never_after_a_newer_one() -> None:
+    world = World()
+    world.server.twice = 1.0
+    told: list[str] = []
+    world.server.on_twice = lambda what, guild: told.append(what)
+    shown: list[int] = []
+
+    def show(entry: Entry) -> None:
+        assert isinstance(entry.value, LeaderLease)
+        shown.append(int(entry.value.holder))
+
+    world.link.watch(storage.LEADERS, show, lambda entries: None)
+    world.run(0.5)
+    for number in range(20):
+        world.write(str(number))
+        world.run(0.1)
+    world.run(2.0)
+    assert shown == sorted(shown)
+    assert shown[-2:] == [19, 19]
+    assert len(shown) - len(set(shown)) == len(told) > 1
+    assert set(told) == {"value of leaders"}
+
+
+def test_a_live_message_and_an_advisory_come_twice_at_times() -> None:
+    world = World()
+    world.server.twice = 1.0
+    told: list[tuple[str, str]] = []
+    world.server.on_twice = lambda what, guild: told.append((what, guild))
+    heard: list[Any] = []
+    world.link.listen("1", lambda given: heard.append(given.sequence))
+    world.link.listen("sys.disconnect", heard.append)
+    world.run(0.1)
+    world.server.append("1", "dispatch", "a")
+    world.server.append("1", "dispatch", "b")
+    world.run(2.0)
+    assert heard[:2] == [1, 2]
+    assert sorted(heard) == [1, 1, 2, 2]
+    world.server.advise(77)
+    world.run(2.0)
+    assert heard[4:] == [77, 77]
+    assert told == [("live message", "1"), ("live message", "1"), ("advisory", "")]

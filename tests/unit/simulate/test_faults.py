@@ -1,0 +1,59 @@
+"""Faults hit whom they are meant for."""
+
+from components.simulate.cluster import Cluster, Shape
+from contracts import storage
+from contracts.records import LeaderLease
+
+UNDISTURBED = Shape(faults_s=0.0, well_within_s=0.0)
+
+
+def started(*, backed_up: bool = True) -> Cluster:
+    """A cluster that has started, with followers."""
+    for seed in range(1, 100):
+        cluster = Cluster(seed, UNDISTURBED)
+        if cluster.followers and cluster.backed_up == backed_up:
+            cluster.run()
+            assert cluster.judge.violations == []
+            return cluster
+    raise AssertionError("no seed has such a cluster")
+
+
+def test_a_pair_is_the_owner_of_a_guild_and_its_follower_with_their_disks() -> None:
+    cluster = started()
+    before = {guild: cluster.assignment(guild) for guild in cluster.guilds}
+    cluster.faults._pair()
+    cluster.loop.run_until(cluster.loop.now_s + 1.5, most_steps=100_000)
+    wiped = {host.name for host in cluster.pods if host.disks == 2}
+    assert len(wiped) == 2
+    pairs = [
+        {named.pod, named.follower.pod}
+        for named in before.values()
+        if named is not None and named.follower is not None
+    ]
+    assert wiped in pairs
+
+
+def test_a_pair_keeps_one_disk_where_there_is_no_backup() -> None:
+    cluster = started(backed_up=False)
+    cluster.faults._pair()
+    cluster.loop.run_until(cluster.loop.now_s + 1.5, most_steps=100_000)
+    assert sum(host.disks == 2 for host in cluster.pods) == 1
+
+
+def test_a_replica_of_config_that_is_told_to_end_gives_its_lease_back() -> None:
+    cluster = started()
+    leader = cluster.leader()
+    assert leader is not None
+    program = leader.running
+    assert program is not None
+    given_back: list[bool] = []
+    cluster.server.buckets[storage.LEADERS].on_write.append(
+        lambda entry: given_back.append(entry.value is None)
+    )
+    cluster.faults._stop_in_order(leader)
+    cluster.loop.run_until(cluster.loop.now_s + 1.0, most_steps=100_000)
+    assert not program.process.alive
+    assert given_back[0]
+    entry = cluster.server.buckets[storage.LEADERS].entries["config"]
+    assert isinstance(entry.value, LeaderLease)
+    assert not entry.value.holder.startswith(f"{leader.name}#1")
