@@ -14,6 +14,7 @@ import pytest
 import components.config.moving
 import components.config.placement
 import components.config.promotion
+from components.config.election import Election
 from components.gateway.ownership.guild import GuildMachine
 from components.gateway.ownership.joining import Joiner
 from components.gateway.ownership.pod import PodMachine
@@ -22,7 +23,9 @@ from components.ownership.lease import LeaseClock
 from components.simulate.cluster import Shape
 from components.simulate.disks import Backups
 from components.simulate.guild import Guild
+from components.simulate.kv import KeyValues
 from components.simulate.run import run_seed
+from contracts import storage
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -137,6 +140,15 @@ def owners_answer_before_they_are_caught_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Guild, "applied_to", at_once)
 
 
+def leaders_write_assignments_over_whatever_is_there(patch: pytest.MonkeyPatch) -> None:
+    write = KeyValues.write
+
+    def blind(self: KeyValues, key: str, value: Any, revision: int | None, ttl_s: Any) -> int:
+        return write(self, key, value, None if self.name == storage.GUILDS else revision, ttl_s)
+
+    patch.setattr(KeyValues, "write", blind)
+
+
 @pytest.mark.parametrize(
     ("broken", "shape", "invariants"),
     [
@@ -152,6 +164,7 @@ def owners_answer_before_they_are_caught_up(patch: pytest.MonkeyPatch) -> None:
         (results_of_effects_are_not_reported, Shape(well_within_s=8.0), {"well_again"}),
         (sources_are_cut, HOT, {"sources_cut"}),
         (rows_of_sources_are_dropped, HOT, {"sources_cut"}),
+        (leaders_write_assignments_over_whatever_is_there, HOT, {"sources_cut"}),
         (two_starts_share_a_replica_path, HOT, {"replica_path_shared"}),
         (
             owners_answer_before_they_are_caught_up,
@@ -170,3 +183,25 @@ def test_a_broken_rule_is_seen(
         if any(violation.invariant in invariants for violation in violations):
             return
     pytest.fail(f"not seen in {SEEDS} seeds")
+
+
+def test_step_24_leaders_that_never_stop_break_nothing_as_long_as_writes_are_compare_and_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused, went_on = Election.refused, 0
+
+    def deaf(self: Election) -> None:
+        """A leader that hears nothing of its successor."""
+        nonlocal went_on
+        if self.stage != "leading":
+            refused(self)
+            return
+        went_on += 1
+        self._lease.renewed(self._clock())
+        self._renew_later()
+
+    monkeypatch.setattr(Election, "refused", deaf)
+    monkeypatch.setattr(Election, "leading", property(lambda self: self.stage == "leading"))
+    for seed in range(1, 101):
+        assert run_seed(seed, HOT).violations == []
+    assert went_on > 100
