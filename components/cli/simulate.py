@@ -66,8 +66,14 @@ def _draw(summed: Report) -> None:
     table.add_column("times", justify="right")
     for name, count in summed.transitions.items():
         table.add_row(name, str(count))
+    pairs = Table(title="rare pairs")
+    pairs.add_column("seen")
+    pairs.add_column("times", justify="right")
+    for name, count in summed.rare.items():
+        pairs.add_row(name, str(count))
     console = Console()
     console.print(table)
+    console.print(pairs)
     checked = ", ".join(f"{count} {name}" for name, count in summed.checked.items())
     console.print(f"checked: {checked}; seeds with a violation: {len(summed.failures)}")
 
@@ -88,9 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="modbot simulate",
         description="Run the ownership machines of whole clusters in virtual time: messages late, "
-        "lost and out of order, processes stopped and killed, clocks that drift, disks lost. The "
-        "design's invariants are checked at every step; a seed is a run and repeats exactly. Exit "
-        "code 0 only if none was broken.",
+        "lost, repeated and out of order, processes stopped and killed, clocks that drift, disks "
+        "lost. The design's invariants are checked at every step; a seed is a run and repeats "
+        "exactly. Exit code 0 only if none was broken.",
     )
     parser.add_argument("--seeds", default="1..200", help="A..B, both included")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds")

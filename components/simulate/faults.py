@@ -1,7 +1,8 @@
 """What goes wrong, when: drawn from the seed.
 
 Two ways: now and then, and right after something interesting was written (a move begun, an epoch,
-a release, a fence), to whom it concerns, within milliseconds: that is where a protocol breaks.
+a release, a fence), to whom it concerns, within milliseconds: that is where a protocol breaks. An
+operator asks for things at the same moments.
 
 Kept to what the design promises to survive: the bucket and the log are away at times but not
 lost, and a disk is lost only while the rows it holds are elsewhere, too, in an installation
@@ -245,6 +246,9 @@ class Faults:
     def _soon(self, names: list[str]) -> None:
         loop = self._loop
         delay_s = loop.random() * (0.006 if loop.happens(0.5) else 0.3)
+        if loop.happens(0.15):
+            loop.after(delay_s, self._operator)
+            return
         if loop.happens(0.3):
             leader = self._cluster.leader()
             if leader is not None:

@@ -33,7 +33,6 @@ class Operator:
             (1.2, self._drains),
             (1.3, self._restarts),
             (1.5, self._pins),
-            (0.8, self._unpins),
             (1.0, self._rebalances),
             (0.7, self._pauses),
         )
@@ -86,13 +85,12 @@ class Operator:
         self._cluster.watcher.event("pin asked for")
         pin = GuildIntent(guild=GuildId(guild), pod=PodId(host.name), by=WHO, since_ms=0)
         self._intend(f"guild.{guild}", pin)
+        if self._loop.happens(0.6):
+            self._loop.after(self._loop.between(0.0, 8.0), lambda: self._unpin(guild))
 
-    def _unpins(self) -> None:
-        entries = self._cluster.server.buckets[storage.INTENT].entries.values()
-        pinned = [entry.key for entry in entries if isinstance(entry.value, GuildIntent)]
-        if pinned:
-            self._cluster.watcher.event("unpin asked for")
-            self._intend(pinned[int(self._loop.random() * len(pinned))], None)
+    def _unpin(self, guild: str) -> None:
+        self._cluster.watcher.event("unpin asked for")
+        self._intend(f"guild.{guild}", None)
 
     def _rebalances(self) -> None:
         leader = self._leader()
@@ -101,11 +99,14 @@ class Operator:
             leader.spread(by=WHO)
 
     def _pauses(self) -> None:
-        entry = self._cluster.server.buckets[storage.INTENT].entries.get(BALANCE)
-        value = entry.value if entry is not None else None
-        paused = not (isinstance(value, BalanceIntent) and value.paused)
-        self._cluster.watcher.event("pause asked for" if paused else "resume asked for")
-        self._intend(BALANCE, BalanceIntent(paused=paused, by=WHO, since_ms=0))
+        self._cluster.watcher.event("pause asked for")
+        self._intend(BALANCE, BalanceIntent(paused=True, by=WHO, since_ms=0))
+        if self._loop.happens(0.7):
+            self._loop.after(self._loop.between(1.0, 8.0), self._resume)
+
+    def _resume(self) -> None:
+        self._cluster.watcher.event("resume asked for")
+        self._intend(BALANCE, BalanceIntent(paused=False, by=WHO, since_ms=0))
 
     def _empty(self, host: PodHost, *, draining: bool) -> None:
         intent = PodIntent(pod=PodId(host.name), draining=draining, by=WHO, since_ms=0)

@@ -9,6 +9,7 @@ import msgspec
 
 from components.simulate.cluster import Cluster, Shape
 from components.simulate.judge import Violation
+from components.simulate.rare import rare
 
 AT_A_TIME = 16
 
@@ -41,6 +42,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     checked: dict[str, int]
     transitions: dict[str, int]
+    rare: dict[str, int]
+    """Rare pairs, those never seen included (`rare`)."""
     ok: bool
 
 
@@ -99,5 +102,6 @@ def report(results: Iterable[SeedResult]) -> Report:
         steps=steps,
         checked=dict(sorted(checked.items())),
         transitions=dict(sorted(transitions.items())),
+        rare=rare(transitions),
         ok=seeds > 0 and not failures,
     )
