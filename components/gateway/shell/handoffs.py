@@ -123,8 +123,10 @@ class Handoffs:
                 else:
                     if entry is not None and _epoch(entry.value, type(word)) >= word.epoch:
                         return
-                    revision = entry.revision if entry is not None else 0
-                    continue
+                    tried, revision = revision, entry.revision if entry is not None else 0
+                    if revision > tried:
+                        continue
+                    # A copy of the bucket that is behind, or a key that is gone: look again later.
             except BusError as error:
                 log.info("%s at epoch %s is written again: %s", key, word.epoch, error)
             else:

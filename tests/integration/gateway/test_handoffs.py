@@ -1,0 +1,90 @@
+"""Words about guilds are written until they are there, over a real server."""
+
+import asyncio
+
+from components.bus.buckets import Bucket, Entry
+from components.bus.connection import Bus
+from components.gateway.shell.handoffs import FIRST_PAUSE_S, Handoffs
+from contracts import storage
+from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
+from contracts.message import decode, encode
+from contracts.records import Released
+from tests.support.nats import RunningNats
+
+GUILD = GuildId("42")
+KEY = f"released.{GUILD}"
+
+
+class LateBucket(Bucket):
+    """Its first reads come from a copy that is behind: as it was when that was kept."""
+
+    def __init__(self, bus: Bus, kept: Entry | None, late: int) -> None:
+        super().__init__(bus, storage.HANDOFFS)
+        self._kept = kept
+        self._late = late
+        self.read = 0
+
+    async def get(self, key: str) -> Entry | None:
+        self.read += 1
+        return self._kept if self.read <= self._late else await super().get(key)
+
+
+def released(epoch: int) -> bytes:
+    word = Released(
+        guild=GUILD,
+        epoch=Epoch(epoch),
+        sequence=Sequence(7),
+        pod=PodId("a"),
+        incarnation=Incarnation("i"),
+    )
+    return encode(word)
+
+
+async def kept_epoch(bucket: Bucket) -> int:
+    entry = await bucket.get(KEY)
+    assert entry is not None
+    assert entry.value is not None
+    return decode(entry.value, Released).epoch
+
+
+async def test_a_refused_write_with_a_read_that_is_behind_is_tried_again_after_a_pause(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    await real.put(KEY, released(1))
+    kept = await real.get(KEY)
+    assert kept is not None
+    await real.put(KEY, released(2))
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    handoffs.seen(KEY, kept.revision)
+    late = handoffs._bucket = LateBucket(bus, kept, late=3)
+    started = asyncio.get_running_loop().time()
+    async with asyncio.timeout(20):
+        await handoffs.release(GUILD, Epoch(3), Sequence(9))
+    assert asyncio.get_running_loop().time() - started >= (1 + 2 + 4) * FIRST_PAUSE_S
+    assert late.read == 4
+    assert await kept_epoch(real) == 3
+
+
+async def test_a_read_that_shows_a_later_revision_is_written_over_at_once(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    await real.put(KEY, released(1))
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    late = handoffs._bucket = LateBucket(bus, None, late=0)
+    await handoffs.release(GUILD, Epoch(2), Sequence(9))
+    assert late.read == 1
+    assert await kept_epoch(real) == 2
+
+
+async def test_a_later_epochs_word_stays(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    await real.put(KEY, released(5))
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    async with asyncio.timeout(20):
+        await handoffs.release(GUILD, Epoch(4), Sequence(9))
+    assert await kept_epoch(real) == 5
