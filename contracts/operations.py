@@ -33,6 +33,12 @@ class PodSummary(Message, frozen=True, kw_only=True):
     """An operator wants it empty (`drain`)."""
     backup_lag_s: float = 0.0
     """Age of the oldest commit that is not in the bucket."""
+    backup_retention_h: float = 0.0
+    """How long its backups are kept. 0: no backup."""
+    pruning_looked_ms: int = 0
+    """When the pod last looked which replicas nobody needs any more. 0: not since it started."""
+    pruned_replicas: int = 0
+    """Replicas that it has deleted since it started."""
     rest_share_per_s: float = 0.0
     """The pod's share of Discord's global limit."""
     rest_wanted_per_s: float = 0.0

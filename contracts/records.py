@@ -55,6 +55,12 @@ class PodLease(Message, frozen=True, kw_only=True):
     """Stream sequence up to which all guilds were complete at the beat that is in the bucket."""
     backup_lag_s: float = 0.0
     """Age of the oldest commit that is not in the bucket, as found in the bucket."""
+    backup_retention_h: float = 0.0
+    """How long its backups are kept. 0: no backup."""
+    pruning_looked_ms: int = 0
+    """When the pod last looked which replicas nobody needs any more. 0: not since it started."""
+    pruned_replicas: int = 0
+    """Replicas that it has deleted since it started."""
     rest_wanted_per_s: float = 0.0
     """Requests to Discord that the pod would send now, if it might."""
     rest_share_per_s: float = 0.0
@@ -224,6 +230,9 @@ class ShardReplica(Message, frozen=True, kw_only=True):
 
     replica: str
     since_ms: int
+    invalid_requests: int = 0
+    """In ``replica.<name>``: answers of 401, 403 and 429 that it got from Discord within the last
+    10 minutes."""
 
 
 class SessionResume(Message, frozen=True, kw_only=True):
@@ -404,7 +413,8 @@ class RestShares(Message, frozen=True, kw_only=True):
     at_most: dict[PodId, float] = {}
     """What the pod may still be using, until its lease says that it keeps to a later division."""
     invalid_requests: int = 0
-    """Answers of 401, 403 and 429 of all pods within the last 10 minutes."""
+    """Answers of 401, 403 and 429 within the last 10 minutes, of all pods and of the shard's
+    replicas."""
 
 
 class PodPing(Message, frozen=True, kw_only=True):

@@ -94,6 +94,10 @@ SHARD_PLAN: Final = "plan"
 """Key in `SHARDS`: `records.ShardPlan`. It does not expire."""
 
 
+SHARD_REPLICA: Final = "replica."
+"""Before the name of a replica of the shard: the key in `SHARDS` that shows that it lives."""
+
+
 def shard_key(generation: int, shard: int) -> str:
     """The key of a shard id in `SHARDS` and `SESSIONS`. Every change of the number of shards is a
     new generation (`records.ShardPlan`), so that old and new ones live side by side."""
