@@ -10,10 +10,11 @@ from components.edge.app import create_app
 from components.edge.replies import Replies
 from components.edge.server import listen, serve
 from components.edge.settings import PREFIX, EdgeSettings, check
-from components.process.service import start_service
+from components.process.service import service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
 from components.responder.responder import Responder
+from components.telemetry.metrics import gauge
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +23,10 @@ COMPONENT = "edge"
 
 async def main(stop: asyncio.Event) -> None:
     """Run one edge, configured by the environment, until ``stop`` is set."""
-    replica = start_service(COMPONENT)
-    settings = check(load(EdgeSettings, PREFIX))
-    bus = load(BusSettings, "NATS")
-    await run_edge(settings, bus, replica, listen(settings.host, settings.port), stop)
+    async with service(COMPONENT) as replica:
+        settings = check(load(EdgeSettings, PREFIX))
+        bus = load(BusSettings, "NATS")
+        await run_edge(settings, bus, replica, listen(settings.host, settings.port), stop)
 
 
 async def run_edge(
@@ -44,6 +45,7 @@ async def run_edge(
         connecting = connect(bus_settings, user=COMPONENT, name=replica)
         bus = await unless_stopped(stop, connecting)
         try:
+            gauge("modbot.nats.connected", lambda: int(bus.connected), "1 while the bus is reached")
             responder = Responder(bus, component=COMPONENT, replica=replica)
             replies = Replies(bus)
             await responder.start()
