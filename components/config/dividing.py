@@ -2,13 +2,13 @@
 
 Promise: a division is written by compare-and-set on the one it was made from, and only with a
 valid leader's lease; a refused or unanswered write is read back. Follows the buckets ``pods``,
-``ends`` and ``shares`` by itself, since every renewal counts here. Fails: never; what the bus
-refuses is tried again, and meanwhile the last division holds.
+``ends`` and ``shares`` by itself, and in ``shards`` which replicas live, since every renewal counts
+here. Fails: never; what the bus refuses is tried again, and meanwhile the last division holds.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from components.bus.buckets import Bucket, Entry
@@ -22,7 +22,7 @@ from components.sharing.division import REST
 from contracts import storage
 from contracts.ids import PodId
 from contracts.message import MalformedMessage, Message, decode, encode
-from contracts.records import PodLease, ProcessEnd, RestShares
+from contracts.records import PodLease, ProcessEnd, RestShares, ShardReplica
 
 log = logging.getLogger(__name__)
 
@@ -52,19 +52,25 @@ class Divider:
         self._pods = Bucket(bus, storage.PODS)
         self._ends = Bucket(bus, storage.ENDS)
         self._shares = Bucket(bus, storage.SHARES)
+        self._shards = Bucket(bus, storage.SHARDS)
         self._book = self._new_book()
         self._known: set[PodId] = set()
+        self._known_shards: set[str] = set()
         self._unread: set[str] = set()
         self._news = asyncio.Event()
 
     async def lead(self) -> None:
         """Divide until cancelled."""
         self._book = self._new_book()
-        self._unread = {storage.PODS, storage.ENDS, storage.SHARES}
+        self._unread = {storage.PODS, storage.ENDS, storage.SHARES, storage.SHARDS}
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(self._pods, ">", self._pod, self._read_pods))
             group.create_task(self._follow(self._ends, ">", self._end))
             group.create_task(self._follow(self._shares, REST, self._record))
+            shards = storage.SHARD_REPLICA
+            group.create_task(
+                self._follow(self._shards, f"{shards}>", self._shard, self._read_shards)
+            )
             while True:
                 await self._until_news()
                 if self._unread:
@@ -112,6 +118,12 @@ class Divider:
         if lease is not None or entry.value is None:
             self._book.pod_seen(pod, lease, entry.revision, self._clock())
 
+    def _shard(self, entry: Entry) -> None:
+        self._known_shards.add(entry.key)
+        replica = _read(entry, ShardReplica)
+        if replica is not None or entry.value is None:
+            self._book.shard_seen(entry.key, replica, self._clock())
+
     def _end(self, entry: Entry) -> None:
         if (ended := _read(entry, ProcessEnd)) is not None:
             self._book.end_seen(ended)
@@ -120,19 +132,28 @@ class Divider:
         self._book.record_seen(_read(entry, RestShares), entry.revision, self._clock())
 
     async def _read_pods(self) -> None:
-        """A watch that starts over does not tell of keys that were deleted meanwhile."""
+        for pod, revision in (await self._gone(self._pods, self._known)).items():
+            self._book.pod_seen(PodId(pod), None, revision, self._clock())
+
+    async def _read_shards(self) -> None:
+        for key in await self._gone(self._shards, self._known_shards):
+            self._book.shard_seen(key, None, self._clock())
+
+    async def _gone(self, bucket: Bucket, known: Iterable[str]) -> dict[str, int]:
+        """Keys that hold nothing any more, and at which revision: a watch that starts over does
+        not tell of those that were deleted meanwhile."""
         while True:
             try:
-                for pod in self._known:
-                    entry = await self._pods.get(pod)
-                    if entry is None or entry.value is None:
-                        revision = entry.revision if entry is not None else 0
-                        self._book.pod_seen(pod, None, revision, self._clock())
+                entries = {key: await bucket.get(key) for key in list(known)}
             except BusError as error:
-                log.info("the pods' leases are read later: %s", error)
+                log.info("leases in %s are read later: %s", bucket.name, error)
                 await asyncio.sleep(AGAIN_S)
             else:
-                return
+                return {
+                    key: entry.revision if entry is not None else 0
+                    for key, entry in entries.items()
+                    if entry is None or entry.value is None
+                }
 
     async def _confirm(self) -> None:
         for pod, revision in self._book.to_confirm(self._clock()).items():

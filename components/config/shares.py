@@ -14,43 +14,44 @@ import msgspec
 
 from components.ownership.evidence import Evidence
 from components.sharing.division import bounds_of, divide
+from components.sharing.invalid import INVALID_WINDOW_S
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
-from contracts.records import EarlierOwner, PodLease, ProcessEnd, RestShares
+from contracts.records import EarlierOwner, PodLease, ProcessEnd, RestShares, ShardReplica
 
 COUNTED_S: Final = 1.0
 """So long after a pod's end Discord still counts what it sent."""
 MARGIN_S: Final = 0.5
-INVALID_WINDOW_S: Final = 600.0
 PUBLISH_EVERY_S: Final = 1.0
 """At most so often the count of invalid requests alone is published."""
 
 
 class InvalidLedger:
-    """Invalid requests of all pods within the last 10 minutes, also of those that have ended."""
+    """Invalid requests of all processes that use the token within the last 10 minutes, also of
+    those that have ended. ``who``: a pod or a replica of the shard, by a name of its own."""
 
     def __init__(self) -> None:
-        self._live: dict[PodId, tuple[Incarnation | None, int]] = {}
+        self._live: dict[str, tuple[object, int]] = {}
         self._past: deque[tuple[float, int]] = deque()
 
-    def seen(self, lease: PodLease, now_s: float) -> None:
-        """What a pod says of itself. It begins at 0 when it starts; its former count stays."""
-        known = self._live.get(lease.pod)
-        if known is not None and known[0] != lease.incarnation:
+    def seen(self, who: str, start: object, count: int, now_s: float) -> None:
+        """What one start of it says. It begins at 0; what it counted before stays."""
+        known = self._live.get(who)
+        if known is not None and known[0] != start:
             self._past.append((now_s, known[1]))
-        self._live[lease.pod] = (lease.incarnation, lease.invalid_requests)
+        self._live[who] = (start, count)
 
-    def gone(self, pod: PodId, now_s: float) -> None:
-        """The pod is not there any more."""
-        known = self._live.pop(pod, None)
+    def gone(self, who: str, now_s: float) -> None:
+        """It is not there any more."""
+        known = self._live.pop(who, None)
         if known is not None:
             self._past.append((now_s, known[1]))
 
     def inherit(self, total: int, now_s: float) -> None:
-        """What the leader before had counted, as far as the pods do not say it themselves."""
+        """What the leader before had counted, as far as nobody says it of himself."""
         self._past.append((now_s, max(0, total - self.total(now_s))))
 
     def total(self, now_s: float) -> int:
-        """Of all pods; too many rather than too few."""
+        """Of all; too many rather than too few."""
         while self._past and self._past[0][0] <= now_s - INVALID_WINDOW_S:
             self._past.popleft()
         live = sum(count for _, count in self._live.values())
@@ -82,14 +83,23 @@ class ShareBook:
         self._revisions[pod] = revision
         if lease is None:
             self._leases.pop(pod, None)
-            self._invalid.gone(pod, now_s)
+            self._invalid.gone(f"pod {pod}", now_s)
             if self._absent.get(pod, (-1,))[0] != revision:
                 self._absent[pod] = (revision, now_s)
             return
         self._absent.pop(pod, None)
         self._evidence.pod_seen(lease, revision, now_s)
         self._leases[pod] = lease
-        self._invalid.seen(lease, now_s)
+        self._invalid.seen(f"pod {pod}", lease.incarnation, lease.invalid_requests, now_s)
+
+    def shard_seen(self, name: str, replica: ShardReplica | None, now_s: float) -> None:
+        """An entry of bucket ``shards`` by which a replica shows that it lives; None: it is not
+        there (any more). It has no share, but its invalid requests count."""
+        if replica is None:
+            self._invalid.gone(f"shard {name}", now_s)
+        else:
+            count = replica.invalid_requests
+            self._invalid.seen(f"shard {name}", replica.since_ms, count, now_s)
 
     def end_seen(self, end: ProcessEnd) -> None:
         """An entry of bucket ``ends``."""

@@ -18,12 +18,11 @@ from components.bus.buckets import Bucket
 from components.bus.errors import BusError
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import SessionResume, ShardLease, ShardPlan, ShardReplica
-from contracts.storage import SHARD_PLAN, shard_of_key
+from contracts.storage import SHARD_PLAN, SHARD_REPLICA, shard_of_key
 
 log = logging.getLogger(__name__)
 
 READ_EVERY_S = 2.0
-REPLICA = "replica."
 IDENTIFY = "identify."
 
 
@@ -150,7 +149,7 @@ class Board:
             if (key, entry.revision) in ended:
                 continue
             try:
-                if key.startswith(REPLICA):
+                if key.startswith(SHARD_REPLICA):
                     replicas.add(decode(entry.value or b"", ShardReplica).replica)
                 elif (where := shard_of_key(key)) is not None:
                     leases[where] = decode(entry.value or b"", ShardLease)
@@ -174,6 +173,6 @@ def fair_share(shard_count: int, replicas: int) -> int:
     return -(-shard_count // max(1, replicas))
 
 
-def encode_replica(replica: str, now_ms: int) -> bytes:
+def encode_replica(replica: str, now_ms: int, invalid_requests: int = 0) -> bytes:
     """The value by which a replica shows that it lives, or takes its turn to IDENTIFY."""
-    return encode(ShardReplica(replica=replica, since_ms=now_ms))
+    return encode(ShardReplica(replica=replica, since_ms=now_ms, invalid_requests=invalid_requests))

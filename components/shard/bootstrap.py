@@ -8,8 +8,9 @@ import aiohttp
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus, connect
 from components.bus.settings import BusSettings
-from components.discord_api import DiscordSettings, point_at
-from components.process.service import start_service
+from components.discord_api import DiscordSettings, counting, point_at
+from components.process.clock import steady_s
+from components.process.service import service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
 from components.responder.responder import Responder
@@ -35,6 +36,8 @@ from components.shard.overlap import Overlap
 from components.shard.registry import Registry
 from components.shard.resume_data import ResumeData
 from components.shard.settings import ShardSettings
+from components.sharing.invalid import InvalidCount
+from components.telemetry.metrics import gauge
 from contracts import storage
 from contracts.ids import SessionId
 
@@ -45,15 +48,14 @@ DISCORD_RETRY_S = 2.0
 
 async def main(stop: asyncio.Event) -> None:
     """Run the component from the environment's settings until stopped."""
-    replica = start_service("shard")
-    discord = load(DiscordSettings, "DISCORD")
-    await serve(
-        stop,
-        settings=load(ShardSettings, "SHARD"),
-        discord=discord,
-        nats=load(BusSettings, "NATS"),
-        replica=replica,
-    )
+    async with service("shard") as replica:
+        await serve(
+            stop,
+            settings=load(ShardSettings, "SHARD"),
+            discord=load(DiscordSettings, "DISCORD"),
+            nats=load(BusSettings, "NATS"),
+            replica=replica,
+        )
 
 
 async def serve(
@@ -89,9 +91,10 @@ async def _serve(
     sessions = Bucket(bus, storage.SESSIONS)
     registry = Registry(Bucket(bus, storage.REGISTRY))
     board = Board(shards, sessions, ttl_s=settings.lease_ttl_s)
+    invalid = InvalidCount(steady_s)
     async with (
-        logged_in(discord.token) as rest,
-        aiohttp.ClientSession() as session,
+        logged_in(discord.token, counting(invalid.note)) as rest,
+        aiohttp.ClientSession(trace_configs=[counting(invalid.note)]) as session,
         asyncio.TaskGroup() as group,
     ):
         count = settings.count or (await rest.gateway_advice()).shards
@@ -178,8 +181,10 @@ async def _serve(
             shard_count=count,
             count_is_advice=settings.count == 0,
             new_hold=new_hold,
+            invalid=invalid,
         )
         bus.on_connected(claims.nats_is_back)
+        _measure(bus, claims, invalid)
         await answer_budget(bus, rest, replica)
         helpers = [
             group.create_task(registry.run()),
@@ -188,6 +193,17 @@ async def _serve(
         await claims.run(stop)
         for helper in helpers:
             helper.cancel()
+
+
+def _measure(bus: Bus, claims: Claims, invalid: InvalidCount) -> None:
+    """The figures for Prometheus."""
+    gauge("modbot.nats.connected", lambda: int(bus.connected), "1 while the bus is reached")
+    gauge("modbot.shards.held", lambda: claims.held, "Shard ids that the replica holds")
+    gauge(
+        "modbot.invalid.requests",
+        lambda: invalid.count,
+        "Answers of 401, 403 and 429 within the last 10 minutes",
+    )
 
 
 async def _deploy(rest: DiscordRest, held: asyncio.Event) -> None:

@@ -18,12 +18,13 @@ from components.bus.buckets import Bucket
 from components.bus.errors import BusError
 from components.bus.leases import Lease, LeaseLost
 from components.process.clock import steady_s, wall_ms
-from components.shard.board import REPLICA, Board, View, encode_replica, fair_share
+from components.shard.board import Board, View, encode_replica, fair_share
 from components.shard.gate import LeaseGate
 from components.shard.generations import Generation, wanted
 from components.shard.hold import Hold, first_value
+from components.sharing.invalid import InvalidCount
 from contracts.records import ShardPlan
-from contracts.storage import shard_key, shard_of_key
+from contracts.storage import SHARD_REPLICA, shard_key, shard_of_key
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Claims:
         shard_count: int,
         count_is_advice: bool,
         new_hold: Callable[[int, Generation, LeaseGate, int], Hold],
+        invalid: InvalidCount,
     ) -> None:
         self._replica = replica
         self._board = board
@@ -56,6 +58,7 @@ class Claims:
         self._shard_count = shard_count
         self._count_is_advice = count_is_advice
         self._new_hold = new_hold
+        self._invalid = invalid
         self._holds: dict[Where, Hold] = {}
         self._tidied: tuple[int, str] | None = None
         self._told: int | None = None
@@ -63,6 +66,11 @@ class Claims:
         self._changed = asyncio.Event()
         self.first_shard = asyncio.Event()
         """Set once this replica holds shard 0."""
+
+    @property
+    def held(self) -> int:
+        """How many shard ids this replica holds."""
+        return len(self._holds)
 
     async def nats_is_back(self) -> None:
         """Wake what waits for NATS; claim nothing yet."""
@@ -210,14 +218,18 @@ class Claims:
             self._board.refresh_soon()
 
     async def _show_life(self) -> None:
-        lease = Lease(self._board.bucket, f"{REPLICA}{self._replica}", ttl_s=self._ttl_s)
-        value = encode_replica(self._replica, wall_ms())
+        lease = Lease(self._board.bucket, f"{SHARD_REPLICA}{self._replica}", ttl_s=self._ttl_s)
+        since_ms = wall_ms()
+
+        def value() -> bytes:
+            return encode_replica(self._replica, since_ms, self._invalid.count)
+
         try:
             while True:
                 try:
-                    if await lease.acquire(value):
+                    if await lease.acquire(value()):
                         self._board.refresh_soon()
-                        await lease.keep(lambda: value)
+                        await lease.keep(value)
                 except (BusError, LeaseLost) as error:
                     log.debug("replica is not shown: %s", error)
                 await asyncio.sleep(LOOK_EVERY_S)

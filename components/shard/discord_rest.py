@@ -98,9 +98,9 @@ class DiscordRest:
 
 
 @asynccontextmanager
-async def logged_in(token: str) -> AsyncIterator[DiscordRest]:
-    """A client whose token Discord has accepted."""
-    http = HTTPClient(asyncio.get_running_loop(), max_ratelimit_timeout=30)
+async def logged_in(token: str, trace: aiohttp.TraceConfig) -> AsyncIterator[DiscordRest]:
+    """A client whose token Discord has accepted; ``trace`` sees each of its answers."""
+    http = HTTPClient(asyncio.get_running_loop(), http_trace=trace, max_ratelimit_timeout=30)
     try:
         with _translated():
             user = await http.static_login(token)

@@ -28,7 +28,7 @@ from components.simulator.client import SimulatorControl
 from contracts import storage
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
 from contracts.message import decode, encode
-from contracts.records import PodLease, RestShares
+from contracts.records import PodLease, RestShares, ShardReplica
 from tests.support.nats import RunningNats
 
 PERMIT = Permit(GuildId("42"), Epoch(1))
@@ -223,22 +223,26 @@ async def test_what_a_pod_that_is_gone_had_returns(
         await until(returned, 15.0)
 
 
-async def test_invalid_requests_are_counted_for_all_pods(
+async def test_invalid_requests_are_counted_for_all_pods_and_the_shard(
     nats_server: RunningNats, members: list[Member]
 ) -> None:
     for member in members[:2]:
         for _ in range(30):
             member.invalid.note()
+    shards = Bucket(await nats_server.connect("shard"), storage.SHARDS)
+    key = f"{storage.SHARD_REPLICA}shard-0"
+    await shards.put(key, encode(ShardReplica(replica="shard-0", since_ms=1, invalid_requests=7)))
     async with dividing(nats_server):
 
         async def counted() -> bool:
-            return (await shares_now(members[0])).invalid_requests == 60
+            return (await shares_now(members[0])).invalid_requests == 67
 
         await until(counted)
+        await shards.delete(key)
         for member in members:
             assert member.invalid.wait_s == 0
-        for _ in range(5000):
-            members[0].invalid.note()
+        for _ in range(4935):
+            members[0].invalid.note()  # with the shard's, which has ended, it is too many
 
         async def all_wait() -> bool:
             return all(member.invalid.wait_s > 0 for member in members)

@@ -1,8 +1,10 @@
 """The gate stands where bytes leave: nothing is written to Discord past it (0006, step 4)."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from discord.http import HTTPClient
 
@@ -12,6 +14,7 @@ from components.gateway.shell.effects.outcomes import Again, Refused
 from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
+from components.process.clock import steady_s
 from components.process.exits import CannotStart
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
@@ -174,5 +177,92 @@ async def test_a_discord_that_is_away_at_the_start_is_waited_for(
         async with asyncio.timeout(5):
             await pod.rest.login(discord.world.settings.token)
         assert pod.rest.user_id
+        with pytest.raises(Refused):  # who is logged in is known: the bot is not in that guild
+            await pod.rest.call(PERMIT, ban_list)
+    finally:
+        await pod.rest.close()
+
+
+async def logins(control: SimulatorControl) -> int:
+    entries = await control.record_all(kinds=["rest"])
+    return sum(1 for entry in entries if entry.data["path"].endswith("/users/@me"))
+
+
+def open_sessions() -> int:
+    """Client sessions that somebody still holds."""
+    gc.collect()
+    found = (held for held in gc.get_objects() if isinstance(held, aiohttp.ClientSession))
+    return sum(not session.closed for session in found)
+
+
+async def test_a_login_that_is_tried_again_leaves_no_session_behind(
+    discord: Simulator, control: SimulatorControl
+) -> None:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    await control.add_fault(path="*/users/@me", status=503, count=3)
+    unclosed: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: unclosed.append(str(context["message"]))
+    )
+    before = open_sessions()
+    pod = Pod()
+    try:
+        await pod.rest.login(discord.world.settings.token)
+        assert open_sessions() == before + 1
+        assert unclosed == []
+        assert await logins(control) == 4
+    finally:
+        await pod.rest.close()
+
+
+async def test_while_a_login_waits_its_slot_is_free_for_others(
+    discord: Simulator, control: SimulatorControl
+) -> None:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    await control.add_fault(path="*/users/@me", status=503, count=3)
+    later_s = 0.0
+    pod = Pod()
+    share = RateShare(5, clock=lambda: steady_s() + later_s)
+    rest = Rest(pod.gate, lambda: pod.left_s, share, pod.invalid)
+    try:
+        login = asyncio.create_task(rest.login(discord.world.settings.token))
+        async with asyncio.timeout(10):
+            while await logins(control) < 3:
+                await asyncio.sleep(0.01)
+            later_s = 5.0  # what was answered counts no more; what is held does
+            while share.in_use:
+                await asyncio.sleep(0.01)
+            assert await logins(control) == 3
+            await login
+    finally:
+        await rest.close()
+        await pod.rest.close()
+
+
+async def test_a_refused_login_is_an_invalid_request(discord: Simulator) -> None:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    pod = Pod()
+    try:
+        with pytest.raises(CannotStart):
+            await pod.rest.login("wrong")
+        assert pod.invalid.count == 1
+    finally:
+        await pod.rest.close()
+
+
+async def test_a_limited_login_waits_as_long_as_discord_says_and_is_counted(
+    discord: Simulator, control: SimulatorControl
+) -> None:
+    point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+    await control.add_fault(path="*/users/@me", status=429, retry_after_s=1.2, count=1)
+    await control.add_fault(
+        path="*/users/@me", status=429, retry_after_s=0.1, scope="shared", count=1
+    )
+    pod = Pod()
+    started = asyncio.get_running_loop().time()
+    try:
+        await pod.rest.login(discord.world.settings.token)
+        assert asyncio.get_running_loop().time() - started >= 1.2
+        assert pod.invalid.count == 1
     finally:
         await pod.rest.close()

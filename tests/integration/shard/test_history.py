@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -37,7 +38,7 @@ async def rest(discord: Simulator) -> AsyncIterator[DiscordRest]:
             gateway_url=discord.gateway_url,
         )
     )
-    async with logged_in(discord.world.settings.token) as client:
+    async with logged_in(discord.world.settings.token, aiohttp.TraceConfig()) as client:
         yield client
 
 

@@ -11,7 +11,7 @@ from components.config.shares import InvalidLedger, ShareBook
 from components.gateway.shell.effects.limits import RateShare
 from components.sharing.division import enter
 from contracts.ids import Incarnation, PodId
-from contracts.records import PodLease, ProcessEnd, RestShares
+from contracts.records import PodLease, ProcessEnd, RestShares, ShardReplica
 
 LIMIT = 12
 TTL_S = 5.0
@@ -282,14 +282,44 @@ def test_a_second_holds_what_the_schedule_can_reach() -> None:
 
 def test_a_pod_that_started_again_keeps_its_invalid_requests_for_ten_minutes() -> None:
     ledger = InvalidLedger()
-    ledger.seen(lease(PODS[0], "k-1", invalid_requests=700), 0.0)
-    ledger.seen(lease(PODS[1], "k-2", invalid_requests=50), 1.0)
-    ledger.seen(lease(PODS[0], "k-3"), 100.0)
+    ledger.seen(PODS[0], "k-1", 700, 0.0)
+    ledger.seen(PODS[1], "k-2", 50, 1.0)
+    ledger.seen(PODS[0], "k-3", 0, 100.0)
     assert ledger.total(101.0) == 750
     ledger.gone(PODS[1], 101.0)
     assert ledger.total(102.0) == 750
     assert ledger.total(700.5) == 50
     assert ledger.total(702.0) == 0
+
+
+def test_the_shards_invalid_requests_count_like_the_pods() -> None:
+    book = ShareBook(limit=LIMIT, ttl_s=TTL_S)
+    name = str(PODS[0])  # a replica may have any name
+
+    def published(now_s: float) -> int:
+        made = book.next(now_s)
+        assert made is not None
+        book.record_seen(made[0], made[1] + 1, now_s)
+        return made[0].invalid_requests
+
+    def replica(since_ms: int, count: int) -> ShardReplica:
+        return ShardReplica(replica=name, since_ms=since_ms, invalid_requests=count)
+
+    first = lease(PODS[0], "k-1", invalid_requests=10)
+    book.pod_seen(PODS[0], first, 5, 0.0)
+    incarnations = {PODS[0]: Incarnation("k-1")}
+    record = RestShares(per_s=LIMIT, shares={PODS[0]: LIMIT}, incarnations=incarnations)
+    book.record_seen(record, 6, 0.0)
+    book.shard_seen(name, replica(1, 7), 1.0)
+    assert published(2.0) == 17
+    book.shard_seen(name, replica(2, 1), 3.0)  # started again
+    assert published(4.0) == 18
+    book.shard_seen(name, None, 5.0)
+    book.pod_seen(PODS[0], lease(PODS[0], "k-1", invalid_requests=11), 8, 6.0)
+    assert published(6.0) == 19
+    book.pod_seen(PODS[0], first, 9, 604.0)
+    assert published(604.0) == 11
+    assert published(606.0) == 10
 
 
 def test_a_new_leader_goes_on_from_what_was_counted() -> None:

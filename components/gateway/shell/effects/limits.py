@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from components.process.clock import SteadyClock, steady_s
+from components.sharing.invalid import INVALID_WINDOW_S, InvalidCount
 
 WINDOW_S: Final = 1.0
 """Discord counts requests by the second (docs: topics/rate-limits#global-rate-limit)."""
@@ -29,7 +30,6 @@ FADES_S: Final = 1.0
 """Demand that has passed is stated by half less after each such time."""
 TOLD_EVERY_S: Final = 0.2
 """At most so often is unmet demand told at once instead of with the next renewal."""
-INVALID_WINDOW_S: Final = 600.0
 BLOCKED_S: Final = 10.0
 """What had to wait looks again after so long."""
 
@@ -96,6 +96,11 @@ class RateShare:
         self._note_demand()
         self._starved = any(self._waiting.values())
         return (round(self._wanted[0], 1), *self._kept)
+
+    @property
+    def share(self) -> int:
+        """Slots by the last division."""
+        return self._share
 
     @property
     def in_use(self) -> int:
@@ -173,42 +178,34 @@ class RateShare:
 class InvalidRequests:
     """Counts invalid responses over 10 minutes and says when posts must wait.
 
-    ``limit`` is of all pods together. Config publishes the count of all; what has come since is
+    ``limit`` is of the whole installation. Config publishes its count; what has come since is
     taken as if every pod had as many as this one, so that the limit holds while config is away.
     """
 
     def __init__(self, limit: int, clock: SteadyClock = steady_s) -> None:
         self._limit = limit
         self._clock = clock
-        self._at: deque[float] = deque()
+        self._own = InvalidCount(clock)
         self._published = (0, 1, float("-inf"))
 
     def note(self) -> None:
         """One more response of 401, 403 or 429 (not of shared scope)."""
-        self._at.append(self._clock())
+        self._own.note()
 
     def publish(self, count: int, pods: int) -> None:
-        """So many did ``pods`` pods have together, this one included."""
+        """So many had the installation; ``pods`` share it, this one included."""
         self._published = (count, max(1, pods), self._clock())
 
     @property
     def count(self) -> int:
         """This pod's own."""
-        now = self._clock()
-        while self._at and self._at[0] <= now - INVALID_WINDOW_S:
-            self._at.popleft()
-        return len(self._at)
+        return self._own.count
 
     @property
     def wait_s(self) -> float:
         """How long optional effects must wait before they ask again; 0 while they may go."""
-        own = self.count
         published, pods, at = self._published
         if at <= self._clock() - INVALID_WINDOW_S:
             published = 0  # what it counted is over
-        since = 0
-        for noted in reversed(self._at):
-            if noted < at:
-                break
-            since += 1
-        return BLOCKED_S if max(own, published + pods * since) >= self._limit else 0.0
+        everybodys = published + pods * self._own.since(at)
+        return BLOCKED_S if max(self.count, everybodys) >= self._limit else 0.0

@@ -13,16 +13,18 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from types import SimpleNamespace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from discord.errors import HTTPException, LoginFailure, RateLimited
-from discord.http import HTTPClient
+from discord.http import HTTPClient, Route
 
+from components.discord_api import counting
 from components.gateway.shell.effects.buckets import MAX_WAIT_S, BucketedClient
 from components.gateway.shell.effects.limits import InvalidRequests, RateShare
 from components.gateway.shell.effects.outcomes import Again, Refused
@@ -38,7 +40,8 @@ T = TypeVar("T")
 REQUEST_TIMEOUT_S: Final = 15.0
 TURN_WITHIN_S: Final = 2.0
 """An effect that must wait longer looks again whether it is still wanted."""
-INVALID: Final = frozenset({401, 403, 429})
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 5.0
 
 
 class Attempt:
@@ -147,7 +150,7 @@ class Rest:
         invalid: InvalidRequests,
         in_flight: int = 256,
     ) -> None:
-        trace = aiohttp.TraceConfig()
+        trace = counting(invalid.note)
         trace.on_request_end.append(_leave_library)
         trace.on_request_exception.append(_not_an_oserror)
         self._http = BucketedClient(
@@ -166,29 +169,42 @@ class Rest:
     async def login(self, token: str) -> None:
         """Open the session with the token, trying until Discord answers; the connection is then
         kept alive. Raises `CannotStart` when Discord refuses the token."""
-        pause_s = 0.2
+        pause_s = FIRST_PAUSE_S
+        # The library makes a session here, each time: called once, all that follows is asked anew.
+        ask = partial(self._http.static_login, token)
         while True:
-            attempt = Attempt(None, self._share)  # who we are changes nothing for anybody
-            _attempt.set(attempt)
             try:
-                async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                    user = await self._http.static_login(token)
-            except LoginFailure as error:
-                raise CannotStart(
-                    "Discord refused the bot's token: set MODBOT_DISCORD_TOKEN to the one of the "
-                    "developer portal"
-                ) from error
-            except (HTTPException, _Answered, _Broken, Again, TimeoutError) as error:
-                log.warning("Discord does not answer yet: %s", error or type(error).__name__)
-                await asyncio.sleep(pause_s)
-                pause_s = min(5.0, pause_s * 2)
+                user = await self._who_am_i(ask)
+            except Again as again:
+                log.warning("Discord does not answer yet: %s", again)
+                await asyncio.sleep(max(pause_s, again.after_s or 0.0))
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
             else:
                 self.user_id = str(user["id"])
                 self._ready.set()
                 return
-            finally:
-                attempt.over()
-                _attempt.set(None)
+            self._http.token = token  # the library takes it back when the first try fails
+            ask = partial(self._http.request, Route("GET", "/users/@me"))
+
+    async def _who_am_i(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """The bot's user, by one request. Raises `Again` and `CannotStart`."""
+        attempt = Attempt(None, self._share)  # who we are changes nothing for anybody
+        _attempt.set(attempt)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                return await ask()
+        except LoginFailure as error:
+            raise _token_refused() from error
+        except (HTTPException, _Answered, RateLimited) as error:
+            if isinstance(error, HTTPException) and error.status == 401:
+                raise _token_refused() from error
+            ending = self._ending(error)
+            raise ending if isinstance(ending, Again) else _no_answer(ending) from error
+        except (_Broken, TimeoutError) as error:
+            raise _no_answer(error) from error
+        finally:
+            attempt.over()
+            _attempt.set(None)
 
     def name(self, pod: PodId, incarnation: Incarnation) -> None:
         """Say at the end of the User-Agent which process calls, as Discord allows (docs:
@@ -251,20 +267,27 @@ class Rest:
             return Again("rate limited", after_s=error.retry_after, in_doubt=False)
         if isinstance(error, _Answered):
             if error.status == 429:
-                if error.scope != "shared":
-                    self._invalid.note()
                 if error.scope == "global":
                     self._share.pause(error.after_s or 1.0)
                 return Again("rate limited", after_s=error.after_s or 1.0, in_doubt=False)
             # The server failed somewhere between reading the request and answering it.
             return Again(str(error), in_doubt=True)
-        if error.status in INVALID:
-            self._invalid.note()
         if error.status == 429:
             return Again("rate limited without a Via header", after_s=60.0, in_doubt=False)
         if error.status >= 500:
             return Again(f"Discord answered {error.status}", in_doubt=True)
         return Refused(error.status, error.code, error.text or f"HTTP {error.status}")
+
+
+def _token_refused() -> CannotStart:
+    return CannotStart(
+        "Discord refused the bot's token: set MODBOT_DISCORD_TOKEN to the one of the developer "
+        "portal"
+    )
+
+
+def _no_answer(error: Exception) -> Again:
+    return Again(str(error) or "no answer in time", in_doubt=False)
 
 
 async def _leave_library(

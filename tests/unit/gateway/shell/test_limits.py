@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.gateway.shell.effects.limits import INVALID_WINDOW_S, InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.sharing.invalid import INVALID_WINDOW_S
 
 
 class Clock:
