@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from components.cli.text import columns, moment, pairs
+from components.cli.text import columns, kept, moment, pairs, pruning
 from components.cli.watch_text import is_critical, watch_parts
 from contracts.operations import (
     BalanceReport,
@@ -92,6 +92,8 @@ def _pods(pods: list[PodSummary]) -> str:
             pod.capacity,
             round(pod.applied_per_s, 1),
             round(pod.backup_lag_s, 2),
+            kept(pod),
+            pruning(pod),
             round(pod.rest_share_per_s, 1),
         )
         for pod in pods
@@ -107,6 +109,8 @@ def _pods(pods: list[PodSummary]) -> str:
         "capacity",
         "inputs/s",
         "backup lag s",
+        "kept",
+        "pruned",
         "REST/s",
     )
     return columns(headings, rows)

@@ -7,12 +7,23 @@ from components.bus.settings import BusSettings
 from components.cli.asking import answered, ask, bus_settings, operator, print_json
 from components.cli.errors import CommandError
 from components.cli.stack_options import add_home
-from components.cli.text import columns
+from components.cli.text import columns, kept, pruning
 from components.cli.watch_text import is_critical, watch_parts
 from contracts import subjects
 from contracts.operations import ClusterStatus
 
 SHOWN_WAITING = 20
+HEADINGS = (
+    "pod",
+    "state",
+    "guilds",
+    "open",
+    "capacity",
+    "inputs/s",
+    "backup lag s",
+    "kept",
+    "pruned",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,13 +58,23 @@ async def _status(settings: BusSettings) -> ClusterStatus:
 def text_of(status: ClusterStatus) -> str:
     """The status for people."""
     rows = [
-        (pod.pod, pod.state, pod.guilds, pod.open, pod.capacity, round(pod.applied_per_s, 1))
+        (
+            pod.pod,
+            pod.state,
+            pod.guilds,
+            pod.open,
+            pod.capacity,
+            round(pod.applied_per_s, 1),
+            round(pod.backup_lag_s, 2),
+            kept(pod),
+            pruning(pod),
+        )
         for pod in status.pods
     ]
     parts = [
         f"{status.guilds} guilds, {len(status.pods)} pods, database {status.database}",
         f"leader {status.leader or 'none'}, answered by {status.replica}",
-        columns(("pod", "state", "guilds", "open", "capacity", "inputs/s"), rows),
+        columns(HEADINGS, rows),
         *watch_parts(status),
     ]
     if status.waiting_total:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from contracts.operations import PodSummary
+
 
 def columns(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Rows under headings, aligned; numbers to the right."""
@@ -26,6 +28,20 @@ def pairs(values: Sequence[tuple[str, object]]) -> str:
     """Names and values, one a line."""
     width = max(len(name) for name, _ in values)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in values)
+
+
+def kept(pod: PodSummary) -> str:
+    """How long a pod's backups are kept."""
+    return f"{pod.backup_retention_h:g} h" if pod.backup_retention_h else "no backup"
+
+
+def pruning(pod: PodSummary) -> str:
+    """How many replicas a pod has deleted, and when it last looked."""
+    if not pod.backup_retention_h:
+        return ""
+    if not pod.pruning_looked_ms:
+        return "not looked yet"
+    return f"{pod.pruned_replicas}, looked {moment(pod.pruning_looked_ms)}"
 
 
 def moment(ms: int) -> str:

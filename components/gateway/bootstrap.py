@@ -39,6 +39,7 @@ from components.gateway.settings import (
 )
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.backup import Backup
+from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.building import Rows
 from components.gateway.shell.data_folder import DataFolder
 from components.gateway.shell.effects.lanes import Outlets
@@ -51,8 +52,10 @@ from components.gateway.shell.handoffs import Handoffs
 from components.gateway.shell.loads import Loads
 from components.gateway.shell.log_clock import LogClock
 from components.gateway.shell.logbook import Logbook
+from components.gateway.shell.measures import measure_backup, measure_work
 from components.gateway.shell.ownership import Ownership
 from components.gateway.shell.pod import Pod, PodLoad
+from components.gateway.shell.pruning import Pruning
 from components.gateway.shell.replicas import Replicas
 from components.gateway.shell.sights import Sights
 from components.gateway.shell.snapshots import Snapshots
@@ -61,7 +64,7 @@ from components.gateway.shell.tenure import Outputs
 from components.gateway.shell.timers import Timers
 from components.process import exits
 from components.process.clock import steady_s
-from components.process.service import start_service
+from components.process.service import service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
 from components.telemetry.traces import carry
@@ -92,17 +95,17 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 async def main(stop: asyncio.Event) -> None:
     """Run a pod with settings from the environment until ``stop``."""
-    replica = start_service("gateway")
-    settings = PodSettings(
-        pod=PodId(replica),
-        gateway=check(load(GatewaySettings, PREFIX)),
-        bus=load(BusSettings, "NATS"),
-        discord=load(DiscordSettings, "DISCORD"),
-        backup=check_backup(load(BackupSettings, BACKUP_PREFIX)),
-        on_lease_lost=_end_soon,
-    )
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    await serve(stop, settings)
+    async with service("gateway") as replica:
+        settings = PodSettings(
+            pod=PodId(replica),
+            gateway=check(load(GatewaySettings, PREFIX)),
+            bus=load(BusSettings, "NATS"),
+            discord=load(DiscordSettings, "DISCORD"),
+            backup=check_backup(load(BackupSettings, BACKUP_PREFIX)),
+            on_lease_lost=_end_soon,
+        )
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        await serve(stop, settings)
 
 
 async def serve(stop: asyncio.Event, settings: PodSettings) -> None:
@@ -253,10 +256,21 @@ class _Running:
             if self._settings.backup.bucket
             else None
         )
+        measure_work(bus, ownership, self._applier, logbook, self._share, self._invalid)
+        pruning: Pruning | None = None
         if backup is not None:
             logbook.on_beat = backup.replication.noted
+            pruning = Pruning(
+                bus,
+                ReplicaBucket(self._settings.backup),
+                me.pod,
+                self._pod.replica,
+                retention_h=backup.retention_h,
+                every_s=self._settings.backup.prune_every_s,
+            )
+            measure_backup(backup, pruning)
         self._pod.load = _load_of(
-            ownership, self._applier, self._share, self._invalid, logbook, backup
+            ownership, self._applier, self._share, self._invalid, logbook, backup, pruning
         )
         self._share.on_news = ownership.renew_soon
         shares = Shares(bus, me.pod, me.incarnation, self._share, self._invalid, gateway.rest_per_s)
@@ -285,6 +299,7 @@ class _Running:
                 rest.login(self._settings.discord.token),
                 _watch(self._applier),
                 *((backup.run(),) if backup is not None else ()),
+                *((pruning.run(),) if pruning is not None else ()),
             )
         ]
         await stop.wait()
@@ -363,6 +378,7 @@ def _load_of(
     invalid: InvalidRequests,
     logbook: Logbook,
     backup: Backup | None,
+    pruning: Pruning | None,
 ) -> Callable[[], PodLoad]:
     """What the lease tells; the rate is that since the last renewal."""
     then, count = steady_s(), applier.applied
@@ -386,6 +402,9 @@ def _load_of(
             backed_up_beat=replication.backed_up_beat if replication else 0,
             backed_up_to=replication.backed_up_to if replication else Sequence(0),
             backup_lag_s=replication.worst_lag_s() if replication else 0.0,
+            backup_retention_h=backup.retention_h if backup else 0.0,
+            pruning_looked_ms=pruning.looked_ms if pruning else 0,
+            pruned_replicas=pruning.replicas if pruning else 0,
         )
 
     return load_now

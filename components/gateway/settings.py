@@ -64,6 +64,8 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True):
     the lag that is told includes the time since the look before."""
     retention_h: float = 72.0
     """How long snapshots, and replicas of former incarnations, stay in the bucket."""
+    prune_every_s: float = 3600.0
+    """How often it is looked which replicas nobody needs any more (`shell.pruning`)."""
 
 
 def check(settings: GatewaySettings) -> GatewaySettings:
@@ -115,6 +117,10 @@ def check_backup(settings: BackupSettings) -> BackupSettings:
     if not 1 <= settings.retention_h <= 24 * 366:
         raise InvalidSettings(
             variable_of(BACKUP_PREFIX, "retention_h"), "must be from 1 hour to a year"
+        )
+    if not 1 <= settings.prune_every_s <= 24 * 3600:
+        raise InvalidSettings(
+            variable_of(BACKUP_PREFIX, "prune_every_s"), "must be from 1 second to a day"
         )
     return settings
 

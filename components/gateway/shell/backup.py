@@ -52,6 +52,8 @@ class Backup:
             database, prefix, self._bucket, look_every_s=settings.look_every_s
         )
         """What is in the bucket by now."""
+        self.retention_h = settings.retention_h
+        """How long snapshots stay in the bucket."""
         self._process: asyncio.subprocess.Process | None = None
         self.metrics_port = 0
         """Where the child's metrics are, on 127.0.0.1."""

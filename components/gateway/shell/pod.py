@@ -45,6 +45,9 @@ class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
     backed_up_beat: int = 0
     backed_up_to: Sequence = Sequence(0)
     backup_lag_s: float = 0.0
+    backup_retention_h: float = 0.0
+    pruning_looked_ms: int = 0
+    pruned_replicas: int = 0
 
 
 class Pod:
@@ -168,6 +171,9 @@ class Pod:
                 backed_up_beat=load.backed_up_beat,
                 backed_up_to=load.backed_up_to,
                 backup_lag_s=round(load.backup_lag_s, 3),
+                backup_retention_h=load.backup_retention_h,
+                pruning_looked_ms=load.pruning_looked_ms,
+                pruned_replicas=load.pruned_replicas,
                 guilds=load.guilds,
                 applied_per_s=round(load.applied_per_s, 1),
                 rest_wanted_per_s=load.rest_wanted_per_s,

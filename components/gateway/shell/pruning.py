@@ -19,6 +19,7 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.gateway.shell.bucket import PODS, ReplicaBucket
 from components.gateway.shell.errors import BucketFailed
+from components.process.clock import wall_ms
 from contracts import storage
 from contracts.ids import PodId
 from contracts.message import MalformedMessage, decode
@@ -26,7 +27,8 @@ from contracts.records import Assignment, PodLease
 
 log = logging.getLogger(__name__)
 
-EVERY_S: Final = 3600.0
+SOON_S: Final = 30.0
+"""What could not be looked at, or had nothing to tell the time by yet, is looked at again."""
 READ_WITHIN_S: Final = 60.0
 
 
@@ -34,7 +36,14 @@ class Pruning:
     """The pruning that one pod does. ``replica``: where it backs up to now."""
 
     def __init__(
-        self, bus: Bus, bucket: ReplicaBucket, pod: PodId, replica: str, *, retention_h: float
+        self,
+        bus: Bus,
+        bucket: ReplicaBucket,
+        pod: PodId,
+        replica: str,
+        *,
+        retention_h: float,
+        every_s: float = 3600.0,
     ) -> None:
         self._pods = Bucket(bus, storage.PODS)
         self._guilds = Bucket(bus, storage.GUILDS)
@@ -42,15 +51,24 @@ class Pruning:
         self._pod = pod
         self._replica = replica
         self._retention = timedelta(hours=retention_h)
+        self._every_s = every_s
+        self.looked_ms = 0
+        """When it was last looked what may go, by our own clock, for people; 0: not yet."""
+        self.replicas = 0
+        """Replicas deleted since the start."""
+        self.objects = 0
+        """Objects of them."""
 
     async def run(self) -> None:
         """Look now and then until cancelled."""
         while True:
+            looked_ms = self.looked_ms
             try:
                 await self.prune()
             except (BusError, BucketFailed, MalformedMessage) as error:
                 log.warning("old replicas are not pruned this time: %s", error)
-            await asyncio.sleep(EVERY_S)
+            looked = self.looked_ms > looked_ms
+            await asyncio.sleep(self._every_s if looked else min(SOON_S, self._every_s))
 
     async def prune(self) -> list[str]:
         """Delete what may go; returns it. Raises `BusError` and `BucketFailed`, and
@@ -75,6 +93,9 @@ class Pruning:
             removed = await self._bucket.remove(replica)
             log.info("pruned %s: %d objects, no guild depends on it", replica, removed)
             pruned.append(replica)
+            self.replicas += 1
+            self.objects += removed
+        self.looked_ms = wall_ms()
         return pruned
 
     async def _assigned(self) -> set[str]:

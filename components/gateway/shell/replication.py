@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
 
 from components.gateway.shell.bucket import ReplicaBucket, reach
 from components.gateway.shell.errors import BucketFailed
@@ -79,7 +77,6 @@ class Replication:
         """The last beat that is in the bucket."""
         self.backed_up_to = Sequence(0)
         """Up to where all guilds were complete at that beat."""
-        _observe(self)
 
     @property
     def lag_s(self) -> float:
@@ -185,22 +182,3 @@ def _thinned(marks: deque[_Mark]) -> deque[_Mark]:
     if len(pairs) % 2:
         kept.append(pairs[-1])
     return deque(kept)
-
-
-def _observe(replication: Replication) -> None:
-    def lag(_: CallbackOptions) -> list[Observation]:
-        return [Observation(replication.lag_s)]
-
-    def beat(_: CallbackOptions) -> list[Observation]:
-        return [Observation(replication.backed_up_beat)]
-
-    meter = metrics.get_meter("modbot")
-    meter.create_observable_gauge(
-        "modbot.backup.lag",
-        [lag],
-        unit="s",
-        description="Age of the oldest commit that is not in the backup bucket",
-    )
-    meter.create_observable_gauge(
-        "modbot.backup.beat", [beat], description="The last beat that is in the backup bucket"
-    )

@@ -67,6 +67,7 @@ def test_a_backup_may_be_off() -> None:
         ({"LOOK_EVERY_S": "0"}, "MODBOT_BACKUP_LOOK_EVERY_S"),
         ({"LOOK_EVERY_S": "nan"}, "MODBOT_BACKUP_LOOK_EVERY_S"),
         ({"RETENTION_H": "0"}, "MODBOT_BACKUP_RETENTION_H"),
+        ({"PRUNE_EVERY_S": "0"}, "MODBOT_BACKUP_PRUNE_EVERY_S"),
     ],
 )
 def test_a_backup_that_cannot_work_is_refused_without_its_secret(
