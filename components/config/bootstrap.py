@@ -15,6 +15,7 @@ from components.config.database import Database
 from components.config.dividing import Divider
 from components.config.hearing import hear
 from components.config.leadership import Leadership
+from components.config.measures import measure
 from components.config.mirror import Mirror
 from components.config.operations import Operations
 from components.config.operators import serve
@@ -26,7 +27,7 @@ from components.config.view import View
 from components.config.watchfulness import Watch
 from components.config.watching import follow
 from components.process.clock import steady_s
-from components.process.service import start_service
+from components.process.service import service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
 
@@ -37,9 +38,9 @@ LAST_ANSWERS_S = 2.0
 
 async def main(stop: asyncio.Event) -> None:
     """Run from the environment's settings until ``stop`` is set."""
-    replica = start_service("config")
-    settings = check(load(ConfigSettings, "CONFIG"))
-    await run(load(BusSettings, "NATS"), settings, replica, stop)
+    async with service("config") as replica:
+        settings = check(load(ConfigSettings, "CONFIG"))
+        await run(load(BusSettings, "NATS"), settings, replica, stop)
 
 
 async def run(
@@ -62,6 +63,8 @@ async def run(
         answers = Answers(
             view, placer, balancer, operations, resharding, database, leadership, watch, replica
         )
+
+        measure(bus, view, placer, database, leadership, watch)
 
         def changed() -> None:
             placer.news()
@@ -89,7 +92,7 @@ async def run(
 
         await hear(bus, placer.disconnected, leadership.disconnected)
         commands = Commands(bus, view, answers, database, resharding)
-        service = await serve(bus, answers, commands, replica)
+        answering = await serve(bus, answers, commands, replica)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(follow(bus, view, settings.pod_ttl_s), name="view"),
@@ -101,7 +104,7 @@ async def run(
             await stop.wait()
             for task in tasks:
                 task.cancel()
-        await _stop_answering(bus, service)
+        await _stop_answering(bus, answering)
     finally:
         await bus.close()
 
