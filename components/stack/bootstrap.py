@@ -30,6 +30,7 @@ from components.stack.screen import Screen
 from components.stack.settings import StackSettings
 from components.stack.supervisor import Supervised, Supervisor
 from components.telemetry.logs import JsonLines
+from components.telemetry.metrics import PATH as METRICS_PATH
 
 log = logging.getLogger(__name__)
 
@@ -253,4 +254,6 @@ def urls(installation: Installation) -> dict[str, str]:
     for name, port in installation.ports.items():
         if name.startswith(("edge", "simulator")):
             found[name] = f"http://127.0.0.1:{port}"
+        elif name.startswith("metrics."):
+            found[name] = f"http://127.0.0.1:{port}{METRICS_PATH}"
     return found

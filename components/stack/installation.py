@@ -151,7 +151,26 @@ def _names(settings: StackSettings, account: Discord | None) -> list[str]:
     names = [name for name, own in servers if own]
     if not settings.nats_url:
         names += _nats_names(settings.nats)
-    return names + [f"edge-{number}" for number in range(settings.edges)]
+    names += replicas("edge", settings.edges)
+    counts = {
+        "config": settings.configs,
+        "gateway": settings.gateways,
+        "shard": settings.shards,
+        "edge": settings.edges,
+    }
+    for component, count in counts.items():
+        names += [metrics_port(name) for name in replicas(component, count)]
+    return names
+
+
+def replicas(component: str, count: int) -> list[str]:
+    """The names of a component's replicas."""
+    return [f"{component}-{number}" for number in range(count)]
+
+
+def metrics_port(name: str) -> str:
+    """Under which name it is remembered where a replica's metrics are."""
+    return f"metrics.{name}"
 
 
 def _nats_names(nodes: int) -> list[str]:

@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from components.stack.installation import SIMULATOR_SEED, Installation
+from components.stack.installation import SIMULATOR_SEED, Installation, metrics_port, replicas
 from components.stack.nats import NatsServer
 from components.stack.settings import StackSettings
+from components.telemetry.metrics import PATH as METRICS_PATH
 
 COMPONENTS = ("simulator", "config", "shard", "gateway", "edge")
 HOST = "127.0.0.1"
@@ -200,8 +201,9 @@ def _configs(settings: StackSettings, installation: Installation, own: set[str])
             needs=["streams", *_those("postgres", own)],
             probe=BusProbe(component="config", replica=name),
             essential=False,
+            links=[_metrics(installation, name)],
         )
-        for name in _names("config", settings.configs)
+        for name in replicas("config", settings.configs)
     ]
 
 
@@ -230,8 +232,9 @@ def _gateways(settings: StackSettings, installation: Installation, own: set[str]
             probe=BusProbe(component="gateway", replica=name),
             essential=False,
             grace_s=35.0,  # it drains first (MODBOT_GATEWAY_GRACE_S)
+            links=[_metrics(installation, name)],
         )
-        for name in _names("gateway", settings.gateways)
+        for name in replicas("gateway", settings.gateways)
     ]
 
 
@@ -248,14 +251,15 @@ def _shards(settings: StackSettings, installation: Installation, own: set[str]) 
             },
             needs=["streams", *_those("simulator", own)],
             probe=BusProbe(component="shard", replica=name),
+            links=[_metrics(installation, name)],
         )
-        for name in _names("shard", settings.shards)
+        for name in replicas("shard", settings.shards)
     ]
 
 
 def _edges(settings: StackSettings, installation: Installation) -> list[Process]:
     found = []
-    for name in _names("edge", settings.edges):
+    for name in replicas("edge", settings.edges):
         port = installation.ports[name]
         found.append(
             Process(
@@ -272,7 +276,10 @@ def _edges(settings: StackSettings, installation: Installation) -> list[Process]
                 needs=["streams"],
                 probe=HttpProbe(port=port, path="/readyz"),
                 essential=False,
-                links=[Link(name="API", url=f"http://{HOST}:{port}/schema")],
+                links=[
+                    Link(name="API", url=f"http://{HOST}:{port}/schema"),
+                    _metrics(installation, name),
+                ],
             )
         )
     return found
@@ -289,7 +296,14 @@ def _bus(
     }
     if settings.traces:
         environment["MODBOT_TRACE_FOLDER"] = str(installation.home / "traces")
+    if port := installation.ports.get(metrics_port(name)):
+        environment["MODBOT_METRICS_ADDR"] = f"{HOST}:{port}"
     return environment
+
+
+def _metrics(installation: Installation, name: str) -> Link:
+    port = installation.ports[metrics_port(name)]
+    return Link(name="metrics", url=f"http://{HOST}:{port}{METRICS_PATH}")
 
 
 def _lease_times(installation: Installation, *settings: str) -> dict[str, str]:
@@ -305,10 +319,6 @@ def _discord(installation: Installation) -> dict[str, str]:
     if installation.discord.gateway_url:
         environment["MODBOT_DISCORD_GATEWAY_URL"] = installation.discord.gateway_url
     return environment
-
-
-def _names(component: str, count: int) -> list[str]:
-    return [f"{component}-{number}" for number in range(count)]
 
 
 def _those(name: str, own: set[str]) -> list[str]:

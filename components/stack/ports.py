@@ -22,6 +22,10 @@ DEFAULTS = {
     "s3": 9000,
     "simulator": 8600,
     "edge": 8080,
+    "metrics.config": 9110,
+    "metrics.gateway": 9120,
+    "metrics.shard": 9150,
+    "metrics.edge": 9170,
 }
 """``route`` and ``monitor`` are those of NATS servers in a cluster. PostgreSQL's own 5432 is left
 to whoever has one."""

@@ -32,6 +32,8 @@ def installation(**changed: object) -> Installation:
     """What `prepare` returns with the usual ports."""
     ports = {"nats": 4222, "postgres": 54329, "s3": 9000, "simulator": 8600}
     ports |= {"edge-0": 8080, "edge-1": 8081}
+    for component, first in (("config", 9110), ("gateway", 9120), ("shard", 9150), ("edge", 9170)):
+        ports |= {f"metrics.{component}-{number}": first + number for number in range(3)}
     made = Installation(
         home=HOME,
         ports=ports,

@@ -164,6 +164,18 @@ def test_variables_are_fields_of_the_components_settings() -> None:
                 assert variable.removesuffix("_FILE") in known, (process.name, variable)
 
 
+def test_each_replica_serves_its_metrics_where_its_link_says() -> None:
+    found = {process.name: process for process in plan.processes(SETTINGS, installation())}
+    replicas = [name for name in found if found[name].label == "modbot"]
+    assert len(replicas) == 6
+    addresses = set()
+    for name in replicas:
+        address = found[name].environment["MODBOT_METRICS_ADDR"]
+        addresses.add(address)
+        assert f"http://{address}/metrics" in [link.url for link in found[name].links]
+    assert len(addresses) == len(replicas)
+
+
 def test_each_pods_backup_has_a_log_of_its_own_beside_the_others() -> None:
     found = plan.processes(SETTINGS, installation())
     logs = [process.environment.get("MODBOT_BACKUP_LOG") for process in found]

@@ -20,6 +20,7 @@ def test_a_replica_has_the_next_usual_port() -> None:
     assert ports.usual("edge-0") == 8080
     assert ports.usual("edge-2") == 8082
     assert ports.usual("nats") == 4222
+    assert ports.usual("metrics.gateway-2") == ports.usual("metrics.gateway-0") + 2
 
 
 def test_a_taken_usual_port_is_left_alone(
