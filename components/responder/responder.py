@@ -24,8 +24,8 @@ from nats.aio.msg import Msg
 from components.bus.connection import Bus
 from components.bus.errors import NotConnected
 from components.responder.epochs import Epochs
-from components.telemetry.traces import carry
-from contracts import subjects
+from components.telemetry.traces import carry, span
+from contracts import headers, subjects
 from contracts.ids import GuildId, InteractionId
 from contracts.interactions import AnswerTaken, InteractionAnswer
 from contracts.message import MalformedMessage, decode, encode
@@ -158,8 +158,10 @@ class Responder:
         edit what is there already: both end the same."""
         if not message.reply:
             return
+        parent = (message.headers or {}).get(headers.TRACEPARENT, "")
         try:
-            await self._bus.say(message.reply, encode(AnswerTaken(taken=taken)), carry())
+            with span("answer settled", parent=parent):
+                await self._bus.say(message.reply, encode(AnswerTaken(taken=taken)), carry())
         except NotConnected:
             log.warning("could not tell the owner taken=%s on %s", taken, message.subject)
 

@@ -3,13 +3,14 @@
 import logging
 
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 
 from components.bus.connection import Bus
+from components.bus.errors import BusError
 from components.process.exits import CannotStart
 from components.shard.discord_rest import DiscordRest
 from components.shard.errors import DiscordUnavailable
-from contracts import subjects
+from components.telemetry.traces import carry, span
+from contracts import headers, subjects
 from contracts.message import encode
 from contracts.operations import SessionBudget
 
@@ -21,11 +22,15 @@ async def answer_budget(bus: Bus, rest: DiscordRest, replica: str) -> None:
     answer. That Discord does not say is an answer too."""
 
     async def answer(message: Msg) -> None:
-        budget = await _budget(rest, replica)
-        try:
-            await message.respond(encode(budget))
-        except NatsError as error:
-            log.info("config does not hear how many sessions are left: %s", error)
+        if not message.reply:
+            return
+        parent = (message.headers or {}).get(headers.TRACEPARENT, "")
+        with span("session budget", parent=parent):
+            budget = await _budget(rest, replica)
+            try:
+                await bus.say(message.reply, encode(budget), carry())
+            except BusError as error:
+                log.info("config does not hear how many sessions are left: %s", error)
 
     await bus.listen(subjects.SHARD_BUDGET, answer)
 

@@ -87,6 +87,11 @@ class Snapshots:
 
     async def answer(self, message: Msg) -> None:
         """A request to this pod, whatever it is to the guild (`subjects.pod_snapshots`)."""
+        parent = (message.headers or {}).get(headers.TRACEPARENT, "")
+        with span("snapshot.take", parent=parent):
+            await self._answer(message)
+
+    async def _answer(self, message: Msg) -> None:
         guild = GuildId(message.subject.rpartition(".")[2])
         fields: dict[str, str] = {}
         try:

@@ -8,6 +8,7 @@ import pytest
 from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.responder.responder import MAX_OFFERS, Responder
+from contracts import headers
 from contracts.ids import Epoch, GuildId, InteractionId, Sequence
 from contracts.interactions import CHANNEL_MESSAGE, AnswerTaken, InteractionAnswer
 from contracts.message import decode, encode
@@ -53,6 +54,19 @@ async def responder(nats_server: RunningNats) -> Responder:
 @pytest.fixture
 async def owner(nats_server: RunningNats, responder: Responder) -> Owner:
     return Owner(await nats_server.connect("gateway"), responder)
+
+
+async def test_what_an_owner_hears_belongs_to_the_trace_of_its_answer(
+    responder: Responder, nats_server: RunningNats
+) -> None:
+    bus = await nats_server.connect("gateway")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    reply = await bus.ask(
+        f"modbot.answers.edge.{responder.replica}.{INTERACTION}",
+        an_answer(),
+        {headers.TRACEPARENT: f"00-{trace}-b7ad6b7169203331-01"},
+    )
+    assert (reply.headers or {})[headers.TRACEPARENT].split("-")[1] == trace
 
 
 async def test_an_answer_in_time_is_taken_and_its_owner_hears_so_once_it_is_given(
