@@ -108,6 +108,17 @@ async def answered_by(edge: str) -> int:
         return answer.status
 
 
+async def scraped(stack: RunningStack) -> dict[str, str]:
+    """What each replica tells Prometheus, by its name."""
+    found = {}
+    async with aiohttp.ClientSession() as session:
+        for name, url in stack.urls.items():
+            if name.startswith("metrics."):
+                async with session.get(url) as answer:
+                    found[name.removeprefix("metrics.")] = await answer.text()
+    return found
+
+
 async def guilds_served(started: Up, count: int) -> dict[str, object]:
     """`modbot status --json`, once every guild is served."""
     async with asyncio.timeout(30):
@@ -143,6 +154,19 @@ async def test_the_whole_stack_starts_answers_heals_and_leaves_nothing(tmp_path:
         code, _, err = await started.command("guild", "123456789")
         assert code == 1
         assert "Traceback" not in err
+
+        # Everybody can be scraped; one replica of config leads.
+        metrics = await scraped(stack)
+        assert set(metrics) == {
+            "config-0", "config-1", "gateway-0", "gateway-1", "shard-0", "edge-0",
+        }  # fmt: skip
+        for name, text in metrics.items():
+            assert "process_resident_memory_bytes" in text, name
+            assert "modbot_nats_connected 1.0" in text, name
+        assert sum("modbot_leader 1.0" in text for text in metrics.values()) == 1
+        assert "modbot_database_up 1.0" in metrics["config-0"]
+        assert "modbot_shards_held 1.0" in metrics["shard-0"]
+        assert "modbot_backup_retention_hours 72.0" in metrics["gateway-0"]
 
         # A second one on the same folder is refused; the first is not disturbed.
         code, _, err = await started.command("up")
