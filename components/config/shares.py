@@ -74,6 +74,7 @@ class ShareBook:
         self._record: RestShares | None = None
         self._revision = 0
         self._invalid = InvalidLedger()
+        self._inherited = False
         self._published_s = float("-inf")
 
     def pod_seen(self, pod: PodId, lease: PodLease | None, revision: int, now_s: float) -> None:
@@ -109,12 +110,9 @@ class ShareBook:
         """The division as it is now: read, watched, or written by ourselves."""
         if revision < self._revision:
             return
-        first = self._record is None
         self._record, self._revision = record, revision
         if record is None:
             return
-        if first:
-            self._invalid.inherit(record.invalid_requests, now_s)
         for pod in record.shares:
             if pod not in self._leases:
                 self._absent.setdefault(pod, (self._revisions.get(pod, 0), now_s))
@@ -138,10 +136,15 @@ class ShareBook:
         return self._named(pod)
 
     def next(self, now_s: float) -> tuple[RestShares, int] | None:
-        """The division to be written over this revision; None: the one there is still good."""
+        """The division to be written over this revision; None: the one there is still good. To be
+        asked once all buckets have been read."""
         if self._record is None:
             return None
         record, revision = self._record, self._revision
+        if not self._inherited:
+            # Now that everybody has been heard: else who is heard later would count twice.
+            self._inherited = True
+            self._invalid.inherit(record.invalid_requests, now_s)
         ended = [pod for pod in record.shares if self._has_ended(pod, now_s)]
         made = divide(record, revision, self._leases, ended, self._limit)
         total = self._invalid.total(now_s)

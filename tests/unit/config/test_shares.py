@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -320,6 +321,26 @@ def test_the_shards_invalid_requests_count_like_the_pods() -> None:
     book.pod_seen(PODS[0], first, 9, 604.0)
     assert published(604.0) == 11
     assert published(606.0) == 10
+
+
+def test_a_new_leader_counts_nobody_twice_in_whatever_order_it_hears_of_them() -> None:
+    book = ShareBook(limit=LIMIT, ttl_s=TTL_S)
+    record = RestShares(
+        per_s=LIMIT,
+        shares={PODS[0]: LIMIT},
+        incarnations={PODS[0]: Incarnation("k-1")},
+        at_most={PODS[0]: LIMIT},
+        invalid_requests=4000,
+    )
+    book.record_seen(record, 6, 0.0)
+    book.pod_seen(PODS[0], lease(PODS[0], "k-1", invalid_requests=2600), 7, 0.0)
+    shard = ShardReplica(replica="shard-0", since_ms=1, invalid_requests=900)
+    book.shard_seen("shard-0", shard, 0.0)
+    assert book.next(1.0) is None
+    book.shard_seen("shard-0", msgspec.structs.replace(shard, invalid_requests=901), 2.0)
+    made = book.next(3.0)
+    assert made is not None
+    assert made[0].invalid_requests == 4001
 
 
 def test_a_new_leader_goes_on_from_what_was_counted() -> None:
