@@ -24,6 +24,8 @@ class ErrorCode:
     the same request id."""
     INVALID: Final = 422
     PARKED: Final = 423
+    UNREADABLE: Final = 500
+    """A row that the answer needs is damaged. Asking again does not help; the rest is served."""
     UNAVAILABLE: Final = 503
 
 

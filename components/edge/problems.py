@@ -27,6 +27,7 @@ HTTP_STATUS: Final = {
     ErrorCode.INVALID: 422,
     ErrorCode.MOVED: 503,  # seen only when asking again did not help inside the deadline
     ErrorCode.PARKED: 423,
+    ErrorCode.UNREADABLE: 500,
     ErrorCode.UNAVAILABLE: 503,
 }
 TITLES: Final = {

@@ -6,7 +6,8 @@ applied: an acknowledged write is on the log. Replies carry the epoch and the se
 pass the gate; a pod that may not act does not answer at all, so that the caller asks again. One
 that has let go of the guild says so (`ErrorCode.MOVED`), which is no answer either.
 
-Errors follow the services convention with the codes of `contracts.errors.ErrorCode`.
+Errors follow the services convention with the codes of `contracts.errors.ErrorCode`. A row that
+cannot be read fails the request that needs it (`ErrorCode.UNREADABLE`) and nothing else.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from components.gateway.shell.applier import Applier
 from components.gateway.shell.door import Door, deadline_s
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
+from components.gateway.shell.reading import readable
 from components.gateway.shell.snapshots import Snapshots
 from components.telemetry.traces import carry, span
 from contracts import headers, subjects
@@ -194,12 +196,15 @@ class RequestServer:
         read = self._applier.read
         if isinstance(request, GetDigest):
             read = self._applier.read_aside  # of every row: half a second for 100,000 of them
-        reply = await read(
-            lambda engine: engine.read(
-                self._permit.guild, request, pod=self._pod, epoch=self._permit.epoch
+        guild = self._permit.guild
+        return await read(
+            lambda engine: readable(
+                guild,
+                lambda: encode(
+                    engine.read(guild, request, pod=self._pod, epoch=self._permit.epoch)
+                ),
             )
         )
-        return encode(reply)
 
     async def _write(self, request: Request, data: bytes, fields: dict[str, str]) -> bytes:
         name = fields.get(headers.REQUEST_ID, "")
@@ -226,8 +231,9 @@ class RequestServer:
         await self._progress.applied_up_to(sequence)
         if not expected.done():
             # The append was a repetition: the reply was given when the first one was applied.
+            guild = self._permit.guild
             kept = await self._applier.read(
-                lambda engine: engine.reply(self._permit.guild, request_id)
+                lambda engine: readable(guild, lambda: engine.reply(guild, request_id))
             )
             if kept is None:
                 raise ServiceError(
