@@ -55,14 +55,19 @@ async def lose(town: Town, pod: PodProcess) -> StateSource:
         replica=f"pods/{pod.name}/{pod.incarnation}",
     )
     await pod.kill()
+    await wipe(pod)
+    await fence(town, pod)
+    return source
+
+
+async def wipe(pod: PodProcess) -> None:
+    """The disk of a pod that has ended is gone."""
 
     async def gone() -> bool:
         shutil.rmtree(pod.data, ignore_errors=True)  # Litestream takes a moment to end
         return not pod.data.exists()
 
     await until(gone)
-    await fence(town, pod)
-    return source
 
 
 async def test_11_a_survivor_restores_what_was_backed_up_and_replays_the_rest(
