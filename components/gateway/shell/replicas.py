@@ -1,9 +1,10 @@
 """Restores replicas from the bucket: one restore per replica, shared by all who want its guilds.
 
 Each restore is checked in full. When the newest state cannot be restored (a file is damaged or
-missing), earlier ones are tried, in steps that double, until one is whole and holds guilds that
-are wanted. The database lies in scratch, is read only by us, and is deleted when nobody has used
-it for a while.
+missing), earlier ones are tried, in steps that double, until one is whole. A guild that is wanted
+and not in it is looked for in the points before it, one after another, also when it is asked for
+later. The databases lie in scratch, are read only by us, and are deleted when nobody has used them
+for a while.
 
 Raises `ReplicaFailed` with words for operators: nothing there, nothing whole, bucket away.
 """
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from components.gateway.engine.errors import UnknownGuild
 from components.gateway.engine.pod_tables import BEAT
 from components.gateway.engine.transfer import GuildRows, RowSource
 from components.gateway.settings import BackupSettings
@@ -45,26 +47,51 @@ SHORTEST_S: Final = 30.0
 
 
 class Replica:
-    """A restored database. Guilds are taken in one after another."""
+    """What was restored: the newest whole point, and earlier ones for guilds that it lacks. Guilds
+    are taken in one after another."""
 
-    def __init__(self, replica: str, source: RowSource) -> None:
+    def __init__(self, replica: str) -> None:
         self.replica = replica
-        self._source = source
-        self._turn = asyncio.Lock()
-        self.guilds: dict[GuildId, GuildRows] = source.guilds()
+        self.guilds: dict[GuildId, GuildRows] = {}
         """What it holds, each with its checkpoint and up to where it is complete."""
-        self.beat: int = int(source.note(BEAT) or 0)
-        """The last beat that it holds."""
+        self.beat = 0
+        """The last beat that the newest point holds."""
+        self._sources: list[RowSource] = []
+        self._source_of: dict[GuildId, RowSource] = {}
+        self._turn = asyncio.Lock()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no point was restored yet."""
+        return not self._sources
+
+    async def add(self, source: RowSource) -> bool:
+        """One more point, earlier than those before it: the guilds that they lack come from it.
+        False: there are none, and it is not kept."""
+        found = await asyncio.to_thread(source.guilds)
+        new = {guild: rows for guild, rows in found.items() if guild not in self.guilds}
+        if self.empty:
+            self.beat = int(source.note(BEAT) or 0)
+        elif not new:
+            return False
+        self._sources.append(source)
+        self._source_of.update(dict.fromkeys(new, source))
+        self.guilds.update(new)
+        return True
 
     async def take_in(self, applier: Applier, guild: GuildId) -> GuildRows:
         """Replace what the pod has of the guild by the replica's rows. Raises `RowsRefused`, and
         `UnknownGuild` when the replica does not hold the guild."""
+        source = self._source_of.get(guild)
+        if source is None:
+            raise UnknownGuild(guild)
         async with self._turn:
-            return await take_in(applier, self._source, guild)
+            return await take_in(applier, source, guild)
 
     def close(self) -> None:
-        """Close the database."""
-        self._source.close()
+        """Close the databases."""
+        for source in self._sources:
+            source.close()
 
 
 class Replicas:
@@ -83,19 +110,26 @@ class Replicas:
     async def restored(
         self, replica: str, wanted: Collection[GuildId] = ()
     ) -> AsyncIterator[Replica]:
-        """The replica, restored now or a moment ago for somebody else. ``wanted``: of these it
-        holds at least one, whoever asked first; look into `Replica.guilds`."""
+        """The replica, restored now or a moment ago for somebody else. ``wanted``: of all that was
+        asked for it holds at least one guild; look into `Replica.guilds`. One that is missing
+        there is at no point in time that can be restored. Nobody waits for the guilds of others."""
         shared = self._shared.get(replica)
         if shared is None:
             folder = self._scratch / replica.replace("/", "_")
-            shared = self._shared[replica] = _Shared(folder)
-            shared.wanted.update(wanted)
-            shared.restore = asyncio.create_task(self._restore(replica, shared))
+            shared = self._shared[replica] = _Shared(replica, folder)
         shared.wanted.update(wanted)
         shared.enter()
         try:
-            assert shared.restore is not None
-            yield await asyncio.shield(shared.restore)
+            while True:
+                if shared.restore is None or (shared.restore.done() and shared.goes_on):
+                    shared.restore = asyncio.create_task(self._restore(shared))
+                found = await asyncio.shield(shared.restore)
+                if found.guilds.keys() >= set(wanted) or not shared.goes_on:
+                    break
+            if shared.wanted and not shared.wanted & found.guilds.keys():
+                reasons = (*shared.reasons, "it holds none of the guilds that are wanted")
+                raise ReplicaFailed(replica, "; ".join(reasons))
+            yield found
         finally:
             if shared.leave():
                 if shared.whole and self._kept_s > 0:
@@ -116,66 +150,88 @@ class Replicas:
             del self._shared[replica]
         shared.drop()
 
-    async def _restore(self, replica: str, shared: "_Shared") -> Replica:
+    async def _restore(self, shared: "_Shared") -> Replica:
+        """One more point that is whole and holds what the later ones lack."""
+        found, replica = shared.found, shared.found.replica
         async with self._restoring:
-            try:
-                files = await self._bucket.files(replica)
-            except BucketFailed as error:
-                raise ReplicaFailed(replica, str(error)) from error
-            if not files:
-                raise ReplicaFailed(replica, "there is nothing in the bucket")
             began = steady_s()
-            log.info(
-                "restoring %s: %d files, %.1f MB",
-                replica,
-                len(files),
-                sum(file.size for file in files) / 1e6,
-            )
-            restored = await self._newest_whole(replica, files, shared)
-            log.info(
-                "restored %s in %.1f s: %d guilds, beat %d",
-                replica,
-                steady_s() - began,
-                len(restored.guilds),
-                restored.beat,
-            )
-            return restored
+            if shared.points is None:
+                await self._begin(shared)
+            while shared.points:
+                if await self._add(shared, shared.points.pop(0)):
+                    log.info(
+                        "restored %s in %.1f s: %d guilds, beat %d",
+                        replica,
+                        steady_s() - began,
+                        len(found.guilds),
+                        found.beat,
+                    )
+                    break
+        if found.empty:
+            raise ReplicaFailed(replica, "; ".join(shared.reasons) or "its beginning is missing")
+        return found
 
-    async def _newest_whole(self, replica: str, files: list[LtxFile], shared: "_Shared") -> Replica:
-        reasons = []
-        for point in points(files):
-            shared.folder.mkdir(parents=True, exist_ok=True)
-            to = shared.folder / "replica.db"
-            try:
-                await restore(self._settings, replica, files, to, point)
-                source = await asyncio.to_thread(RowSource, to)
-            except (ReplicaFailed, OSError, sqlite3.Error) as error:
-                reason = error.reason if isinstance(error, ReplicaFailed) else str(error)
-                log.warning("%s cannot be restored %s: %s", replica, _at(point), reason)
-                reasons.append(f"{_at(point)}: {reason}")
-                shutil.rmtree(shared.folder, ignore_errors=True)
-                continue
-            found = Replica(replica, source)
-            if shared.wanted and not shared.wanted & found.guilds.keys():
-                reasons.append(f"{_at(point)}: holds none of the guilds that are wanted")
-                found.close()
-                shutil.rmtree(shared.folder, ignore_errors=True)
-                continue
-            if point is not None:
-                log.warning("%s is restored only %s", replica, _at(point))
-            return found
-        raise ReplicaFailed(replica, "; ".join(reasons) or "its beginning is missing")
+    async def _begin(self, shared: "_Shared") -> None:
+        replica = shared.found.replica
+        try:
+            files = await self._bucket.files(replica)
+        except BucketFailed as error:
+            raise ReplicaFailed(replica, str(error)) from error
+        if not files:
+            raise ReplicaFailed(replica, "there is nothing in the bucket")
+        log.info(
+            "restoring %s: %d files, %.1f MB",
+            replica,
+            len(files),
+            sum(file.size for file in files) / 1e6,
+        )
+        shared.files, shared.points = files, points(files)
+
+    async def _add(self, shared: "_Shared", point: int | None) -> bool:
+        """Restore a point; whether it is whole and holds more than the later ones."""
+        replica = shared.found.replica
+        shared.folder.mkdir(parents=True, exist_ok=True)
+        to = shared.folder / f"{point or 'newest'}.db"
+        try:
+            await restore(self._settings, replica, shared.files, to, point)
+            source = await asyncio.to_thread(RowSource, to)
+        except (ReplicaFailed, OSError, sqlite3.Error) as error:
+            reason = error.reason if isinstance(error, ReplicaFailed) else str(error)
+            log.warning("%s cannot be restored %s: %s", replica, _at(point), reason)
+            shared.reasons.append(f"{_at(point)}: {reason}")
+        else:
+            later = len(shared.found.guilds)
+            if await shared.found.add(source):
+                if point is not None:
+                    new = len(shared.found.guilds) - later
+                    log.warning("%s is restored %s, for %d guilds", replica, _at(point), new)
+                return True
+            source.close()
+        for left in shared.folder.glob(f"{to.name}*"):
+            left.unlink()
+        return False
 
 
 class _Shared:
     """One restore and those who use it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, replica: str, folder: Path) -> None:
         self.folder = folder
+        self.found = Replica(replica)
+        self.files: list[LtxFile] = []
+        self.points: list[int | None] | None = None
+        """Those that were not tried yet; None: not known yet."""
+        self.reasons: list[str] = []
+        """Why points that were tried are of no use."""
         self.restore: asyncio.Task[Replica] | None = None
         self.wanted: set[GuildId] = set()
         self._users = 0
         self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are points to try, and guilds to look for."""
+        return self.points != [] and not self.found.guilds.keys() >= self.wanted
 
     @property
     def whole(self) -> bool:
@@ -205,11 +261,9 @@ class _Shared:
         """End the restore if it goes on, close the database, delete the files."""
         if self._expiry is not None:
             self._expiry.cancel()
-        task = self.restore
-        if task is not None:
-            task.cancel()
-            if self.whole:
-                task.result().close()
+        if self.restore is not None:
+            self.restore.cancel()
+        self.found.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -102,6 +102,12 @@ def posts(log: Log, count: int) -> None:
         log.post(f"free nitro {number}")
 
 
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+
+
 async def replay(applier: Applier, log: Log, rows: GuildRows) -> None:
     """Apply what the log holds behind the rows."""
     rest = [item for item in log.items if item.sequence > rows.sequence]
@@ -139,10 +145,7 @@ async def test_a_damaged_newest_file_falls_back_to_an_earlier_point(
         posts(pod.logs[0], 5)
         beats.append(await pod.backed_up())
     await pod.die()
-    newest = store.files(f"{REPLICA}/0000")[-1]
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    newest.write_bytes(content)
+    damage(store.files(f"{REPLICA}/0000")[-1])
     async with replicas.restored(REPLICA, [GUILD]) as replica:
         assert beats[0] <= replica.beat < beats[-1]
         rows = await replica.take_in(applier, GUILD)
@@ -180,6 +183,66 @@ async def test_a_guild_that_only_an_earlier_point_holds_is_found_there(
         assert set(replica.guilds) == {GUILD}
     async with replicas.restored(REPLICA, [OTHER_GUILD]) as replica:
         assert OTHER_GUILD in replica.guilds
+
+
+async def test_each_guild_comes_from_the_newest_whole_point_that_holds_it(
+    pod: Lost, replicas: Replicas, applier: Applier, store: Store
+) -> None:
+    stays, goes = pod.logs
+    await pod.backed_up()
+    goes_last = goes.dump()
+    posts(stays, 5)
+    goes.engine.drop(goes.guild)
+    without = await pod.backed_up()
+    without_at = stays.sequence
+    posts(stays, 5)
+    await pod.backed_up()
+    await pod.die()
+    damage(store.files(f"{REPLICA}/0000")[-1])
+    async with replicas.restored(REPLICA, [log.guild for log in pod.logs]) as replica:
+        assert set(replica.guilds) == {stays.guild, goes.guild}
+        assert without <= replica.beat
+        rows = await replica.take_in(applier, stays.guild)
+        assert without_at <= rows.sequence < stays.sequence
+        await replay(applier, stays, rows)
+        assert await dump(applier, stays.guild) == stays.dump()
+        rows = await replica.take_in(applier, goes.guild)
+        await replay(applier, goes, rows)
+        assert await dump(applier, goes.guild) == goes_last
+
+
+async def test_a_guild_that_is_asked_for_later_is_looked_for_further_back(
+    pod: Lost,
+    replicas: Replicas,
+    applier: Applier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await pod.backed_up()
+    pod.logs[1].engine.drop(OTHER_GUILD)
+    await pod.backed_up()
+    await pod.die()
+    tried = []
+    restore = module.restore
+
+    async def noted(*arguments: object) -> None:
+        tried.append(arguments[-1])
+        await restore(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "restore", noted)
+    async with replicas.restored(REPLICA, [GUILD]) as newest:
+        assert tried == [None]
+        async with replicas.restored(REPLICA, [OTHER_GUILD]) as replica:
+            assert replica is newest
+            await replica.take_in(applier, OTHER_GUILD)
+        looked = len(tried)
+        async with replicas.restored(REPLICA, [GUILD, GuildId("77")]) as replica:
+            assert GuildId("77") not in replica.guilds
+        assert len(set(tried)) == len(tried) >= looked  # once each, whoever asks
+        async with replicas.restored(REPLICA, [GUILD, GuildId("77")]):
+            pass
+        assert len(set(tried)) == len(tried)
+        await newest.take_in(applier, GUILD)
 
 
 async def test_one_restore_serves_all_who_want_its_guilds(
