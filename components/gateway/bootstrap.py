@@ -38,6 +38,7 @@ from components.gateway.settings import (
     check_backup,
 )
 from components.gateway.shell.applier import Applier
+from components.gateway.shell.attempts import Tries
 from components.gateway.shell.backup import Backup
 from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.building import Rows
@@ -243,6 +244,7 @@ class _Running:
             logbook=logbook,
             clock=clock,
             opening=asyncio.Semaphore(gateway.opening_at_once),
+            tries=Tries(),
         )
         handoffs = Handoffs(bus, me.pod, me.incarnation)
         ownership = Ownership(services, machine, gate, self._pod, handoffs)

@@ -41,8 +41,8 @@ Named = Literal["own", "follow", "source", "nothing"]
 ACTING: frozenset[Phase] = frozenset({"opening", "open", "refused"})
 REFUSED_AGAIN_S: Final = 30.0
 """A refused guild is looked at again so often: a pod that has its rows may have come back."""
-CRASHED = frozenset({"promoted", "restored"})
-"""Causes of an epoch whose former owner ended without letting go."""
+CRASHED = frozenset({"promoted", "restored", "replaced", "restarted"})
+"""Causes of an epoch whose former owner ended without letting go: an input may be why."""
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

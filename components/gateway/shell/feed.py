@@ -84,20 +84,22 @@ class Feed:
         await self._attempts.clear()
 
     async def _carefully(self, item: LoggedInput) -> None:
-        if not await self._attempts.may_apply(item):
-            reason = "the pod died twice while applying it"
-            await self._applier.write(
-                lambda engine: engine.park(self._guild, item.sequence, reason)
-            )
-            log.error(
-                "guild %s is parked at input %s: %s; see its status, then input.skip",
-                self._guild,
-                item.sequence,
-                reason,
-                extra={"fields": {"alarm": "guild parked"}},
-            )
-            self.poison = item
-            return
+        async with self._attempts.trying(item) as may_apply:
+            if may_apply:
+                await self._apply_alone(item)
+                return
+        reason = "the pod died twice while applying it"
+        await self._applier.write(lambda engine: engine.park(self._guild, item.sequence, reason))
+        log.error(
+            "guild %s is parked at input %s: %s; see its status, then input.skip",
+            self._guild,
+            item.sequence,
+            reason,
+            extra={"fields": {"alarm": "guild parked"}},
+        )
+        self.poison = item
+
+    async def _apply_alone(self, item: LoggedInput) -> None:
         applied = asyncio.Event()
 
         def deliver(outcome: Applied) -> None:

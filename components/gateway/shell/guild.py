@@ -22,7 +22,8 @@ from components.bus.stream import StoredMessage
 from components.gateway.engine.inputs import ENGINE_VERSION
 from components.gateway.engine.model import Applied, CommandReply
 from components.gateway.ownership.commands import Source
-from components.gateway.shell.attempts import Attempts
+from components.gateway.ownership.guild import CRASHED
+from components.gateway.shell.attempts import Attempts, Tries
 from components.gateway.shell.building import Found, Rows
 from components.gateway.shell.door import Door
 from components.gateway.shell.errors import (
@@ -75,6 +76,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     logbook: Logbook
     clock: LogClock
     opening: asyncio.Semaphore
+    tries: Tries
 
 
 class Guild:
@@ -94,7 +96,7 @@ class Guild:
         self._out = services.outputs
         self._listener = listener
         self._waiters = Waiters()
-        self._attempts = Attempts(self._out.bus, self._out.pod, guild)
+        self._attempts = Attempts(self._out.bus, self._out.pod, guild, services.tries)
         self._feed = self._new_feed()
         self._intake: Intake | None = None
         self._door: Door | None = None
@@ -273,9 +275,8 @@ class Guild:
 
     async def _begin(self, assignment: Assignment, found: Found) -> None:
         self._feed = self._new_feed()
-        self._feed.careful = self._out.applier.unclean or (
-            assignment.cause in ("promoted", "restored") and self._is_owner(assignment)
-        )
+        # A follower too: what killed the owner before it would kill it as well.
+        self._feed.careful = self._out.applier.unclean or assignment.cause in CRASHED
         if self._feed.careful:
             await self._attempts.load()
         self._feed.expect_poison(found.checkpoint.parked_at)

@@ -240,15 +240,7 @@ class PodProcess:
     async def start(self) -> str:
         """Start it and wait for its lease; returns the new incarnation."""
         before = self.incarnation
-        with self.log.open("ab") as file:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                self._environment.get("TEST_MODULE", "components.gateway"),
-                env=self._environment,
-                stdout=file,
-                stderr=file,
-            )
+        await self.launch()
 
         async def joined() -> str | None:
             lease = await self.lease()
@@ -258,6 +250,18 @@ class PodProcess:
 
         self.incarnation = await until(joined)
         return self.incarnation
+
+    async def launch(self) -> None:
+        """Start the process and wait for nothing."""
+        with self.log.open("ab") as file:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self._environment.get("TEST_MODULE", "components.gateway"),
+                env=self._environment,
+                stdout=file,
+                stderr=file,
+            )
 
     async def lease(self) -> PodLease | None:
         """Its lease as the bus has it."""

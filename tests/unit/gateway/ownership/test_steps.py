@@ -284,6 +284,26 @@ def test_step_16_whoever_waits_is_turned_away_when_the_pod_stops() -> None:
     assert kinds(pod.do("stop")).count("TurnAway") == 1
 
 
+@pytest.mark.parametrize(
+    ("cause", "careful"),
+    [
+        ("promoted", True),
+        ("restored", True),
+        ("replaced", True),
+        ("restarted", True),
+        ("moved", False),
+        ("drained", False),
+    ],
+)
+def test_who_goes_on_after_a_crash_is_careful_with_what_may_have_caused_it(
+    cause: str, careful: bool
+) -> None:
+    pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
+    (opened,) = pod.assign(assignment(2, cause=cause))
+    assert isinstance(opened, ask.AppendOpened)
+    assert opened.careful == careful
+
+
 def test_step_6_it_serves_once_everything_up_to_its_opening_is_applied() -> None:
     pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
     asked = pod.assign(assignment(2))
