@@ -213,16 +213,16 @@ CONFIG_ENDPOINTS: Final[
 ] = (
     (
         "status",
-        "Leader, pods, guilds that wait and why, backups, what is under way. The request is empty.",
+        "Pods, backups, what is under way, which guilds wait and why.",
         None,
         operations.ClusterStatus,
     ),
-    ("pods", "Every pod. The request is empty.", None, operations.PodList),
+    ("pods", "Every pod.", None, operations.PodList),
     ("guild", "One guild: where it is and why.", operations.GuildQuery, operations.GuildPlacement),
     ("guilds", "Guilds by id, a page at a time.", operations.GuildsQuery, operations.GuildList),
     (
         "plan",
-        "What a rebalance would move now, why, and what prevents more. The request is empty.",
+        "What a rebalance would move now, why, what prevents more.",
         None,
         operations.BalanceReport,
     ),
@@ -282,7 +282,8 @@ CONFIG_ENDPOINTS: Final[
         operations.History,
     ),
 )
-"""Name, purpose, request (None: empty), reply: of the service ``modbot-config``."""
+"""Name, purpose, request (None: empty), reply: of the service ``modbot-config``. A purpose has at
+most 60 characters: `nats micro info` shortens what is longer."""
 
 
 def _endpoint(
