@@ -73,6 +73,8 @@ class Commands:
 
     async def undrain(self, request: DrainPod) -> OperationStarted:
         """Let a pod take guilds again."""
+        if request.pod not in self._view.intents.draining:  # else it may be gone for long
+            self._answers.require_pod(request.pod)
         _, by = await self._asked("undrain", request, request.by)
         await self._intend(f"pod.{request.pod}", None, by)
         return OperationStarted(operation="", what=f"{request.pod} takes guilds again")
@@ -112,6 +114,8 @@ class Commands:
     async def unpin(self, request: UnpinGuild) -> OperationStarted:
         """Let a guild be moved again."""
         guild = guild_of(request.guild)
+        if guild not in self._view.intents.pinned:  # else it may be nobody's
+            self._answers.require_guild(guild)
         _, by = await self._asked("unpin", request, request.by)
         await self._intend(f"guild.{guild}", None, by)
         return OperationStarted(operation="", what=f"guild {guild} may be moved again")

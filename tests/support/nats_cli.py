@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -23,13 +24,23 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NatsCli:
-    """The command, connected to a server of a test as one of its users."""
+    """The command as it works with the context in a folder (``XDG_CONFIG_HOME``)."""
 
-    def __init__(self, folder: Path, server: RunningNats, user: str = "operator") -> None:
-        nats.write_context(folder, server.url, server.folder / "keys" / f"{user}.nk")
+    def __init__(self, folder: Path, user: str = "operator") -> None:
         self._inbox = accounts.inbox_prefix(user)
         self._environment = {**os.environ, "XDG_CONFIG_HOME": str(folder), "NO_COLOR": "1"}
         self._program = str(binaries.find("nats"))
+
+    @classmethod
+    def connected(cls, folder: Path, url: str, seeds: Path, user: str = "operator") -> Self:
+        """Connected to these servers as the user whose seed is in the folder of seeds."""
+        nats.write_context(folder, url, seeds / f"{user}.nk")
+        return cls(folder, user)
+
+    @classmethod
+    def at(cls, folder: Path, server: RunningNats, user: str = "operator") -> Self:
+        """Connected to a server of a test."""
+        return cls.connected(folder, server.url, server.folder / "keys", user)
 
     async def type(self, *arguments: str, within_s: float = 10.0) -> Said:
         """Run to the end."""

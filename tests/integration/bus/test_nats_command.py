@@ -23,7 +23,7 @@ GUILD = GuildId("42")
 @pytest.fixture
 def cli(nats_server: RunningNats, tmp_path: Path) -> NatsCli:
     """The command as an operator."""
-    return NatsCli(tmp_path / "cli", nats_server)
+    return NatsCli.at(tmp_path / "cli", nats_server)
 
 
 async def heard(process: asyncio.subprocess.Process, words: bytes) -> bytes:
@@ -125,7 +125,7 @@ async def test_an_operator_writes_nothing(nats_server: RunningNats, cli: NatsCli
 async def test_the_server_refuses_the_edges_key_what_is_not_the_edges(
     nats_server: RunningNats, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    edge = NatsCli(tmp_path / "cli", nats_server, "edge")
+    edge = NatsCli.at(tmp_path / "cli", nats_server, "edge")
     said = await edge.type(*words)
     assert said.code != 0
     assert f'to "{words[1]}"' in said.words
@@ -138,6 +138,6 @@ async def test_a_key_that_is_no_users_is_not_let_in(
     stranger = RunningNats(tmp_path / "other")  # another installation's keys
     (nats_server.folder / "keys" / "stranger.nk").write_text(stranger.server.seeds["operator"])
     (tmp_path / "cli").mkdir()
-    said = await NatsCli(tmp_path / "cli", nats_server, "stranger").type("stream", "ls")
+    said = await NatsCli.at(tmp_path / "cli", nats_server, "stranger").type("stream", "ls")
     assert said.code != 0
     assert "Authorization Violation" in said.words
