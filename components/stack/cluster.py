@@ -18,7 +18,7 @@ from components.process.clock import steady_s, wall_ms
 from contracts import storage, subjects
 from contracts.message import MalformedMessage, Message, decode
 from contracts.operations import ClusterStatus
-from contracts.records import PodLease, ShardLease
+from contracts.records import PodLease, ShardLease, ShardReplica
 
 M = TypeVar("M", bound=Message)
 
@@ -61,7 +61,8 @@ class Cluster:
         return lease.state == "serving" and lease.started_ms >= since_ms
 
     async def shard_connected(self, replica: str, since_ms: int) -> bool:
-        """Whether the replica holds connected shards, or others hold every shard there is."""
+        """Whether the replica holds connected shards, or has shown since then that it lives while
+        others hold every shard there is."""
         if steady_s() - self._shards_read_s >= SHARDS_EVERY_S:
             self._shards = await self.shards()
             self._shards_read_s = steady_s()
@@ -69,7 +70,12 @@ class Cluster:
         if any(lease.holder == replica and lease.since_ms >= since_ms for lease in held):
             return True
         others = [lease for lease in held if lease.holder != replica]
-        return bool(others) and len(others) == others[0].shard_count
+        if not others or len(others) < others[0].shard_count:
+            return False
+        entry = await Bucket(self.bus, storage.SHARDS).get(f"replica.{replica}")
+        if entry is None or entry.value is None:
+            return False
+        return decode(entry.value, ShardReplica).since_ms >= since_ms
 
     async def config_answers(self, replica: str, since_ms: int) -> bool:
         """Whether this replica of config has answered since then. One of all replicas answers
