@@ -45,7 +45,7 @@ bench: $(VENV)/.runtime ## Measure speed beside a baseline; BENCH="failover hand
 	if [ -n "$$failed" ]; then echo "over a limit, or not measured:$$failed"; exit 1; fi
 
 chaos: $(VENV)/.dev ## Kill every component under traffic and check that nothing is lost or doubled
-	$(BIN)/pytest tests/chaos $(ARGS)
+	MODBOT_CHAOS_MOVES=all $(BIN)/pytest tests/chaos $(ARGS)
 
 requirements: ## Pin the requirements anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
