@@ -104,6 +104,8 @@ class Pod:
         self.revision = 0
         self.works = True
         """Whether it builds and opens what it is told to."""
+        self.pinged = asyncio.Event()
+        """It has answered a ping."""
         self.bus: Bus
         self._nats = nats
         self._fields = fields
@@ -118,7 +120,10 @@ class Pod:
         entry = await self._bucket.get(self.name)
         self.incarnation = None
         self.revision = await self._bucket.replace(
-            self.name, encode(self.lease("starting")), entry.revision if entry else 0, ttl_s=TTL_S
+            self.name,
+            encode(self.lease("starting")),
+            entry.revision if entry else 0,
+            ttl_s=self.ttl_s,
         )
         self.incarnation = Incarnation(f"created-{self.revision}")
         self._said.clear()
@@ -156,7 +161,14 @@ class Pod:
     async def renew(self, state: str = "serving") -> None:
         """Renew once."""
         value = encode(self.lease(state))
-        self.revision = await self._bucket.replace(self.name, value, self.revision, ttl_s=TTL_S)
+        self.revision = await self._bucket.replace(
+            self.name, value, self.revision, ttl_s=self.ttl_s
+        )
+
+    @property
+    def ttl_s(self) -> int:
+        """Of its lease: a field of it."""
+        return int(self._fields.get("ttl_s", TTL_S))
 
     def tell(self, **fields: Any) -> None:
         """What the next renewals say."""
@@ -204,6 +216,7 @@ class Pod:
         await self.bus.say(
             message.reply, encode(PodPing(pod=self.name, incarnation=self.incarnation))
         )
+        self.pinged.set()
 
     async def _keep(self) -> None:
         while True:
@@ -366,6 +379,17 @@ class Cluster:
         message = await self.operator.ask(subjects.config_endpoint("status"), b"", timeout_s=10)
         assert headers.SERVICE_ERROR not in (message.headers or {}), message.headers
         return decode(message.data, ClusterStatus)
+
+    async def lease(self, pod: str) -> PodLease | None:
+        """The pod's lease, by the bus; None when it has expired."""
+        entry = await Bucket(self.operator, storage.PODS).get(pod)
+        return decode(entry.value, PodLease) if entry is not None and entry.value else None
+
+    async def until_zone(self, pod: str, zone: str, within_s: float = 20) -> None:
+        """Wait until config shows a lease of the pod that states this zone."""
+        async with asyncio.timeout(within_s):
+            while zone not in {one.zone for one in (await self.status()).pods if one.pod == pod}:
+                await asyncio.sleep(0.02)
 
     async def guild(self, guild: str) -> GuildPlacement:
         """Ask config's service about a guild."""

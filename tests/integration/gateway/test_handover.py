@@ -29,6 +29,9 @@ from contracts.records import (
 from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
 from tests.support.replay import dump_of_pod, replay
 
+LONG = {"MODBOT_GATEWAY_LEASE_TTL_S": "60"}
+"""A lease that outlasts every wait of a test: what goes on has not waited for its end."""
+
 
 def holder(pod: PodProcess) -> Holder:
     """The pod's present start."""
@@ -140,7 +143,7 @@ async def test_step_18_a_follower_answers_and_sends_nothing(town: Town, pods: Po
 async def test_step_11_a_follower_answers_before_its_killed_owner_is_known_to_be_silent(
     town: Town, pods: Pods
 ) -> None:
-    first, second = await pair(town, pods)
+    first, second = await pair(town, pods, MODBOT_GATEWAY_PROCESS="the-process", **LONG)
     await first.kill()
     spam = await town.say(SPAM)
     before = [earlier(first, town.epoch)]
@@ -151,42 +154,32 @@ async def test_step_11_a_follower_answers_before_its_killed_owner_is_known_to_be
         raise AssertionError("opened without a proof")
     except BusError:
         await fence(town, first)
-    began = asyncio.get_running_loop().time()
     status = await town.served()
     assert status.pod == second.name
-    assert asyncio.get_running_loop().time() - began < 1.0
+    assert (await holding(town, second, "own")).epoch == town.epoch
     assert await town.rest("DELETE", f"/messages/{spam}") == []
+    assert (await town.status()).outbox_pending > 0
+    await pods.attest(first.name, "the-process")
     await until(lambda: settled(town))
-    assert asyncio.get_running_loop().time() - began >= 2.5  # TTL and margin
     assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
-    report = await holding(town, second, "own")
-    assert report.epoch == town.epoch
 
 
 async def test_step_7_an_attested_end_opens_effects_at_once(town: Town, pods: Pods) -> None:
-    pods_of = {"MODBOT_GATEWAY_PROCESS": "the-process"}
-    first = pods.make("gateway-0", **pods_of)
-    second = pods.make("gateway-1")
-    await asyncio.gather(first.start(), second.start())
-    await town.assign(first.name, first.incarnation, follower=holder(second))
-    await town.served()
-    await holding(town, second)
+    first, second = await pair(town, pods, MODBOT_GATEWAY_PROCESS="the-process", **LONG)
     await first.kill()
     spam = await town.say(SPAM)
     await town.assign(
         second.name, second.incarnation, cause="promoted", before=[earlier(first, town.epoch)]
     )
     await pods.attest(first.name, "the-process")
-    began = asyncio.get_running_loop().time()
     await until(lambda: settled(town))
-    assert asyncio.get_running_loop().time() - began < 2.0
     assert len(await town.rest("DELETE", f"/messages/{spam}")) == 1
 
 
 async def test_step_13_to_16_a_guild_moves_under_requests_and_none_is_refused(
     town: Town, pods: Pods
 ) -> None:
-    first, second = await pair(town, pods)
+    first, second = await pair(town, pods, **LONG)
     spammers = [member.id for member in town.info.members]
     asked = asyncio.create_task(_ask_until(town))
     for number in range(6):
@@ -219,7 +212,7 @@ async def _ask_until(town: Town) -> None:
     while True:
         number += 1
         name = f"write-{number}"
-        deadline = asyncio.get_running_loop().time() + 2
+        deadline = asyncio.get_running_loop().time() + 10  # a sixth of the lease
         while True:
             try:
                 await town.ask("status")
