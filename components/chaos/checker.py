@@ -17,6 +17,7 @@ from components.chaos.oracle import Held, Replayed
 from components.chaos.owners import Stale
 from components.chaos.probes import Answered, ProbePost, deletions
 from components.chaos.questions import Outage
+from components.chaos.watching import Fence
 from components.traffic.check import check
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
@@ -69,7 +70,9 @@ class Checked(msgspec.Struct, kw_only=True):
     facts: int = 0
     requests: int = 0
     acts: int = 0
-    """Calls to Discord whose process is known."""
+    """Calls to Discord for the round's guilds, whose process is known."""
+    acts_elsewhere: int = 0
+    """Calls of known processes that name no guild of the round: nobody judges them."""
     writes: int = 0
     questions: int = 0
     states: int = 0
@@ -103,7 +106,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     replays: Mapping[GuildId, Replayed]
     held: Mapping[GuildId, Sequence[Held]]
     guild_of_channel: Mapping[str, GuildId]
-    fences: Mapping[tuple[str, str], float] = {}
+    fences: Mapping[tuple[str, str], Fence] = {}
     silences: Mapping[tuple[GuildId, int], float] = {}
     stopped_in_window: Sequence[str] = ()
     unsettled: Sequence[str] = ()
@@ -128,7 +131,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     states = _check_states(history, found)
     found.state_differs += history.backups.failures
     opened = owners.openings(history.evidence)
-    acts = owners.acts(history.evidence.record, history.guild_of_channel)
+    acts, elsewhere = owners.acts(history.evidence.record, _places(history))
     stale = owners.stale_acts(acts, opened, history.fences, history.silences)
     stale, in_window = _without_window(stale, history.stopped_in_window)
     found.effects_stale_owner += [
@@ -144,6 +147,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         facts=counted.facts,
         requests=len(history.asked) + len(history.answers),
         acts=len(acts),
+        acts_elsewhere=elsewhere,
         writes=writes,
         questions=len(history.shown),
         states=states,
@@ -153,6 +157,15 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         in_window=in_window,
     )
     return checked, found
+
+
+def _places(history: History) -> owners.Places:
+    """What calls may name: channels, and the tokens of the questions that were asked."""
+    return owners.Places(
+        guilds=frozenset(history.evidence.guilds),
+        channels=history.guild_of_channel,
+        tokens={one["token"]: GuildId(one["guild_id"]) for one in history.shown},
+    )
 
 
 def nothing_checked(checked: Checked) -> list[str]:

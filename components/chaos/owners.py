@@ -5,7 +5,7 @@ Discord names the process that made it. It is stale when
 
 - its process had not opened the guild at any epoch before it, or
 - the owner of a later epoch had made a call for the guild before it, or
-- its process was fenced longer ago than a lease can last, or
+- its process was fenced longer ago than the holder of its lease may act, or
 - its epoch had been declared silent.
 
 Two owners at one time: two processes at one epoch, an epoch that begins after a later one, a fact
@@ -21,20 +21,22 @@ import msgspec
 
 from components.chaos.clients import Asked
 from components.chaos.probes import Answered
+from components.chaos.watching import Fence
 from components.simulator.record import Entry
 from components.traffic.evidence import Evidence
 from contracts.ids import GuildId
 from contracts.inputs import OwnerOpened
 
-LEASE_S = 5.0
-"""A fenced pod's last renewal was sent before the fence; it stops within the lease's TTL."""
 MARGIN_S = 0.5
+"""A fenced pod's last renewal was sent before the fence was written, and its holder stops TTL
+less this after it was sent (0006, step 1; `GatewaySettings.lease_margin_s`)."""
 SEEN_LATE_MS = 50.0
 """The record and the watches are of different processes: differences below this say nothing."""
 
 _CALLER = re.compile(r" (gateway-\d+)/(\S+)$")
 _CHANNEL = re.compile(r"^/channels/(\d+)")
 _GUILD = re.compile(r"^/guilds/(\d+)")
+_WEBHOOK = re.compile(r"^/webhooks/\d+/([^/]+)")
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,43 +83,56 @@ def openings(evidence: Evidence) -> dict[GuildId, list[Opening]]:
     return found
 
 
-def acts(record: Sequence[Entry], guild_of_channel: Mapping[str, GuildId]) -> list[Act]:
-    """The calls that change something, of gateways, in the order of their arrival. First answers
-    to interactions are exempt: their token makes them single."""
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """The guilds of a round, by what a call may name."""
+
+    guilds: frozenset[GuildId]
+    channels: Mapping[str, GuildId] = {}
+    tokens: Mapping[str, GuildId] = {}
+    """Of interactions."""
+
+
+def acts(record: Sequence[Entry], places: Places) -> tuple[list[Act], int]:
+    """The calls that change something, of gateways, in the order of their arrival, and how many
+    there were beyond those: calls that name no guild of the round. First answers to interactions
+    are exempt: their token makes them single."""
     found: list[Act] = []
+    elsewhere = 0
     threads: dict[str, GuildId] = {}
     for entry in sorted(record, key=lambda entry: (entry.at_ms, entry.n)):
         if entry.kind != "rest" or entry.data["method"] == "GET":
             continue
         caller = _CALLER.search(entry.data.get("caller") or "")
-        if caller is None:
-            continue
         path = entry.data["path"]
-        guild: GuildId | None = None
-        if (place := _CHANNEL.match(path)) is not None:
-            guild = guild_of_channel.get(place[1]) or threads.get(place[1])
-            if guild is not None and path.endswith("/threads"):
-                threads[path.split("/")[4]] = guild  # a thread has its message's id
-        elif (place := _GUILD.match(path)) is not None:
-            guild = GuildId(place[1])
-        if guild is not None:
-            what = f"{entry.data['method']} {path}"
-            found.append(
-                Act(
-                    guild=guild,
-                    pod=caller[1],
-                    incarnation=caller[2],
-                    at_ms=entry.at_ms,
-                    what=what,
-                )
-            )
-    return found
+        if caller is None or path.startswith("/interactions/"):
+            continue
+        guild = _guild_of(path, places, threads)
+        if guild is None or guild not in places.guilds:
+            elsewhere += 1
+            continue
+        what = f"{entry.data['method']} {path}"
+        if path.endswith("/threads"):
+            threads[path.split("/")[4]] = guild  # a thread has its message's id
+        found.append(
+            Act(guild=guild, pod=caller[1], incarnation=caller[2], at_ms=entry.at_ms, what=what)
+        )
+    return found, elsewhere
+
+
+def _guild_of(path: str, places: Places, threads: Mapping[str, GuildId]) -> GuildId | None:
+    if (place := _CHANNEL.match(path)) is not None:
+        return places.channels.get(place[1]) or threads.get(place[1])
+    if (place := _WEBHOOK.match(path)) is not None:
+        return places.tokens.get(place[1])
+    if (place := _GUILD.match(path)) is not None:
+        return GuildId(place[1])
+    return None
 
 
 def stale_acts(
     done: Iterable[Act],
     opened: Mapping[GuildId, Sequence[Opening]],
-    fences: Mapping[tuple[str, str], float],
+    fences: Mapping[tuple[str, str], Fence],
     silences: Mapping[tuple[GuildId, int], float],
 ) -> list[Stale]:
     """The acts that no owner may have made; ``done`` in the order of arrival."""
@@ -132,8 +147,8 @@ def stale_acts(
             words = "its process had not opened the guild"
         elif epoch < latest.get(act.guild, 0):
             words = f"epoch {epoch}, after an act of epoch {latest[act.guild]}"
-        elif fenced is not None and act.at_ms > fenced + (LEASE_S + MARGIN_S) * 1000:
-            words = f"{(act.at_ms - fenced) / 1000:.2f} s after its fence"
+        elif fenced is not None and act.at_ms > _acts_until_ms(fenced):
+            words = f"{(act.at_ms - fenced.seen_ms) / 1000:.2f} s after its fence"
         elif silent is not None and act.at_ms > silent + SEEN_LATE_MS:
             words = f"{act.at_ms - silent:.0f} ms after epoch {epoch} was declared silent"
         if words:
@@ -141,6 +156,10 @@ def stale_acts(
         elif epoch is not None:
             latest[act.guild] = max(latest.get(act.guild, 0), epoch)
     return found
+
+
+def _acts_until_ms(fence: Fence) -> float:
+    return fence.seen_ms + (fence.ttl_s - MARGIN_S) * 1000 + SEEN_LATE_MS
 
 
 def _epoch_of(act: Act, opened: Sequence[Opening]) -> int | None:

@@ -31,6 +31,15 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes | None
 
 
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """A start of a pod that can never renew again."""
+
+    seen_ms: float
+    """When the watch showed it: after it was written."""
+    ttl_s: float
+    """How long the last renewal before it may have been good for."""
+
+
 class Watched:
     """Everything the watches have shown."""
 
@@ -78,15 +87,18 @@ class Watched:
                     epochs[assignment.guild, assignment.epoch] = assignment.cause
         return dict(Counter(epochs.values()))
 
-    def fences(self) -> dict[tuple[str, str], float]:
-        """(pod, incarnation) to the moment at which its fence was seen."""
-        found: dict[tuple[str, str], float] = {}
+    def fences(self) -> dict[tuple[str, str], Fence]:
+        """(pod, incarnation) to its fence. Who fences a pod that the bus has forgotten does not
+        know its TTL: the longest that any lease of the pod named counts."""
+        seen: dict[tuple[str, str], float] = {}
+        ttl_s: dict[str, float] = {}
         for change in self.changes:
             if change.bucket == storage.PODS and change.value is not None:
                 lease = decode(change.value, PodLease)
+                ttl_s[lease.pod] = max(ttl_s.get(lease.pod, 0.0), lease.ttl_s)
                 if lease.state == "fenced" and lease.incarnation is not None:
-                    found.setdefault((lease.pod, lease.incarnation), change.seen_ms)
-        return found
+                    seen.setdefault((lease.pod, lease.incarnation), change.seen_ms)
+        return {start: Fence(seen_ms=at, ttl_s=ttl_s[start[0]]) for start, at in seen.items()}
 
     def silences(self) -> dict[tuple[GuildId, int], float]:
         """(guild, epoch) to the moment at which its owner's silence was seen."""

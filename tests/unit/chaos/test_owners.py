@@ -5,8 +5,17 @@ from typing import Any
 import pytest
 
 from components.chaos.clients import Asked
-from components.chaos.owners import Act, Opening, acts, openings, stale_acts, two_owners
+from components.chaos.owners import (
+    Act,
+    Opening,
+    Places,
+    acts,
+    openings,
+    stale_acts,
+    two_owners,
+)
 from components.chaos.probes import Answered
+from components.chaos.watching import Fence
 from components.simulator.record import Entry
 from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
@@ -31,7 +40,7 @@ TAKEOVER = {GUILD: [opening(1, OLD, 1000), opening(2, NEW, 5000)]}
 
 def found(
     *done: Act,
-    fences: dict[tuple[str, str], float] | None = None,
+    fences: dict[tuple[str, str], Fence] | None = None,
     silences: dict[tuple[GuildId, int], float] | None = None,
 ) -> list[str]:
     return [one.words for one in stale_acts(done, TAKEOVER, fences or {}, silences or {})]
@@ -53,9 +62,14 @@ def test_an_act_before_the_opening_is_stale() -> None:
     assert found(act(NEW, 4000)) == ["its process had not opened the guild"]
 
 
-def test_an_act_is_stale_when_its_fence_is_older_than_a_lease() -> None:
-    assert found(act(OLD, 10_400), fences={OLD: 5000.0}) == []
-    assert len(found(act(OLD, 10_600), fences={OLD: 5000.0})) == 1
+@pytest.mark.parametrize("ttl_s", [5.0, 12.0])
+def test_an_act_is_stale_when_its_fence_is_older_than_the_holder_of_its_lease_may_act(
+    ttl_s: float,
+) -> None:
+    fences = {OLD: Fence(seen_ms=5000.0, ttl_s=ttl_s)}
+    last_ms = 5000 + (ttl_s - 0.5) * 1000
+    assert found(act(OLD, last_ms), fences=fences) == []
+    assert len(found(act(OLD, last_ms + 60), fences=fences)) == 1
 
 
 def test_an_act_after_its_epochs_silence_is_stale() -> None:
@@ -83,10 +97,25 @@ def test_acts_are_the_gateways_calls_that_change_something_in_a_known_guild() ->
         rest("/guilds/42", ours, "GET", at_ms=5),
         rest("/channels/7/messages/8", "DiscordBot (x, 1)", at_ms=6),
         rest("/interactions/1/token/callback", ours, "POST", at_ms=7),
+        rest("/webhooks/9/token/messages/@original", ours, "PATCH", at_ms=8),
     ]
-    done = acts(record, {"7": GUILD})
-    assert [(one.guild, one.at_ms) for one in done] == [(GUILD, at) for at in (1, 2, 3, 4)]
+    places = Places(guilds=frozenset({GUILD}), channels={"7": GUILD}, tokens={"token": GUILD})
+    done, elsewhere = acts(record, places)
+    assert [(one.guild, one.at_ms) for one in done] == [(GUILD, at) for at in (1, 2, 3, 4, 8)]
+    assert elsewhere == 0
     assert {(one.pod, one.incarnation) for one in done} == {OLD}
+
+
+def test_acts_that_name_no_guild_of_the_round_are_counted() -> None:
+    ours = "DiscordBot (x, 1) gateway-0/a-1"
+    record = [
+        rest("/channels/8/messages/8", ours),
+        rest("/guilds/43/members/5", ours, "PATCH"),
+        rest("/webhooks/9/another/messages/@original", ours, "PATCH"),
+        rest("/users/@me/channels", ours, "POST"),
+    ]
+    places = Places(guilds=frozenset({GUILD}), channels={"7": GUILD}, tokens={"token": GUILD})
+    assert acts(record, places) == ([], 4)
 
 
 def evidence(*opened: Opening, facts: tuple[PublishedFact, ...] = ()) -> Evidence:
