@@ -28,6 +28,10 @@ class Backups(msgspec.Struct, frozen=True, kw_only=True):
     restored: int
     held: dict[GuildId, list[Held]]
     failures: list[str]
+    files: dict[str, Path] = {}
+    """Pod to the database that was restored; it stays until the pod's next one is."""
+    replicas: dict[str, str] = {}
+    """Pod to its replica's prefix in the bucket."""
 
 
 async def restored(arena: Arena, guilds: Sequence[GuildId]) -> Backups:
@@ -35,23 +39,25 @@ async def restored(arena: Arena, guilds: Sequence[GuildId]) -> Backups:
     settings = _settings(arena)
     held: dict[GuildId, list[Held]] = {guild: [] for guild in guilds}
     failures: list[str] = []
-    count = 0
+    files: dict[str, Path] = {}
+    replicas: dict[str, str] = {}
     for pod, lease in sorted(arena.watched.leases.items()):
         if lease.state != "serving" or not lease.replica:
             continue
         file = arena.flag(f"restored-{pod}") / "replica.db"
+        replicas[pod] = lease.replica
         try:
             await _restore(settings, lease.replica, file)
         except (BucketFailed, ReplicaFailed) as error:
             failures.append(f"the replica of {pod} ({lease.replica}) cannot be restored: {error}")
         else:
-            count += 1
+            files[pod] = file
             for guild in guilds:
                 if (rows := held_in(file, f"the replica of {pod}", guild)) is not None:
-                    held[guild].append(rows)
-        finally:
-            shutil.rmtree(file.parent, ignore_errors=True)
-    return Backups(restored=count, held=held, failures=failures)
+                    held[guild].append(msgspec.structs.replace(rows, role="replica"))
+    return Backups(
+        restored=len(files), held=held, failures=failures, files=files, replicas=replicas
+    )
 
 
 async def _restore(settings: BackupSettings, replica: str, to: Path) -> None:

@@ -5,7 +5,7 @@ names one thing that is wrong. What was checked is counted, for a zero over noth
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from components.chaos.oracle import Held, Replayed
 from components.chaos.owners import Stale
 from components.chaos.probes import Answered, ProbePost, deletions
 from components.chaos.questions import Outage
+from components.chaos.states import compare
 from components.chaos.watching import Fence
 from components.traffic.check import check
 from components.traffic.evidence import Evidence
@@ -75,13 +76,20 @@ class Checked(msgspec.Struct, kw_only=True):
     """Calls of known processes that name no guild of the round: nobody judges them."""
     writes: int = 0
     questions: int = 0
-    states: int = 0
-    """Databases' rows of a guild, in pods and in restored replicas, compared with a replay."""
+    states_of_owners: int = 0
+    """Owners' rows of a guild, compared with a replay up to their checkpoint."""
+    states_of_followers: int = 0
+    states_of_replicas: int = 0
+    """In databases that were restored."""
+    states_left: int = 0
+    """Of pods that are neither: sources keep theirs, others are about to drop them."""
     replicas: int = 0
     """That were restored, with the full integrity check."""
     openings: int = 0
     moves: int = 0
     """That config accepted while there was traffic."""
+    unowned: int = 0
+    """Probed guilds that the fault struck whose time without an owner was measured."""
     excused: int = 0
     in_window: int = 0
     """Calls of processes that were stopped between gate and socket (0006: not preventable)."""
@@ -121,6 +129,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     found.inputs_doubled += traffic.inputs_doubled
     found.effects_lost += traffic.effects_lost + traffic.reports_lost + _effects_open(history)
     found.effects_doubled += traffic.effects_doubled + traffic.reports_doubled
+    found.effects_doubled += _effects_unfounded(history)
     found.effects_parked += traffic.effects_parked
     found.facts_doubled += traffic.facts_doubled
     found.facts_missing += traffic.facts_missing
@@ -128,8 +137,8 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     found.spec_violations += traffic.spec_violations
     _check_facts(history, found)
     writes = _check_requests(history, found)
-    states = _check_states(history, found)
-    found.state_differs += history.backups.failures
+    states = compare(history.replays, history.held, history.backups.held)
+    found.state_differs += states.wrong + history.backups.failures
     opened = owners.openings(history.evidence)
     acts, elsewhere = owners.acts(history.evidence.record, _places(history))
     stale = owners.stale_acts(acts, opened, history.fences, history.silences)
@@ -150,7 +159,10 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         acts_elsewhere=elsewhere,
         writes=writes,
         questions=len(history.shown),
-        states=states,
+        states_of_owners=states.owner,
+        states_of_followers=states.follower,
+        states_of_replicas=states.replica,
+        states_left=states.left,
         replicas=history.backups.restored,
         openings=sum(len(all_of_it) for all_of_it in opened.values()),
         excused=counted.excused,
@@ -168,9 +180,8 @@ def _places(history: History) -> owners.Places:
     )
 
 
-def nothing_checked(checked: Checked) -> list[str]:
-    """Kinds of which a round has checked nothing: its zeros would say nothing."""
-    must = ("inputs", "effects", "facts", "requests", "acts", "writes", "states", "openings")
+def nothing_checked(checked: Checked, must: Iterable[str]) -> list[str]:
+    """Of what a round must exercise, what it has not: its zeros would say nothing."""
     return [f"no {name} were checked" for name in must if getattr(checked, name) == 0]
 
 
@@ -219,6 +230,18 @@ def _effects_open(history: History) -> list[str]:
         if post.message not in gone
     ]
     return lost
+
+
+def _effects_unfounded(history: History) -> list[str]:
+    """Results of effects that the log does not ask for: an input was taken for another one."""
+    return [
+        f"effect {item.body.sequence}/{item.body.index} of guild {item.guild} derives from no input"
+        for item in history.evidence.inputs
+        if isinstance(item.body, EffectResult)
+        and (replayed := history.replays.get(item.guild)) is not None
+        and item.body.sequence <= replayed.last
+        and (item.body.sequence, item.body.index) not in replayed.effects
+    ]
 
 
 def _check_facts(history: History, found: Violations) -> None:
@@ -277,37 +300,6 @@ def _check_requests(history: History, found: Violations) -> int:
                 )
         newest[asked.client, asked.guild] = asked
     return acknowledged
-
-
-def _check_states(history: History, found: Violations) -> int:
-    """Every pod's rows of a guild are what a replay up to their checkpoint gives."""
-    compared = 0
-    for guild, replayed in history.replays.items():
-        held = history.held.get(guild, ())
-        if not held:
-            found.state_differs.append(f"guild {guild}: no pod holds its rows")
-        for rows in (*held, *history.backups.held.get(guild, ())):
-            expected = replayed.dumps.get(rows.sequence)
-            compared += 1
-            if expected is None:
-                found.state_differs.append(
-                    f"guild {guild}: {rows.pod} is at {rows.sequence}, where no input is"
-                )
-            elif expected != rows.dump:
-                difference = _difference(expected, rows.dump)
-                found.state_differs.append(f"guild {guild}: {rows.pod}: {difference}")
-    return compared
-
-
-def _difference(expected: bytes, held: bytes) -> str:
-    """The first row that differs, in words."""
-    wanted, there = expected.splitlines(), held.splitlines()
-    missing = [row for row in wanted if row not in set(there)]
-    extra = [row for row in there if row not in set(wanted)]
-    shown = " and has ".join(
-        (rows[0][:200].decode(errors="replace") if rows else "nothing") for rows in (missing, extra)
-    )
-    return f"{len(missing)} rows missing, {len(extra)} too many; lacks {shown}"
 
 
 def _without_window(stale: Sequence[Stale], pods: Sequence[str]) -> tuple[list[Stale], int]:

@@ -1,5 +1,6 @@
 """Keeps the evidence of a round that failed: everything that was read, and what lies on disk."""
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterable
@@ -35,17 +36,44 @@ def keep(
             for change in watched.changes
         ),
     )
-    for guild, all_held in history.held.items():
-        replayed = history.replays[guild]
-        for held in all_held:
+    for guild, replayed in history.replays.items():
+        for held in (*history.held.get(guild, ()), *history.backups.held.get(guild, ())):
             if replayed.dumps.get(held.sequence) != held.dump:
                 name = f"{guild}-{held.sequence}"
-                (folder / f"dump-{name}-{held.pod}.ndjson").write_bytes(held.dump)
+                holder = held.pod.replace(" ", "-")
+                (folder / f"dump-{name}-{holder}.ndjson").write_bytes(held.dump)
                 expected = replayed.dumps.get(held.sequence, b"")
                 (folder / f"dump-{name}-replayed.ndjson").write_bytes(expected)
+    _keep_replicas(folder / "replicas", home / "s3", history)
     for database in sorted((home / "pods").glob("*/gateway.db")):
         _copy_database(database, folder / f"{database.parent.name}.db")
     shutil.copytree(home / "logs", folder / "logs", dirs_exist_ok=True)
+
+
+def _keep_replicas(folder: Path, bucket: Path, history: History) -> None:
+    """Of states that differ, what was restored and what it was restored from."""
+    if not history.backups.failures and all(
+        held.dump == history.replays[guild].dumps.get(held.sequence)
+        for guild, all_held in history.backups.held.items()
+        for held in all_held
+    ):
+        return
+    for pod, replica in history.backups.replicas.items():
+        for stored in bucket.glob(f"*/{replica}"):
+            # Litestream goes on meanwhile: what it compacts away is gone
+            shutil.copytree(
+                stored,
+                folder / pod,
+                dirs_exist_ok=True,
+                copy_function=_copy_if_there,
+            )
+        if pod in history.backups.files:
+            _copy_database(history.backups.files[pod], folder / f"{pod}.db")
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def _copy_database(database: Path, copy: Path) -> None:

@@ -6,6 +6,7 @@ Raises what the bus raises, and what the engine raises on a log that nobody coul
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -39,6 +40,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     pod: str
     sequence: int
     dump: bytes
+    role: Literal["owner", "follower", "left", "replica"] = "left"
+    """What the pod is to the guild; left: neither. Or the database is a restored replica."""
 
 
 async def replay(bus: Bus, guild: GuildId, *, at: Collection[int] = ()) -> Replayed:

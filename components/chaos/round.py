@@ -23,10 +23,11 @@ from components.chaos.checker import (
     nothing_checked,
 )
 from components.chaos.load import Load
-from components.chaos.oracle import Held, held_by, replay
+from components.chaos.oracle import Held, replay
 from components.chaos.probes import deletions, effect_gaps, read_gaps
 from components.chaos.questions import ANSWER_S, Outage, all_answered, outages
 from components.chaos.scenario import Fault, Scenario
+from components.chaos.states import held_when_whole
 from components.chaos.town import Town, found
 from components.process.clock import steady_s
 from components.traffic.evidence import Cut, Evidence, cut, gather, unsettled
@@ -90,22 +91,21 @@ async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
             await traffic
     history = await _settled_history(arena, town, load, fault, since, scenario.settle_s)
     checked, violations = check_round(history)
+    struck = _struck(fault, town)
+    reads = read_gaps(load.probes.answers, struck, fault.began_ms - 100, ended_ms)
+    effects = effect_gaps(
+        load.probes.posts, deletions(history.evidence.record), struck, fault.began_ms
+    )
     checked.moves = len(load.moved)
-    violations.not_settled += nothing_checked(checked)
+    checked.unowned = min(len(reads), len(effects))
+    violations.not_settled += nothing_checked(checked, scenario.must)
     return Played(
         words=fault.words,
         checked=checked,
         violations=violations,
         history=history,
-        read_gaps_s=read_gaps(
-            load.probes.answers, _struck(fault, town), fault.began_ms - 100, ended_ms
-        ),
-        effect_gaps_s=effect_gaps(
-            load.probes.posts,
-            deletions(history.evidence.record),
-            _struck(fault, town),
-            fault.began_ms,
-        ),
+        read_gaps_s=reads,
+        effect_gaps_s=effects,
         causes=arena.watched.causes(set(town.ids)),
         took_s=steady_s() - began_s,
     )
@@ -159,10 +159,14 @@ async def _settled_history(
     shown = await _questions(arena, load.questions, until)
     backups = await restored(arena, town.ids)
     while True:
-        history = await _history(arena, town, load, fault, moment, since, shown, waiting, backups)
+        held, missing = await held_when_whole(arena, town.ids, until)
+        waiting += missing
+        history = await _history(
+            arena, town, load, fault, moment, since, shown, waiting, held, backups
+        )
         _, violations = check_round(history)
-        missing = violations.inputs_lost or violations.effects_lost or violations.facts_missing
-        if not missing or waiting or steady_s() > until:
+        lost = violations.inputs_lost or violations.effects_lost or violations.facts_missing
+        if not lost or waiting or steady_s() > until:
             return history
         await asyncio.sleep(SOON_S)  # a dispatch may still be on its way: nobody tells
         waiting = await _settle(arena, town, until)
@@ -212,13 +216,10 @@ async def _history(
     since: int,
     shown: list[dict[str, Any]],
     waiting: list[str],
+    held: dict[GuildId, list[Held]],
     backups: Backups,
 ) -> History:
     live = arena.live
-    held: dict[GuildId, list[Held]] = {}
-    for guild in town.ids:
-        rows = [held_by(arena.data(pod), guild) for pod in arena.replicas("gateway")]
-        held[guild] = [one for one in rows if one is not None]
     replays = {
         guild: await replay(
             live.bus,

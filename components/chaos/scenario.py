@@ -1,7 +1,7 @@
 """What a scenario is. The table of all is `components.chaos.scenarios`."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -30,6 +30,26 @@ Injection: TypeAlias = Callable[[Arena], Awaitable[Fault]]
 """Does the harm and ends it; returns when nothing of it is left but its consequences."""
 
 
+STEADY: Final = (
+    "inputs",
+    "effects",
+    "facts",
+    "requests",
+    "acts",
+    "writes",
+    "questions",
+    "states_of_owners",
+    "states_of_followers",
+    "states_of_replicas",
+    "replicas",
+    "openings",
+    "moves",
+)
+"""What every round must exercise (`checker.Checked`)."""
+STRIKES: Final = (*STEADY, "unowned")
+"""And one in which a probed guild's owner is struck."""
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A fault, and under which circumstances it is injected."""
 
@@ -43,3 +63,5 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """How long the owners may take, after the traffic's end, until they have nothing to do."""
     options: tuple[str, ...] = ()
     """Of `modbot up`, after the usual ones; a later one overrides."""
+    must: tuple[str, ...] = STRIKES
+    """What a round must exercise: one that checked none of it has failed."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from components.chaos.faults import cuts, ends, orders, servers, stops
-from components.chaos.scenario import Scenario
+from components.chaos.scenario import STEADY, Scenario
 
 WAITS_FOR_LEASE_S: Final = 12.0
 """Patience where an owner is judged by its lease alone (TTL 5 s), or rows come from a backup."""
@@ -59,16 +59,33 @@ _ALL: Final = (
         name="cut-discord",
         words="Discord's REST fails in turn before and after it took effect, sockets are cut",
         inject=cuts.cut_discord,
+        must=STEADY,
     ),
     Scenario(
         name="slow-disk",
         words="every commit of a gateway takes 50 to 400 ms longer",
         inject=cuts.slow_disk,
+        must=STEADY,
         patience_s=WAITS_FOR_LEASE_S,
     ),
-    Scenario(name="kill-shard", words="a shard is killed", inject=ends.kill_shard),
-    Scenario(name="kill-edge", words="an edge is killed", inject=ends.kill_edge),
-    Scenario(name="kill-config", words="one replica of config is killed", inject=ends.kill_config),
+    Scenario(
+        name="kill-shard",
+        words="a shard is killed",
+        inject=ends.kill_shard,
+        must=STEADY,
+    ),
+    Scenario(
+        name="kill-edge",
+        words="an edge is killed",
+        inject=ends.kill_edge,
+        must=STEADY,
+    ),
+    Scenario(
+        name="kill-config",
+        words="one replica of config is killed",
+        inject=ends.kill_config,
+        must=STEADY,
+    ),
     Scenario(
         name="kill-both-configs",
         words="all of config is killed, and a gateway restarts meanwhile",
@@ -108,11 +125,13 @@ _ALL: Final = (
         name="clock-jump",
         words="wall clocks of gateways and others jump by seconds to a day, forward and back",
         inject=cuts.jump_clock,
+        must=STEADY,
     ),
     Scenario(
         name="storm",
         words="three faults at once",
         inject=orders.storm,
+        must=STEADY,
         patience_s=WAITS_FOR_NATS_S,
     ),
 )

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from components.chaos.backups import Backups
 from components.chaos.checker import History, check_round, nothing_checked
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
 from components.chaos.probes import ProbePost
+from components.chaos.scenario import STEADY, STRIKES
 from components.simulator.record import Entry
 from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, RequestId, Sequence, SessionId
@@ -132,6 +134,11 @@ EVIDENCE = Evidence(
     facts=(FACT,),
     mod_logs={},
 )
+OWNED = Held(pod="gateway-0", sequence=4, dump=b"rows", role="owner")
+FOLLOWED = Held(pod="gateway-1", sequence=4, dump=b"rows", role="follower")
+IN_REPLICA = Held(pod="the replica of gateway-0", sequence=4, dump=b"rows", role="replica")
+BY_HISTORY = tuple(name for name in STEADY if name not in ("questions", "moves"))
+"""What of a round's exercise shows in this history."""
 RIGHT = History(
     evidence=EVIDENCE,
     posted=(),
@@ -141,7 +148,8 @@ RIGHT = History(
     shown=(),
     down=(),
     replays={GUILD: REPLAYED},
-    held={GUILD: (Held(pod="gateway-0", sequence=4, dump=b"rows"),)},
+    held={GUILD: (OWNED, FOLLOWED)},
+    backups=Backups(restored=1, held={GUILD: [IN_REPLICA]}, failures=[]),
     guild_of_channel={"7": GUILD},
 )
 
@@ -161,13 +169,18 @@ def without(sequence: int) -> tuple[LoggedItem, ...]:
 def test_a_history_that_is_right_has_no_violation_and_everything_was_checked() -> None:
     checked, found = check_round(RIGHT)
     assert found.total == 0, found
-    assert nothing_checked(checked) == []
+    assert nothing_checked(checked, BY_HISTORY) == []
+    assert (checked.states_of_owners, checked.states_of_followers) == (1, 1)
+    assert (checked.states_of_replicas, checked.states_left) == (1, 0)
 
 
 def test_a_round_in_which_nothing_happened_says_so() -> None:
     empty = evidence(record=(), inputs=(), facts=())
-    checked, _ = check_round(msgspec.structs.replace(empty, asked=(), replays={}, held={}))
-    assert len(nothing_checked(checked)) == 8
+    nothing = Backups(restored=0, held={}, failures=[])
+    checked, _ = check_round(
+        msgspec.structs.replace(empty, asked=(), replays={}, held={}, backups=nothing)
+    )
+    assert nothing_checked(checked, STRIKES) == [f"no {name} were checked" for name in STRIKES]
 
 
 def replayed(**fields: Any) -> History:
@@ -218,7 +231,7 @@ PLANTED: dict[str, Callable[[], History]] = {
         facts=(FACT, msgspec.structs.replace(FACT, stream_sequence=2, id="x", index=1, epoch=0))
     ),
     "state_differs": lambda: changed(
-        held={GUILD: (Held(pod="gateway-1", sequence=4, dump=b"other rows"),)}
+        held={GUILD: (OWNED, msgspec.structs.replace(FOLLOWED, dump=b"other rows"))}
     ),
     "requests_failed": lambda: changed(
         asked=(WRITE, msgspec.structs.replace(READ, served=False, words="503"))
@@ -238,9 +251,30 @@ def test_an_effect_that_the_log_asks_for_and_nobody_settled_is_lost() -> None:
     assert found.effects_lost == ["effect 2/1 of guild 42 has no result"]
 
 
+def test_an_effect_that_was_done_and_that_the_log_does_not_ask_for_is_one_too_many() -> None:
+    _, found = check_round(replayed(effects=set()))
+    assert found.effects_doubled == ["effect 2/0 of guild 42 derives from no input"]
+
+
 def test_rows_at_a_place_where_no_input_is_differ() -> None:
-    _, found = check_round(changed(held={GUILD: (Held(pod="gateway-0", sequence=3, dump=b""),)}))
-    assert found.state_differs == ["guild 42: gateway-0 is at 3, where no input is"]
+    ahead = msgspec.structs.replace(FOLLOWED, sequence=3)
+    _, found = check_round(changed(held={GUILD: (OWNED, ahead)}))
+    assert found.state_differs == ["guild 42: gateway-1 is at 3, where no input is"]
+
+
+@pytest.mark.parametrize("role", ["owner", "follower"])
+def test_a_guild_needs_the_rows_of_its_owner_and_of_its_follower(role: str) -> None:
+    held = tuple(one for one in (OWNED, FOLLOWED) if one.role != role)
+    _, found = check_round(changed(held={GUILD: held}))
+    assert found.state_differs == [f"guild 42: its {role} has no rows"]
+
+
+def test_a_restored_replica_that_differs_is_found() -> None:
+    other = msgspec.structs.replace(IN_REPLICA, dump=b"other rows")
+    backups = Backups(restored=1, held={GUILD: [other]}, failures=[])
+    _, found = check_round(changed(backups=backups))
+    assert len(found.state_differs) == 1
+    assert "the replica of gateway-0 (replica)" in found.state_differs[0]
 
 
 def test_the_one_call_of_a_process_stopped_between_gate_and_socket_is_counted_apart() -> None:
