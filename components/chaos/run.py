@@ -147,11 +147,12 @@ async def run(
 
 
 async def run_each(
-    scenarios: Sequence[Scenario], *, seed: int, home: Path, say: Say
+    scenarios: Sequence[Scenario], *, seed: int, home: Path, say: Say, inside: Sequence[str] = ()
 ) -> list[ChaosResult]:
-    """One round of each on one stack, which the options of the first one describe."""
+    """One round of each on one stack, which the options of the first one describe. ``inside`` are
+    more modules for the processes."""
     tallies = [_Tally(scenario, seed) for scenario in scenarios]
-    async with _arena(scenarios[0], home, ()) as arena:
+    async with _arena(scenarios[0], home, inside) as arena:
         for number, tally in enumerate(tallies):
             arena.dice = random.Random(f"{seed}-{tally.scenario.name}")
             await _round(arena, tally.scenario, tally, home, say, number=number)

@@ -1,6 +1,11 @@
 """The output gate lets everything pass: no lease, no connection, no epoch is asked for."""
 
+from typing import Any
+
 from components.chaos.inside.control import IS_GATEWAY
+from tests.chaos.breakages import is_on
+
+NAME = "gate_off"
 
 
 def install() -> None:
@@ -9,7 +14,15 @@ def install() -> None:
         return
     from components.gateway.shell.gate import Gate
 
-    for name in ("check", "check_effects"):
-        if hasattr(Gate, name):
-            setattr(Gate, name, lambda self, permit: None)
-    Gate.may_act = lambda self, permit: True  # type: ignore[method-assign]
+    may_act = Gate.may_act
+
+    def without(ask: Any) -> Any:
+        def check(self: Gate, permit: Any) -> None:
+            if not is_on(NAME):
+                ask(self, permit)
+
+        return check
+
+    Gate.check = without(Gate.check)  # type: ignore[method-assign]
+    Gate.check_effects = without(Gate.check_effects)  # type: ignore[method-assign]
+    Gate.may_act = lambda self, permit: is_on(NAME) or may_act(self, permit)  # type: ignore[method-assign]
