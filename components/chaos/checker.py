@@ -18,6 +18,7 @@ from components.chaos.owners import Stale
 from components.chaos.probes import Answered, ProbePost, deletions
 from components.chaos.questions import Outage
 from components.chaos.states import compare
+from components.chaos.timers import check_timers
 from components.chaos.watching import Fence
 from components.traffic.check import check
 from components.traffic.evidence import Evidence
@@ -70,6 +71,8 @@ class Checked(msgspec.Struct, kw_only=True):
     effects: int = 0
     facts: int = 0
     requests: int = 0
+    timers: int = 0
+    """That fired."""
     acts: int = 0
     """Calls to Discord for the round's guilds, whose process is known."""
     acts_elsewhere: int = 0
@@ -127,6 +130,9 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     counted, traffic = check(history.evidence)
     found.inputs_lost += traffic.inputs_lost + _posts_lost(history)
     found.inputs_doubled += traffic.inputs_doubled
+    timers = check_timers(history.evidence, history.replays)
+    found.inputs_lost += timers.lost
+    found.inputs_doubled += timers.doubled
     found.effects_lost += traffic.effects_lost + traffic.reports_lost + _effects_open(history)
     found.effects_doubled += traffic.effects_doubled + traffic.reports_doubled
     found.effects_doubled += _effects_unfounded(history)
@@ -155,6 +161,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         effects=counted.effects,
         facts=counted.facts,
         requests=len(history.asked) + len(history.answers),
+        timers=timers.count,
         acts=len(acts),
         acts_elsewhere=elsewhere,
         writes=writes,

@@ -32,6 +32,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     effects: set[tuple[int, int]]
     applied: int
     last: int
+    timers: set[tuple[int, str]] = set()
+    """(sequence of the input that armed it, timer)."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,7 @@ async def replay(bus: Bus, guild: GuildId, *, at: Collection[int] = ()) -> Repla
         effects={(e.sequence, e.index) for done in outcomes for e in done.effects},
         applied=len(outcomes),
         last=outcomes[-1].sequence if outcomes else 0,
+        timers={(t.armed_by, t.timer) for done in outcomes for t in done.timers},
     )
     database.close()
     return replayed

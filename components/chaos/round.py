@@ -59,7 +59,16 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
-    """Play one round."""
+    """Play one round, in which timers come due soon."""
+    soon = arena.flag("timers")
+    soon.touch()
+    try:
+        return await _play(arena, scenario, number)
+    finally:
+        soon.unlink()
+
+
+async def _play(arena: Arena, scenario: Scenario, number: int) -> Played:
     began_s = steady_s()
     live = arena.live
     since = (await live.control.record(limit=1)).last

@@ -28,7 +28,7 @@ from components.traffic.guilds import GuildsNotServed
 
 GATEWAYS = 3
 OPTIONS = ("--gateways", str(GATEWAYS), "--shards", "2", "--edges", "2", "--configs", "2")
-INSIDE = ("hold", "addresses", "slow_disk", "clock", "window")
+INSIDE = ("hold", "addresses", "slow_disk", "clock", "window", "timers")
 HEARTBEAT_MS = 2000
 ROOMY = {
     "messages.create": (50, 1.0),

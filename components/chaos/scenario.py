@@ -35,6 +35,7 @@ STEADY: Final = (
     "effects",
     "facts",
     "requests",
+    "timers",
     "acts",
     "writes",
     "questions",

@@ -22,6 +22,7 @@ from contracts.inputs import (
     DiscordDispatch,
     EffectResult,
     OwnerOpened,
+    TimerFired,
 )
 
 GUILD = GuildId("42")
@@ -74,6 +75,7 @@ INPUTS = (
             arguments=msgspec.Raw(b"{}"),
         ),
     ),
+    item(5, TimerFired(timer="a.timer", armed_by=Sequence(2))),
 )
 RECORD = (
     entry(1, "dispatch", session="s", seq=5, event="MESSAGE_CREATE", guild_id="42"),
@@ -124,7 +126,8 @@ REPLAYED = Replayed(
     facts={(2, 0, "some.fact")},
     effects={(2, 0)},
     applied=4,
-    last=4,
+    last=5,
+    timers={(2, "a.timer"), (5, "a.timer")},
 )
 EVIDENCE = Evidence(
     guilds=(GUILD,),
@@ -254,6 +257,28 @@ def test_an_effect_that_the_log_asks_for_and_nobody_settled_is_lost() -> None:
 def test_an_effect_that_was_done_and_that_the_log_does_not_ask_for_is_one_too_many() -> None:
     _, found = check_round(replayed(effects=set()))
     assert found.effects_doubled == ["effect 2/0 of guild 42 derives from no input"]
+
+
+def test_a_timer_that_was_pending_at_the_cut_and_did_not_fire_is_lost() -> None:
+    _, found = check_round(replayed(timers={(2, "a.timer"), (4, "another")}))
+    assert found.inputs_lost == ["timer another of guild 42, armed by 4, has not fired"]
+
+
+def test_a_timer_that_was_armed_anew_before_it_fired_is_not_lost() -> None:
+    _, found = check_round(replayed(timers={(1, "a.timer"), (2, "a.timer")}))
+    assert found.total == 0, found
+
+
+def test_a_timer_that_fires_again_under_another_id_is_doubled() -> None:
+    _, found = check_round(evidence(inputs=(*INPUTS, item(6, INPUTS[4].body))))
+    assert len(found.inputs_doubled) == 1
+    assert "fired again at 6" in found.inputs_doubled[0]
+
+
+def test_a_timer_that_nothing_armed_is_one_too_many() -> None:
+    _, found = check_round(replayed(timers=set()))
+    assert len(found.inputs_doubled) == 1
+    assert "nothing had armed it" in found.inputs_doubled[0]
 
 
 def test_rows_at_a_place_where_no_input_is_differ() -> None:
