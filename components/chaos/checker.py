@@ -24,7 +24,8 @@ from components.traffic.check import check
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
 from contracts.ids import GuildId
-from contracts.inputs import CommandReceived, DiscordDispatch, EffectResult
+from contracts.inputs import CommandReceived, DiscordDispatch, EffectResult, interaction_id
+from contracts.interactions import DEFERRED_CHANNEL_MESSAGE
 
 
 class Violations(msgspec.Struct, kw_only=True):
@@ -79,6 +80,8 @@ class Checked(msgspec.Struct, kw_only=True):
     """Calls of known processes that name no guild of the round: nobody judges them."""
     writes: int = 0
     questions: int = 0
+    questions_to_edges: int = 0
+    """Of them, posted to an edge; the others came over a shard's session."""
     states_of_owners: int = 0
     """Owners' rows of a guild, compared with a replay up to their checkpoint."""
     states_of_followers: int = 0
@@ -114,6 +117,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     shown: Sequence[dict[str, Any]]
     """How the questions of moderators stand."""
     down: Sequence[Outage]
+    edges_down: Mapping[str, Sequence[Outage]] = {}
+    """Questions that were posted to an edge, and when that one was down."""
     replays: Mapping[GuildId, Replayed]
     held: Mapping[GuildId, Sequence[Held]]
     guild_of_channel: Mapping[str, GuildId]
@@ -128,7 +133,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     """All violations in a round, and what they were looked for in."""
     found = Violations(not_settled=list(history.unsettled))
     counted, traffic = check(history.evidence)
-    found.inputs_lost += traffic.inputs_lost + _posts_lost(history)
+    found.inputs_lost += traffic.inputs_lost + _posts_lost(history) + _deferred_lost(history)
     found.inputs_doubled += traffic.inputs_doubled
     timers = check_timers(history.evidence, history.replays)
     found.inputs_lost += timers.lost
@@ -154,7 +159,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     ]
     found.two_owners += owners.two_owners(history.evidence, opened, history.answers, history.asked)
     found.questions_unanswered += questions.wrong(
-        history.shown, history.evidence.record, history.down
+        history.shown, history.evidence.record, history.down, history.edges_down
     )
     checked = Checked(
         inputs=counted.inputs,
@@ -166,6 +171,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         acts_elsewhere=elsewhere,
         writes=writes,
         questions=len(history.shown),
+        questions_to_edges=len(history.edges_down),
         states_of_owners=states.owner,
         states_of_followers=states.follower,
         states_of_replicas=states.replica,
@@ -205,6 +211,18 @@ def _posts_lost(history: History) -> list[str]:
         f"message {message} of guild {guild} is not on the log"
         for guild, message in posts
         if message not in on_log
+    ]
+
+
+def _deferred_lost(history: History) -> list[str]:
+    """Questions that an edge deferred, which it does when they are on the log, and that are not."""
+    on_log = {item.message_id for item in history.evidence.inputs}
+    return [
+        f"interaction {one['id']} of guild {one['guild_id']} is not on the log"
+        for one in history.shown
+        if one.get("answered_over") == "http"
+        and one["answer"] == DEFERRED_CHANNEL_MESSAGE
+        and interaction_id(one["id"]) not in on_log
     ]
 
 

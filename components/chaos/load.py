@@ -1,5 +1,6 @@
 """The mixed traffic of a round: texts by members through the shards, requests through the edges,
-settings written on the bus, questions of moderators, probes, and moves where config offers them.
+settings written on the bus, questions of moderators through shards and edges, probes, and moves
+where config offers them.
 
 Runs until `stop`; raises the simulator's errors as they are.
 """
@@ -7,11 +8,13 @@ Runs until `stop`; raises the simulator's errors as they are.
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.chaos.clients import Asked, Clients
+from components.chaos.doors import SESSION, Doors
 from components.chaos.probes import Probes
 from components.chaos.questions import ask_for_cases
 from components.chaos.town import Town
@@ -47,12 +50,14 @@ class Load:
         dice: random.Random,
         patience_s: float,
         pods: list[str],
+        pid: Callable[[str], int | None],
     ) -> None:
         self.posted: list[Posted] = []
         self.questions: list[int] = []
         self.moved: list[str] = []
         """Guilds whose move config has accepted."""
         self.probes = Probes(bus, control, town.probed)
+        self.doors = Doors(control, edges, pid)
         secret = token.read_text(encoding="utf-8").strip()
         self._clients = Clients(edges, secret, bus, dice, patience_s)
         self._control = control
@@ -78,8 +83,9 @@ class Load:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._post())
             group.create_task(self.probes.run())
+            group.create_task(self.doors.watch(self._stop))
+            group.create_task(self._ask())
             talking = self._town.talking
-            group.create_task(ask_for_cases(self._control, talking, self.questions, self._stop))
             for number in range(READERS):
                 name = f"reader-{number}"
                 group.create_task(self._clients.read(name, self._town.ids, READ_PAUSE_S))
@@ -88,6 +94,26 @@ class Load:
                 writing = self._clients.write(f"writer-{number}", own, WRITE_PAUSE_S)
                 group.create_task(writing)
             group.create_task(self._move())
+
+    async def _ask(self) -> None:
+        way = SESSION
+
+        def note() -> None:
+            if way != SESSION and self.questions:
+                self.doors.posted.setdefault(self.questions[-1], way)
+
+        async def another_way() -> None:
+            nonlocal way
+            note()
+            way = await self.doors.next()
+
+        try:
+            await ask_for_cases(
+                self._control, self._town.talking, self.questions, self._stop, another_way
+            )
+        finally:
+            note()
+            await self.doors.close()
 
     async def _post(self) -> None:
         texts = corpus.read([])

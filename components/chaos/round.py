@@ -85,6 +85,7 @@ async def _play(arena: Arena, scenario: Scenario, number: int) -> Played:
         dice=arena.dice,
         patience_s=scenario.patience_s,
         pods=arena.replicas("gateway"),
+        pid=arena.pid,
     )
     traffic = asyncio.create_task(load.run())
     try:
@@ -246,6 +247,10 @@ async def _history(
         asked=load.asked,
         shown=shown,
         down=_down(evidence, fault),
+        edges_down={
+            str(question): [*load.doors.ended[edge], *_everyone_down(fault)]
+            for question, edge in load.doors.posted.items()
+        },
         replays=replays,
         held=held,
         guild_of_channel={
@@ -269,6 +274,8 @@ def _of_talking(evidence: Evidence, town: Town) -> Evidence:
 
 
 def _down(evidence: Evidence, fault: Fault) -> list[Outage]:
-    if fault.everyone_down:
-        return [Outage(from_ms=fault.began_ms, to_ms=float("inf"))]
-    return outages(evidence.record, fault.responders_down_ms)
+    return _everyone_down(fault) or outages(evidence.record, fault.responders_down_ms)
+
+
+def _everyone_down(fault: Fault) -> list[Outage]:
+    return [Outage(from_ms=fault.began_ms, to_ms=float("inf"))] if fault.everyone_down else []

@@ -39,6 +39,7 @@ STEADY: Final = (
     "acts",
     "writes",
     "questions",
+    "questions_to_edges",
     "states_of_owners",
     "states_of_followers",
     "states_of_replicas",

@@ -19,7 +19,7 @@ from components.bus.stream import StoredMessage, read_batch
 from components.chaos.arena import Arena
 from components.chaos.faults.stops import stop
 from components.chaos.run import run, run_each
-from components.chaos.scenario import Fault, Scenario
+from components.chaos.scenario import STEADY, Fault, Scenario
 from components.chaos.scenarios import SCENARIOS
 from components.traffic.evidence import settled
 from contracts import headers, storage, subjects
@@ -157,6 +157,7 @@ REPEAT_INTERACTIONS = Scenario(
     name="repeat-interactions",
     words="interactions are appended again, long after the stream's window",
     inject=repeat_interactions,
+    must=STEADY,
 )
 
 

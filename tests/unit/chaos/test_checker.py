@@ -140,7 +140,7 @@ EVIDENCE = Evidence(
 OWNED = Held(pod="gateway-0", sequence=4, dump=b"rows", role="owner")
 FOLLOWED = Held(pod="gateway-1", sequence=4, dump=b"rows", role="follower")
 IN_REPLICA = Held(pod="the replica of gateway-0", sequence=4, dump=b"rows", role="replica")
-BY_HISTORY = tuple(name for name in STEADY if name not in ("questions", "moves"))
+BY_HISTORY = tuple(name for name in STEADY if not name.startswith(("questions", "moves")))
 """What of a round's exercise shows in this history."""
 RIGHT = History(
     evidence=EVIDENCE,
@@ -257,6 +257,25 @@ def test_an_effect_that_the_log_asks_for_and_nobody_settled_is_lost() -> None:
 def test_an_effect_that_was_done_and_that_the_log_does_not_ask_for_is_one_too_many() -> None:
     _, found = check_round(replayed(effects=set()))
     assert found.effects_doubled == ["effect 2/0 of guild 42 derives from no input"]
+
+
+def test_a_question_that_an_edge_deferred_and_that_is_not_on_the_log_is_lost() -> None:
+    shown = {
+        "id": "7",
+        "guild_id": GUILD,
+        "token": "t",
+        "answered_over": "http",
+        "answer": 5,
+        "failure": None,
+        "loading": False,
+        "messages": [{}],
+    }
+    created = entry(3, "interaction", what="created", id="7")
+    history = msgspec.structs.replace(evidence(record=(*RECORD, created)), shown=[shown])
+    _, found = check_round(history)
+    assert found.inputs_lost == ["interaction 7 of guild 42 is not on the log"]
+    edge_answered = msgspec.structs.replace(history, shown=[{**shown, "answer": 4}])
+    assert check_round(edge_answered)[1].inputs_lost == []
 
 
 def test_a_timer_that_was_pending_at_the_cut_and_did_not_fire_is_lost() -> None:

@@ -37,6 +37,7 @@ def edit(**body: Any) -> Entry:
 
 
 CREATED = entry("interaction", what="created", id="7")
+OVER_HTTP = {**SHOWN, "answered_over": "http"}
 ANSWERED = (CREATED, callback(4, **WORDS))
 DEFERRED = (CREATED, callback(5, flags=64), edit(content="case 1"))
 
@@ -48,6 +49,9 @@ DEFERRED = (CREATED, callback(5, flags=64), edit(content="case 1"))
         ({**SHOWN, "answer": 5}, DEFERRED),
         ({**SHOWN, "answer": 5}, (*DEFERRED, edit(content="case 1"))),
         (SHOWN, (*ANSWERED, callback(4, status=400, content="late"))),
+        (OVER_HTTP, (CREATED,)),
+        (OVER_HTTP, (CREATED, edit(content="case 1"))),
+        ({**OVER_HTTP, "answer": 5}, (CREATED, edit(content="case 1"))),
     ],
 )
 def test_a_question_that_was_answered_once_is_right(
@@ -65,6 +69,8 @@ def test_a_question_that_was_answered_once_is_right(
         (SHOWN, (*ANSWERED, edit(content="case 2")), "different words"),
         (FAILED, (CREATED,), "was alive"),
         ({**SHOWN, "failure": "late"}, ANSWERED, "failed and answered"),
+        (OVER_HTTP, (CREATED, edit(content="case 1"), edit(content="case 2")), "different words"),
+        ({**OVER_HTTP, "answer": 5}, (CREATED,), "different words"),
     ],
 )
 def test_each_planted_fault_is_seen(
@@ -81,3 +87,10 @@ def test_a_failure_is_excused_only_while_its_first_responder_was_dead() -> None:
     assert wrong([FAILED], (CREATED,), [down]) == []
     for other in (Outage(from_ms=1_000, to_ms=9_999), Outage(from_ms=13_001, to_ms=14_000)):
         assert wrong([FAILED], (CREATED,), [other])
+
+
+def test_a_failure_at_an_edge_is_excused_only_while_that_edge_was_dead() -> None:
+    down = Outage(from_ms=9_000, to_ms=14_000)
+    assert wrong([FAILED], (CREATED,), [], {"7": [down]}) == []
+    assert wrong([FAILED], (CREATED,), [], {"8": [down]})
+    assert wrong([FAILED], (CREATED,), [down], {"7": []})  # a shard's end is no excuse
