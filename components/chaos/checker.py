@@ -4,7 +4,6 @@ The kinds of violations are those of design.md ("What the measuring commands pri
 names one thing that is wrong. What was checked is counted, for a zero over nothing says nothing.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +13,9 @@ from components.chaos import owners, questions
 from components.chaos.backups import Backups
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
-from components.chaos.owners import Stale
 from components.chaos.probes import Answered, ProbePost, deletions
 from components.chaos.questions import Outage
+from components.chaos.served import check_served
 from components.chaos.states import compare
 from components.chaos.timers import check_timers
 from components.chaos.watching import Fence
@@ -24,7 +23,7 @@ from components.traffic.check import check
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
 from contracts.ids import GuildId
-from contracts.inputs import CommandReceived, DiscordDispatch, EffectResult, interaction_id
+from contracts.inputs import DiscordDispatch, EffectResult, interaction_id
 from contracts.interactions import DEFERRED_CHANNEL_MESSAGE
 
 
@@ -147,13 +146,16 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     found.facts_out_of_order += traffic.facts_out_of_order
     found.spec_violations += traffic.spec_violations
     _check_facts(history, found)
-    writes = _check_requests(history, found)
+    told = check_served(history.asked, history.evidence)
+    found.requests_failed += told.failed
+    found.acked_writes_missing += told.writes_missing
+    found.own_write_unseen += told.unseen
     states = compare(history.replays, history.held, history.backups.held)
     found.state_differs += states.wrong + history.backups.failures
     opened = owners.openings(history.evidence)
     acts, elsewhere = owners.acts(history.evidence.record, _places(history))
     stale = owners.stale_acts(acts, opened, history.fences, history.silences)
-    stale, in_window = _without_window(stale, history.stopped_in_window)
+    stale, in_window = owners.without_window(stale, history.stopped_in_window)
     found.effects_stale_owner += [
         f"{one.act.what} of guild {one.act.guild} by {one.act.pod}: {one.words}" for one in stale
     ]
@@ -169,7 +171,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         timers=timers.count,
         acts=len(acts),
         acts_elsewhere=elsewhere,
-        writes=writes,
+        writes=told.writes,
         questions=len(history.shown),
         questions_to_edges=len(history.edges_down),
         states_of_owners=states.owner,
@@ -284,56 +286,3 @@ def _check_facts(history: History, found: Violations) -> None:
         found.facts_doubled += [
             f"{guild}-{s}-{i} ({kind}) derives from no input" for s, i, kind in sorted(unfounded)
         ]
-
-
-def _check_requests(history: History, found: Violations) -> int:
-    stored = Counter(
-        (item.guild, str(item.body.request_id), item.sequence)
-        for item in history.evidence.inputs
-        if isinstance(item.body, CommandReceived)
-    )
-    on_log = {(guild, request): sequence for guild, request, sequence in stored}
-    acknowledged = 0
-    newest: dict[tuple[str, GuildId], Asked] = {}
-    writes: dict[GuildId, Asked] = {}
-    for asked in sorted(history.asked, key=lambda asked: asked.ended_ms):
-        name = f"{asked.client}'s {asked.kind} of guild {asked.guild}"
-        if not asked.served:
-            found.requests_failed.append(f"{name} via {asked.via}: {asked.words}")
-            continue
-        before = newest.get((asked.client, asked.guild))
-        if asked.kind == "write":
-            acknowledged += 1
-            sequence = on_log.get((asked.guild, asked.request))
-            if sequence is None or sequence > asked.applied:
-                found.acked_writes_missing.append(f"{name}, request {asked.request}")
-            writes[asked.guild] = asked
-        else:
-            if asked.applied < asked.min_applied:
-                found.own_write_unseen.append(
-                    f"{name}: read at {asked.applied}, had seen {asked.min_applied}"
-                )
-            written = writes.get(asked.guild)
-            own = written is not None and written.client == asked.client
-            if written is not None and own and asked.version < written.version:
-                found.own_write_unseen.append(
-                    f"{name}: version {asked.version}, had written {written.version}"
-                )
-            if before is not None and asked.version < before.version:
-                found.own_write_unseen.append(
-                    f"{name}: version {asked.version}, had read {before.version}"
-                )
-        newest[asked.client, asked.guild] = asked
-    return acknowledged
-
-
-def _without_window(stale: Sequence[Stale], pods: Sequence[str]) -> tuple[list[Stale], int]:
-    """Without the one call of each pod that was stopped between gate and socket."""
-    left = Counter(pods)
-    kept: list[Stale] = []
-    for one in stale:
-        if left[one.act.pod] > 0:
-            left[one.act.pod] -= 1
-        else:
-            kept.append(one)
-    return kept, len(stale) - len(kept)

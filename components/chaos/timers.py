@@ -28,10 +28,11 @@ def check_timers(evidence: Evidence, replays: Mapping[GuildId, Replayed]) -> Fir
         if not isinstance(item.body, TimerFired) or item.guild not in replays:
             continue
         armed_by, name = item.body.armed_by, item.body.timer
+        timers = replays[item.guild].timers
         words = f"timer {name} of guild {item.guild}, armed by {armed_by}"
         if (item.guild, name, armed_by) in fired:
             doubled.append(f"{words}, fired again at {item.sequence}")
-        elif (armed_by, name) not in replays[item.guild].timers:
+        elif (armed_by, name) not in timers and armed_by <= replays[item.guild].last:
             doubled.append(f"{words}, fired at {item.sequence}: nothing had armed it")
         fired.add((item.guild, name, armed_by))
     lost = [

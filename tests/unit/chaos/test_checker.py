@@ -294,6 +294,12 @@ def test_a_timer_that_fires_again_under_another_id_is_doubled() -> None:
     assert "fired again at 6" in found.inputs_doubled[0]
 
 
+def test_a_timer_that_was_armed_behind_what_was_replayed_is_right() -> None:
+    fired = item(7, TimerFired(timer="a.timer", armed_by=Sequence(6)))
+    _, found = check_round(evidence(inputs=(*INPUTS, fired)))
+    assert found.total == 0, found
+
+
 def test_a_timer_that_nothing_armed_is_one_too_many() -> None:
     _, found = check_round(replayed(timers=set()))
     assert len(found.inputs_doubled) == 1
