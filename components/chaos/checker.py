@@ -14,9 +14,9 @@ from components.chaos import owners, questions
 from components.chaos.backups import Backups
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
-from components.chaos.owners import Stale
 from components.chaos.probes import Answered, ProbePost, deletions
 from components.chaos.questions import Outage
+from components.chaos.window import Stopped, without_window
 from components.traffic.check import check
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
@@ -81,7 +81,7 @@ class Checked(msgspec.Struct, kw_only=True):
     """That config accepted while there was traffic."""
     excused: int = 0
     in_window: int = 0
-    """Calls of processes that were stopped between gate and socket (0006: not preventable)."""
+    """Requests of processes that were stopped between gate and socket (0006: not preventable)."""
 
     def add(self, other: "Checked") -> None:
         """Add another round's."""
@@ -105,7 +105,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     guild_of_channel: Mapping[str, GuildId]
     fences: Mapping[tuple[str, str], float] = {}
     silences: Mapping[tuple[GuildId, int], float] = {}
-    stopped_in_window: Sequence[str] = ()
+    stopped: Sequence[Stopped] = ()
     unsettled: Sequence[str] = ()
     backups: Backups = Backups(restored=0, held={}, failures=[])
 
@@ -130,7 +130,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     opened = owners.openings(history.evidence)
     acts = owners.acts(history.evidence.record, history.guild_of_channel)
     stale = owners.stale_acts(acts, opened, history.fences, history.silences)
-    stale, in_window = _without_window(stale, history.stopped_in_window)
+    stale, in_window = without_window(stale, history.stopped)
     found.effects_stale_owner += [
         f"{one.act.what} of guild {one.act.guild} by {one.act.pod}: {one.words}" for one in stale
     ]
@@ -150,7 +150,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         replicas=history.backups.restored,
         openings=sum(len(all_of_it) for all_of_it in opened.values()),
         excused=counted.excused,
-        in_window=in_window,
+        in_window=len(in_window),
     )
     return checked, found
 
@@ -295,15 +295,3 @@ def _difference(expected: bytes, held: bytes) -> str:
         (rows[0][:200].decode(errors="replace") if rows else "nothing") for rows in (missing, extra)
     )
     return f"{len(missing)} rows missing, {len(extra)} too many; lacks {shown}"
-
-
-def _without_window(stale: Sequence[Stale], pods: Sequence[str]) -> tuple[list[Stale], int]:
-    """Without the one call of each pod that was stopped between gate and socket."""
-    left = Counter(pods)
-    kept: list[Stale] = []
-    for one in stale:
-        if left[one.act.pod] > 0:
-            left[one.act.pod] -= 1
-        else:
-            kept.append(one)
-    return kept, len(stale) - len(kept)

@@ -245,7 +245,7 @@ async def _history(
         },
         fences=arena.watched.fences(),
         silences=arena.watched.silences(),
-        stopped_in_window=fault.stopped_in_window,
+        stopped=fault.stopped,
         unsettled=waiting,
         backups=backups,
     )

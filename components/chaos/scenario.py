@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from components.chaos.arena import Arena
+from components.chaos.window import Stopped
 from contracts.ids import GuildId
 
 
@@ -21,9 +22,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """When first responders were ended: questions that were theirs may fail until others are."""
     everyone_down: bool = False
     """No first responder could make an interaction durable: questions may fail all the time."""
-    stopped_in_window: tuple[str, ...] = ()
-    """Pods whose process was stopped between the gate and the socket: the one request of each
-    that had passed the gate leaves when it wakes, which nothing can prevent (0006)."""
+    stopped: tuple[Stopped, ...] = ()
+    """Requests whose process was stopped between the gate and the socket and woke again: each
+    leaves then, which nothing can prevent (0006)."""
 
 
 Injection: TypeAlias = Callable[[Arena], Awaitable[Fault]]

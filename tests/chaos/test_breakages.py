@@ -3,7 +3,6 @@
 Each breakage is made where the stack's processes start (`breakages`), never in the product.
 """
 
-import signal
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import msgspec
 import pytest
 
 from components.chaos.arena import Arena
-from components.chaos.faults.stops import stop
+from components.chaos.faults.stops import stop, wake
 from components.chaos.run import run
 from components.chaos.scenario import Fault, Scenario
 from components.chaos.scenarios import SCENARIOS
@@ -26,13 +25,13 @@ async def stop_until_others_act(arena: Arena) -> Fault:
     """A pod stands still right before its gate until the next owner of its guilds has acted."""
     pod = arena.some_owner()
     struck = arena.owned_by([pod])
-    await stop(arena, pod, "before")
+    standing = await stop(arena, pod, "before")
     began_ms = time.time() * 1000
     try:
         await arena.until(lambda: not arena.owned_by([pod]), f"{pod} has lost its guilds")
         await _deletion(arena, struck, time.time() * 1000)
     finally:
-        arena.tell(pod, signal.SIGCONT)
+        wake(pod, standing)
     return Fault(words=f"{pod} stopped", began_ms=began_ms, guilds=frozenset(struck))
 
 

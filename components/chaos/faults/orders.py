@@ -97,7 +97,7 @@ async def storm(arena: Arena) -> Fault:
         guilds=frozenset(guilds),
         responders_down_ms=tuple(at for fault in done for at in fault.responders_down_ms),
         everyone_down=True,
-        stopped_in_window=tuple(pod for fault in done for pod in fault.stopped_in_window),
+        stopped=tuple(stopped for fault in done for stopped in fault.stopped),
     )
 
 
