@@ -259,6 +259,4 @@ def _of_talking(evidence: Evidence, town: Town) -> Evidence:
 
 
 def _down(evidence: Evidence, fault: Fault) -> list[Outage]:
-    if fault.everyone_down:
-        return [Outage(from_ms=fault.began_ms, to_ms=float("inf"))]
-    return outages(evidence.record, fault.responders_down_ms)
+    return [*fault.outages, *outages(evidence.record, fault.responders_down_ms)]

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from components.chaos.arena import Arena
+from components.chaos.questions import Outage
 from components.chaos.window import Stopped
 from contracts.ids import GuildId
 
@@ -19,12 +20,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     guilds: frozenset[GuildId]
     """Those that it must have struck: their time without an owner is measured."""
     responders_down_ms: tuple[float, ...] = ()
-    """When first responders were ended: questions that were theirs may fail until others are."""
-    everyone_down: bool = False
-    """No first responder could make an interaction durable: questions may fail all the time."""
+    """When processes were ended that held a Discord session: questions that were theirs may fail
+    until a session is resumed or begun."""
+    outages: tuple[Outage, ...] = ()
+    """When no first responder could make an interaction durable, or answer it: from the harm
+    until every one of them was seen to be connected again. Questions may fail meanwhile."""
     stopped: tuple[Stopped, ...] = ()
     """Requests whose process was stopped between the gate and the socket and woke again: each
     leaves then, which nothing can prevent (0006)."""
+    struck: tuple[str, ...] = ()
+    """Of several faults at once, the names of those that did their harm."""
 
 
 Injection: TypeAlias = Callable[[Arena], Awaitable[Fault]]
