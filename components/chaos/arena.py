@@ -5,13 +5,16 @@ Whatever is awaited here has a deadline and raises `NotInTime`, which names what
 
 import asyncio
 import contextlib
+import copy
+import functools
 import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,6 +22,8 @@ import msgspec
 import psutil
 
 from components.bus.errors import BusError
+from components.chaos.dice import dice
+from components.chaos.flags import Flags, NotThere
 from components.chaos.proxies import Proxy
 from components.chaos.watching import Watched
 from components.stack.cluster import Cluster
@@ -27,6 +32,8 @@ from components.stack.running import RunningStack
 from contracts.ids import GuildId
 from contracts.message import MalformedMessage
 
+__all__ = ("Arena", "NotInTime", "NotThere")
+
 POLL_S = 0.02
 BACK_S = 60.0
 """How long a component may take to be back after a fault."""
@@ -34,10 +41,6 @@ BACK_S = 60.0
 
 class NotInTime(Exception):
     """Something that must come within a deadline did not; the words name it."""
-
-
-class NotThere(Exception):
-    """The scenario needs something that this installation does not have; the words name it."""
 
 
 class Arena:
@@ -55,12 +58,30 @@ class Arena:
         self.watched = watched
         self.proxies = proxies
         self.dice = dice
+        """Of the fault alone."""
+        self.seed = self.number = 0
+        """Which round this is; the first one has number 0."""
         self.guilds: list[GuildId] = []
         """The round's guilds."""
         self.probed: list[GuildId] = []
         """Those of them of which every moment is measured."""
-        self._flags = flags
+        self.flags = Flags(flags)
         self._cluster = Cluster(live.bus)
+
+    def begin(self, seed: int, number: int) -> None:
+        """A round begins."""
+        self.seed, self.number = seed, number
+        self.dice = self.roll("fault")
+
+    def roll(self, whose: str) -> random.Random:
+        """Another generator of this round."""
+        return dice(self.seed, self.number, whose)
+
+    def of(self, whose: str) -> Self:
+        """This arena for one of several faults at once, with a generator of its own."""
+        own = copy.copy(self)
+        own.dice = self.roll(whose)
+        return own
 
     # Who is who
 
@@ -133,7 +154,10 @@ class Arena:
         if pid is None or self.worker(name) in (None, pid):
             raise NotThere(f"{name} has no parent process")
         at_ms = time.time() * 1000
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            raise NotThere(f"{name} has ended by itself") from None
         return at_ms
 
     def tell(self, name: str, number: signal.Signals) -> None:
@@ -147,13 +171,18 @@ class Arena:
     @contextlib.contextmanager
     def held(self, *names: str) -> Iterator[None]:
         """These replicas, once ended, do not start again inside the block."""
-        try:
-            for name in names:
-                self.flag(f"hold-{name}").touch()
+        with self.flags.held(*names):
             yield
-        finally:
+
+    @contextlib.asynccontextmanager
+    async def away(self, *names: str) -> AsyncIterator[None]:
+        """`held`, until each has come and been held: one that was not was never away. Raises
+        `NotInTime`."""
+        with self.flags.held(*names):
+            yield
             for name in names:
-                self.flag(f"hold-{name}").unlink(missing_ok=True)
+                held = functools.partial(self.flags.has_struck, "hold", name)
+                await self.until(held, f"the next process of {name} comes and is held")
 
     async def kept_down(self, name: str, seconds: float, number: signal.Signals) -> None:
         """End a server whenever it is up, for so long."""
@@ -174,12 +203,13 @@ class Arena:
     def wipe(self, pod: str) -> None:
         """The pod's disk is gone, whatever still writes to it."""
         lost = self.flag(f"lost-{pod}-{time.time_ns()}")
-        self.data(pod).rename(lost)
+        with contextlib.suppress(FileNotFoundError):  # another fault was quicker
+            self.data(pod).rename(lost)
         shutil.rmtree(lost, ignore_errors=True)  # its Litestream is just ending
 
     def flag(self, name: str) -> Path:
         """A file that `components.chaos.inside` looks for."""
-        return self._flags / name
+        return self.flags.path(name)
 
     # Waiting for what must come
 

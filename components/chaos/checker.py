@@ -19,6 +19,7 @@ from components.chaos.served import check_served
 from components.chaos.states import compare
 from components.chaos.timers import check_timers
 from components.chaos.watching import Fence
+from components.chaos.window import Stopped, without_window
 from components.traffic.check import check
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
@@ -97,7 +98,7 @@ class Checked(msgspec.Struct, kw_only=True):
     """Probed guilds that the fault struck whose time without an owner was measured."""
     excused: int = 0
     in_window: int = 0
-    """Calls of processes that were stopped between gate and socket (0006: not preventable)."""
+    """Requests of processes that were stopped between gate and socket (0006: not preventable)."""
 
     def add(self, other: "Checked") -> None:
         """Add another round's."""
@@ -123,7 +124,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     guild_of_channel: Mapping[str, GuildId]
     fences: Mapping[tuple[str, str], Fence] = {}
     silences: Mapping[tuple[GuildId, int], float] = {}
-    stopped_in_window: Sequence[str] = ()
+    stopped: Sequence[Stopped] = ()
     unsettled: Sequence[str] = ()
     backups: Backups = Backups(restored=0, held={}, failures=[])
 
@@ -155,7 +156,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     opened = owners.openings(history.evidence)
     acts, elsewhere = owners.acts(history.evidence.record, _places(history))
     stale = owners.stale_acts(acts, opened, history.fences, history.silences)
-    stale, in_window = owners.without_window(stale, history.stopped_in_window)
+    stale, in_window = without_window(stale, history.stopped)
     found.effects_stale_owner += [
         f"{one.act.what} of guild {one.act.guild} by {one.act.pod}: {one.words}" for one in stale
     ]
@@ -181,7 +182,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         replicas=history.backups.restored,
         openings=sum(len(all_of_it) for all_of_it in opened.values()),
         excused=counted.excused,
-        in_window=in_window,
+        in_window=len(in_window),
     )
     return checked, found
 

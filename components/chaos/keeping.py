@@ -11,6 +11,7 @@ import msgspec
 
 from components.chaos.checker import History, Violations
 from components.chaos.watching import Watched
+from components.traffic.evidence import Evidence
 
 
 def keep(
@@ -21,21 +22,9 @@ def keep(
     (folder / "fault.txt").write_text(words + "\n", encoding="utf-8")
     (folder / "violations.json").write_bytes(msgspec.json.format(msgspec.json.encode(violations)))
     evidence = history.evidence
-    _lines(folder / "record.ndjson", evidence.record)
-    _lines(folder / "inputs.ndjson", evidence.inputs)
-    _lines(
-        folder / "events.ndjson",
-        ({**msgspec.to_builtins(fact), "data": fact.data.decode()} for fact in evidence.facts),
-    )
-    _lines(folder / "clients.ndjson", history.asked)
-    _lines(folder / "probes.ndjson", [*history.answers, *history.probe_posts])
-    _lines(
-        folder / "buckets.ndjson",
-        (
-            {**msgspec.to_builtins(change), "value": change.value and change.value.decode()}
-            for change in watched.changes
-        ),
-    )
+    keep_evidence(folder, evidence)
+    lines(folder / "clients.ndjson", history.asked)
+    lines(folder / "probes.ndjson", [*history.answers, *history.probe_posts])
     for guild, replayed in history.replays.items():
         for held in (*history.held.get(guild, ()), *history.backups.held.get(guild, ())):
             if replayed.dumps.get(held.sequence) != held.dump:
@@ -45,6 +34,29 @@ def keep(
                 expected = replayed.dumps.get(held.sequence, b"")
                 (folder / f"dump-{name}-replayed.ndjson").write_bytes(expected)
     _keep_replicas(folder / "replicas", home / "s3", history)
+    keep_stack(folder, home, watched)
+
+
+def keep_evidence(folder: Path, evidence: Evidence) -> None:
+    """Write the record and both streams."""
+    lines(folder / "record.ndjson", evidence.record)
+    lines(folder / "inputs.ndjson", evidence.inputs)
+    lines(
+        folder / "events.ndjson",
+        ({**msgspec.to_builtins(fact), "data": fact.data.decode()} for fact in evidence.facts),
+    )
+
+
+def keep_stack(folder: Path, home: Path, watched: Watched) -> None:
+    """Write what can be read without the stack's help: the buckets' changes, every database, all
+    logs."""
+    lines(
+        folder / "buckets.ndjson",
+        (
+            {**msgspec.to_builtins(change), "value": change.value and change.value.decode()}
+            for change in watched.changes
+        ),
+    )
     for database in sorted((home / "pods").glob("*/gateway.db")):
         _copy_database(database, folder / f"{database.parent.name}.db")
     shutil.copytree(home / "logs", folder / "logs", dirs_exist_ok=True)
@@ -87,7 +99,8 @@ def _copy_database(database: Path, copy: Path) -> None:
         source.close()
 
 
-def _lines(path: Path, items: Iterable[Any]) -> None:
+def lines(path: Path, items: Iterable[Any]) -> None:
+    """Write one JSON object a line."""
     with path.open("wb") as file:
         for item in items:
             file.write(msgspec.json.encode(item) + b"\n")

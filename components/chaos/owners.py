@@ -14,7 +14,7 @@ owner that had applied the beginning of a later epoch and still spoke for its ow
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -156,18 +156,6 @@ def stale_acts(
         elif epoch is not None:
             latest[act.guild] = max(latest.get(act.guild, 0), epoch)
     return found
-
-
-def without_window(stale: Sequence[Stale], pods: Sequence[str]) -> tuple[list[Stale], int]:
-    """Without the one call of each pod that was stopped between gate and socket."""
-    left = Counter(pods)
-    kept: list[Stale] = []
-    for one in stale:
-        if left[one.act.pod] > 0:
-            left[one.act.pod] -= 1
-        else:
-            kept.append(one)
-    return kept, len(stale) - len(kept)
 
 
 def _acts_until_ms(fence: Fence) -> float:

@@ -35,6 +35,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._robbed: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.stopped_some = False
+        """Whether anything came that did not pass, since the last `cut`."""
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -44,6 +46,7 @@ class Proxy:
     def cut(self, mode: Mode) -> None:
         """Let nothing through from now on."""
         self._mode = mode
+        self.stopped_some = False
         self._opened.clear()
 
     def restore(self) -> None:
@@ -90,6 +93,7 @@ class Proxy:
         back: asyncio.StreamWriter,
     ) -> None:
         while data := await source.read(CHUNK):
+            self.stopped_some = self.stopped_some or self._mode != "open"
             if self._mode == "swallowed":
                 self._robbed |= {sink, back}
                 continue

@@ -1,11 +1,10 @@
 """One round: fresh guilds, mixed traffic, a fault at a random moment, its end, then the truth.
 
-Raises `NotInTime`, `NotThere` and `GuildsNotServed`: a round that could not be played is a failed
-one. Whatever a fault has done to the stack ends with the fault itself.
+Raises `NotPlayed`, whatever it was: a round that could not be played to its end is a failed one.
+Whatever a fault has done to the stack ends with the fault itself.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from components.chaos.questions import ANSWER_S, Outage, all_answered, outages
 from components.chaos.scenario import Fault, Scenario
 from components.chaos.states import held_when_whole
 from components.chaos.town import Town, found
+from components.chaos.unplayed import NotPlayed
 from components.process.clock import steady_s
 from components.traffic.evidence import Cut, Evidence, cut, gather, unsettled
 from components.traffic.guilds import MOD_LOG
@@ -48,6 +48,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a round."""
 
     words: str
+    struck: tuple[str, ...]
+    """Names of the faults that did their harm."""
     checked: Checked
     violations: Violations
     history: History
@@ -58,21 +60,32 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float
 
 
-async def play(arena: Arena, scenario: Scenario, number: int) -> Played:
-    """Play one round, in which timers come due soon."""
+async def play(arena: Arena, scenario: Scenario, seed: int, number: int) -> Played:
+    """Play one round, in which timers come due soon. Raises `NotPlayed`."""
     soon = arena.flag("timers")
     soon.touch()
     try:
-        return await _play(arena, scenario, number)
+        return await _begin(arena, scenario, seed, number)
     finally:
         soon.unlink()
 
 
-async def _play(arena: Arena, scenario: Scenario, number: int) -> Played:
+async def _begin(arena: Arena, scenario: Scenario, seed: int, number: int) -> Played:
     began_s = steady_s()
+    since, load = 0, None
+    try:
+        arena.begin(seed, number)
+        since = (await arena.live.control.record(limit=1)).last
+        town, load = await _found(arena, scenario)
+        return await _play(arena, scenario, town, load, since, began_s)
+    except Exception as error:  # whatever it was, what the round has come to is kept and told
+        raise NotPlayed(error, since, load) from error
+
+
+async def _found(arena: Arena, scenario: Scenario) -> tuple[Town, Load]:
+    """The round's guilds, each with an owner and a follower, and the traffic that they get."""
     live = arena.live
-    since = (await live.control.record(limit=1)).last
-    town = await found(live.control, live.bus, number, talking=TALKING, probed=PROBED)
+    town = await found(live.control, live.bus, arena.number, talking=TALKING, probed=PROBED)
     arena.guilds, arena.probed = town.ids, town.probed_ids
     await _with_followers(arena)
     edges = {name: live.record.urls[name] for name in arena.replicas("edge")}
@@ -82,23 +95,37 @@ async def _play(arena: Arena, scenario: Scenario, number: int) -> Played:
         town=town,
         edges=edges,
         token=arena.operator_token,
-        dice=arena.dice,
+        dice=arena.roll("load"),
         patience_s=scenario.patience_s,
         pods=arena.replicas("gateway"),
         pid=arena.pid,
     )
+    return town, load
+
+
+async def _play(
+    arena: Arena, scenario: Scenario, town: Town, load: Load, since: int, began_s: float
+) -> Played:
     traffic = asyncio.create_task(load.run())
     try:
-        await _unless_ended(traffic, arena.dice.uniform(*BEFORE_S))
+        await _unless_ended(traffic, arena.roll("moment").uniform(*BEFORE_S))
         fault = await scenario.inject(arena)
         await arena.whole()
         await _answering(load, arena)
         ended_ms = time.time() * 1000
         await _unless_ended(traffic, AFTER_S)
-    finally:
+    except asyncio.CancelledError:
+        traffic.cancel()
+        await asyncio.gather(traffic, return_exceptions=True)
+        raise
+    except Exception as error:
         load.stop()
-        with contextlib.suppress(asyncio.CancelledError):
-            await traffic
+        (ended,) = await asyncio.gather(traffic, return_exceptions=True)
+        if isinstance(ended, Exception):  # it may be the reason, or have the same one
+            raise ExceptionGroup("the fault and the traffic", [error, ended]) from None
+        raise
+    load.stop()
+    await traffic
     history = await _settled_history(arena, town, load, fault, since, scenario.settle_s)
     checked, violations = check_round(history)
     struck = _struck(fault, town)
@@ -111,6 +138,7 @@ async def _play(arena: Arena, scenario: Scenario, number: int) -> Played:
     violations.not_settled += nothing_checked(checked, scenario.must)
     return Played(
         words=fault.words,
+        struck=fault.struck or (scenario.name,),
         checked=checked,
         violations=violations,
         history=history,
@@ -248,7 +276,7 @@ async def _history(
         shown=shown,
         down=_down(evidence, fault),
         edges_down={
-            str(question): [*load.doors.ended[edge], *_everyone_down(fault)]
+            str(question): [*load.doors.ended[edge], *fault.outages]
             for question, edge in load.doors.posted.items()
         },
         replays=replays,
@@ -260,7 +288,7 @@ async def _history(
         },
         fences=arena.watched.fences(),
         silences=arena.watched.silences(),
-        stopped_in_window=fault.stopped_in_window,
+        stopped=fault.stopped,
         unsettled=waiting,
         backups=backups,
     )
@@ -274,8 +302,4 @@ def _of_talking(evidence: Evidence, town: Town) -> Evidence:
 
 
 def _down(evidence: Evidence, fault: Fault) -> list[Outage]:
-    return _everyone_down(fault) or outages(evidence.record, fault.responders_down_ms)
-
-
-def _everyone_down(fault: Fault) -> list[Outage]:
-    return [Outage(from_ms=fault.began_ms, to_ms=float("inf"))] if fault.everyone_down else []
+    return [*fault.outages, *outages(evidence.record, fault.responders_down_ms)]

@@ -1,35 +1,41 @@
-"""Runs a scenario's rounds on one stack and says what came of them.
+"""Runs a scenario's rounds and says what came of them.
 
-Raises `StackDidNotStart`; everything else that goes wrong is a violation or ends the run with
-``ok`` false and words.
+Rounds share a stack, up to `FRESH_AFTER` of them: guilds, logs and what is remembered of them
+grow with every round. A round that could not be played to its end is told with its words, its
+evidence is kept, and the next one gets a stack of its own: what it left behind would be that
+one's fault. Raises `StackDidNotStart`; everything else that goes wrong is a violation or a round
+not played, and makes ``ok`` false.
 """
 
 import asyncio
 import os
 import random
-import statistics
-from collections import Counter
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
-from components.chaos.arena import Arena, NotInTime, NotThere
-from components.chaos.checker import Checked, Violations
+from components.chaos.arena import Arena
 from components.chaos.keeping import keep
 from components.chaos.proxies import Proxy, Target
+from components.chaos.results import ChaosResult, Tally, percentiles
 from components.chaos.round import Played, play
 from components.chaos.scenario import Scenario
+from components.chaos.unplayed import NotPlayed, keep_unplayed
 from components.chaos.watching import Watched
 from components.stack import ports
-from components.stack.live import live_stack
-from components.traffic.guilds import GuildsNotServed
+from components.stack.live import StackDidNotStart, live_stack
 
 GATEWAYS = 3
 OPTIONS = ("--gateways", str(GATEWAYS), "--shards", "2", "--edges", "2", "--configs", "2")
 INSIDE = ("hold", "addresses", "slow_disk", "clock", "window", "timers")
 HEARTBEAT_MS = 2000
+FRESH_AFTER = 10
+"""Rounds on one stack: 120 guilds."""
+UNPLAYED_IN_A_ROW = 3
+"""Then nothing comes of trying on."""
 ROOMY = {
     "messages.create": (50, 1.0),
     "messages.edit": (50, 1.0),
@@ -44,82 +50,6 @@ ROOMY = {
 Say = Callable[[str], None]
 
 
-class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds; None without a measurement."""
-
-    p50: float | None = None
-    p99: float | None = None
-    max: float | None = None
-    measured: int = 0
-
-
-class Unowned(msgspec.Struct, frozen=True, kw_only=True):
-    """How long guilds that were struck had nobody who answered, nobody whose effects happened."""
-
-    reads: Percentiles
-    effects: Percentiles
-
-
-class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `modbot chaos` prints."""
-
-    scenario: str
-    seed: int
-    rounds: int
-    checked: Checked
-    violations: dict[str, int]
-    unowned_s: Unowned
-    evidence: str
-    """The folder with the evidence of failed rounds; empty when none failed."""
-    examples: dict[str, list[str]]
-    causes: dict[str, int]
-    """Why epochs of the guilds began: placed, promoted, moved, restored …"""
-    not_played: list[str]
-    """Rounds that could not be played to their end, and why."""
-    ok: bool
-
-
-class _Tally:
-    """What the rounds came to so far."""
-
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        self.scenario, self.seed = scenario, seed
-        self.rounds = 0
-        self.checked, self.violations = Checked(), Violations()
-        self.reads: list[float] = []
-        self.effects: list[float] = []
-        self.causes: Counter[str] = Counter()
-        self.not_played: list[str] = []
-        self.evidence = ""
-
-    def add(self, played: Played) -> None:
-        self.rounds += 1
-        self.checked.add(played.checked)
-        self.violations.extend(played.violations)
-        self.reads += played.read_gaps_s
-        self.effects += played.effect_gaps_s
-        self.causes.update(played.causes)
-
-    def result(self) -> ChaosResult:
-        return ChaosResult(
-            scenario=self.scenario.name,
-            seed=self.seed,
-            rounds=self.rounds,
-            checked=self.checked,
-            violations=self.violations.counts(),
-            unowned_s=Unowned(reads=percentiles(self.reads), effects=percentiles(self.effects)),
-            evidence=self.evidence,
-            examples={
-                name: found[:5]
-                for name in self.violations.__struct_fields__
-                if (found := getattr(self.violations, name))
-            },
-            causes=dict(self.causes),
-            not_played=self.not_played,
-            ok=self.rounds > 0 and self.violations.total == 0 and not self.not_played,
-        )
-
-
 async def run(
     scenario: Scenario,
     *,
@@ -129,62 +59,66 @@ async def run(
     say: Say,
     inside: Sequence[str] = (),
 ) -> ChaosResult:
-    """Play the rounds (0: until cancelled). ``inside`` are more modules for the processes."""
-    tally = _Tally(scenario, seed)
+    """Play the rounds (0: until cancelled). Cancelled, it still says what came of those that were
+    played; of a number that was asked for, the rest are then not played. ``inside`` are more
+    modules for the processes."""
+    tally = Tally(scenario, seed)
+    number = unplayed = 0
     try:
-        async with _arena(scenario, home, inside) as arena:
-            while rounds == 0 or tally.rounds < rounds:
-                arena.dice = random.Random(f"{seed}-{tally.rounds}")
-                await _round(arena, scenario, tally, home, say, number=tally.rounds)
-                if tally.not_played:
-                    break  # what it left behind would be the next round's fault
+        while (rounds == 0 or number < rounds) and unplayed < UNPLAYED_IN_A_ROW:
+            stack = home if number == 0 else home.with_name(f"{home.name}-{number + 1}")
+            last = number + FRESH_AFTER if rounds == 0 else min(number + FRESH_AFTER, rounds)
+            async with _arena(scenario, stack, inside) as arena:
+                while number < last:
+                    played = await _round(arena, tally, home.parent, say, number)
+                    number += 1
+                    unplayed = 0 if played else unplayed + 1
+                    if not played:
+                        break
+            if not unplayed and number != rounds:
+                await asyncio.to_thread(shutil.rmtree, stack, ignore_errors=True)
+    except StackDidNotStart as error:
+        if number == 0:
+            raise
+        tally.not_played.append(f"round {number + 1}: the stack did not start: {error}")
     except asyncio.CancelledError:
         task = asyncio.current_task()
-        if rounds != 0 or task is None:
+        if task is None:
             raise
-        task.uncancel()  # Ctrl-C is how an endless run ends
+        task.uncancel()  # Ctrl-C is how an endless run ends; any other was cut short
+        if rounds:
+            tally.not_played.append(f"round {number + 1} of {rounds}: interrupted")
     return tally.result()
 
 
 async def run_each(
     scenarios: Sequence[Scenario], *, seed: int, home: Path, say: Say, inside: Sequence[str] = ()
 ) -> list[ChaosResult]:
-    """One round of each on one stack, which the options of the first one describe. ``inside`` are
-    more modules for the processes."""
-    tallies = [_Tally(scenario, seed) for scenario in scenarios]
+    """The first round of each, as `run` plays it, on one stack, which the options of the first
+    scenario describe. ``inside`` are more modules for the processes."""
+    tallies = [Tally(scenario, seed) for scenario in scenarios]
     async with _arena(scenarios[0], home, inside) as arena:
-        for number, tally in enumerate(tallies):
-            arena.dice = random.Random(f"{seed}-{tally.scenario.name}")
-            await _round(arena, tally.scenario, tally, home, say, number=number)
-            if tally.not_played:
-                break
+        for tally in tallies:
+            if not await _round(arena, tally, home.parent, say, 0):
+                break  # what it left behind would be the next round's fault
     return [tally.result() for tally in tallies]
 
 
-async def _round(
-    arena: Arena,
-    scenario: Scenario,
-    tally: _Tally,
-    home: Path,
-    say: Say,
-    *,
-    number: int,
-) -> None:
+async def _round(arena: Arena, tally: Tally, kept: Path, say: Say, number: int) -> bool:
+    """Whether the round was played to its end. Evidence of what is wrong goes below ``kept``."""
     name = f"round {number + 1}"
+    folder = kept / f"evidence-{tally.scenario.name}-{tally.seed}" / f"round-{number + 1}"
     try:
-        played = await play(arena, scenario, number)
-    except (NotInTime, NotThere, GuildsNotServed) as error:
-        kind = "needs " if isinstance(error, NotThere) else ""
-        tally.rounds += 1
-        tally.not_played.append(f"{name}: {kind}{error}")
-        tally.evidence = str(home)
-        say(f"{name}: NOT PLAYED: {kind}{error}")
-        return
+        played = await play(arena, tally.scenario, tally.seed, number)
+    except NotPlayed as unplayed:
+        await keep_unplayed(folder, arena, unplayed)
+        tally.not_played.append(f"{name}: {unplayed}")
+        tally.evidence = str(folder.parent)
+        say(f"{name}: NOT PLAYED: {unplayed}, evidence in {folder}")
+        return False
     tally.add(played)
-    checked = played.checked
     verdict = "ok"
     if played.violations.total:
-        folder = home.parent / f"evidence-{scenario.name}-{tally.seed}" / f"round-{number + 1}"
         await asyncio.to_thread(
             keep,
             folder,
@@ -197,26 +131,19 @@ async def _round(
         tally.evidence = str(folder.parent)
         wrong = {kind: count for kind, count in played.violations.counts().items() if count}
         verdict = f"VIOLATIONS {wrong}, evidence in {folder}"
+    say(f"{name}: {_line(played)}: {verdict}")
+    return True
+
+
+def _line(played: Played) -> str:
     causes = ", ".join(f"{count} {cause}" for cause, count in played.causes.items())
     reads, effects = percentiles(played.read_gaps_s), percentiles(played.effect_gaps_s)
-    say(
-        f"{name}: {played.words}; without an owner up to {reads.max} s for reads, "
+    checked = played.checked
+    return (
+        f"{played.words}; without an owner up to {reads.max} s for reads, "
         f"{effects.max} s for effects; epochs: {causes}; "
         f"{checked.inputs} inputs, {checked.effects} effects, {checked.facts} facts, "
-        f"{checked.requests} requests in {played.took_s:.0f} s: {verdict}"
-    )
-
-
-def percentiles(values: Sequence[float]) -> Percentiles:
-    """Of a sample."""
-    if not values:
-        return Percentiles()
-    ordered = sorted(values)
-    return Percentiles(
-        p50=round(statistics.median(ordered), 3),
-        p99=round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 3),
-        max=round(ordered[-1], 3),
-        measured=len(ordered),
+        f"{checked.requests} requests in {played.took_s:.0f} s"
     )
 
 

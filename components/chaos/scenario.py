@@ -6,6 +6,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from components.chaos.arena import Arena
+from components.chaos.questions import Outage
+from components.chaos.window import Stopped
 from contracts.ids import GuildId
 
 
@@ -18,12 +20,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     guilds: frozenset[GuildId]
     """Those that it must have struck: their time without an owner is measured."""
     responders_down_ms: tuple[float, ...] = ()
-    """When first responders were ended: questions that were theirs may fail until others are."""
-    everyone_down: bool = False
-    """No first responder could make an interaction durable: questions may fail all the time."""
-    stopped_in_window: tuple[str, ...] = ()
-    """Pods whose process was stopped between the gate and the socket: the one request of each
-    that had passed the gate leaves when it wakes, which nothing can prevent (0006)."""
+    """When processes were ended that held a Discord session: questions that were theirs may fail
+    until a session is resumed or begun."""
+    outages: tuple[Outage, ...] = ()
+    """When no first responder could make an interaction durable, or answer it: from the harm
+    until every one of them was seen to be connected again. Questions may fail meanwhile."""
+    stopped: tuple[Stopped, ...] = ()
+    """Requests whose process was stopped between the gate and the socket and woke again: each
+    leaves then, which nothing can prevent (0006)."""
+    struck: tuple[str, ...] = ()
+    """Of several faults at once, the names of those that did their harm."""
 
 
 Injection: TypeAlias = Callable[[Arena], Awaitable[Fault]]

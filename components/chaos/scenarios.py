@@ -2,12 +2,14 @@
 
 from typing import Final
 
-from components.chaos.faults import cuts, ends, orders, servers, stops
+from components.chaos.faults import cuts, ends, orders, servers, stops, storm
 from components.chaos.scenario import STEADY, Scenario
 
 WAITS_FOR_LEASE_S: Final = 12.0
 """Patience where an owner is judged by its lease alone (TTL 5 s), or rows come from a backup."""
 WAITS_FOR_NATS_S: Final = 30.0
+WAITS_FOR_STORM_S: Final = 60.0
+"""Waits add up: no config for a while, then a lease to run out, then a restore."""
 
 _ALL: Final = (
     Scenario(
@@ -17,7 +19,7 @@ _ALL: Final = (
     ),
     Scenario(
         name="kill-gateway-and-parent",
-        words="a gateway and its parent are killed: nobody attests the end",
+        words="a gateway and its parent are killed, away beyond the lease: nobody attests the end",
         inject=ends.kill_gateway_and_parent,
     ),
     Scenario(
@@ -129,10 +131,10 @@ _ALL: Final = (
     ),
     Scenario(
         name="storm",
-        words="three faults at once",
-        inject=orders.storm,
+        words="three faults at once, of all that need a single NATS node",
+        inject=storm.storm,
         must=STEADY,
-        patience_s=WAITS_FOR_NATS_S,
+        patience_s=WAITS_FOR_STORM_S,
     ),
 )
 SCENARIOS: Final = {scenario.name: scenario for scenario in _ALL}

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,14 +12,16 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from components.chaos.run import ChaosResult, run
+from components.chaos.results import ChaosResult
+from components.chaos.run import run
 from components.chaos.scenarios import SCENARIOS
 from components.cli.errors import CommandError
 from components.stack.live import StackDidNotStart
 
 
 def main(arguments: list[str]) -> int:
-    """Play the rounds; 0 only if there was no violation in any of them."""
+    """Play the rounds; 0 only if all that were asked for were played and checked, without a
+    violation in any of them."""
     options = _parser().parse_args(arguments)
     if options.list:
         for scenario in SCENARIOS.values():
@@ -32,16 +35,22 @@ def main(arguments: list[str]) -> int:
         print(words, file=sys.stderr, flush=True)
 
     say(f"{options.scenario}, seed {options.seed}, in {home.parent}")
-    try:
-        result = asyncio.run(
-            run(
-                SCENARIOS[options.scenario],
-                seed=options.seed,
-                rounds=options.rounds,
-                home=home,
-                say=say,
-            )
+
+    async def play() -> ChaosResult:
+        task = asyncio.current_task()
+        assert task is not None
+        # as Ctrl-C: what was played is told, and the stack is not left behind
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await run(
+            SCENARIOS[options.scenario],
+            seed=options.seed,
+            rounds=options.rounds,
+            home=home,
+            say=say,
         )
+
+    try:
+        result = asyncio.run(play())
     except StackDidNotStart as error:
         raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
     if options.json:
@@ -74,6 +83,10 @@ def _draw(result: ChaosResult) -> None:
             f"without an owner, {name}: p50 {of.p50} s, p99 {of.p99} s, max {of.max} s "
             f"over {of.measured} guilds"
         )
+    if result.struck:
+        times = ", ".join(f"{name} {count}" for name, count in result.struck.items())
+        console.print(f"rounds in which a fault struck: {times}", markup=False)
+    console.print(f"a round took: p50 {result.round_s.p50} s, max {result.round_s.max} s")
     for name, examples in result.examples.items():
         console.print(f"{name}: {'; '.join(examples)}", markup=False)
     for words in result.not_played:

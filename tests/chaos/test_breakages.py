@@ -5,7 +5,6 @@ Each breakage is made where the stack's processes start (`breakages`), never in 
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from components.bus.connection import Bus, connect
 from components.bus.settings import BusSettings
 from components.bus.stream import StoredMessage, read_batch
 from components.chaos.arena import Arena
-from components.chaos.faults.stops import stop
+from components.chaos.faults.stops import stop, wake
 from components.chaos.run import run, run_each
 from components.chaos.scenario import STEADY, Fault, Scenario
 from components.chaos.scenarios import SCENARIOS
@@ -40,14 +39,14 @@ async def stop_until_others_act(arena: Arena) -> Fault:
     pod = arena.some_owner()
     struck = arena.owned_by([pod])
     before, start = arena.worker(pod), arena.watched.leases[pod].incarnation
-    await stop(arena, pod, "before")
+    standing = await stop(arena, pod, "before")
     began_ms = time.time() * 1000
     try:
         await arena.until(lambda: not arena.owned_by([pod]), f"{pod} has lost its guilds")
         await _deletion(arena, struck, time.time() * 1000)
         last = (await arena.live.control.record(limit=1)).last
     finally:
-        arena.tell(pod, signal.SIGCONT)
+        wake(pod, standing)
     with contextlib.suppress(TimeoutError):  # then the checker finds nothing, and the test fails
         async with asyncio.timeout(ACTS_WITHIN_S):
             await _act(arena, f"{pod}/{start}", last)

@@ -3,8 +3,10 @@
 import asyncio
 import time
 
-from components.chaos.arena import Arena
+from components.chaos.arena import Arena, NotThere
 from components.chaos.proxies import Mode
+from components.chaos.questions import Outage
+from components.chaos.returns import sessions_back
 from components.chaos.scenario import Fault
 
 CUT_S = (1.0, 9.0)
@@ -26,6 +28,8 @@ async def cut_gateway(arena: Arena) -> Fault:
         await asyncio.sleep(seconds)  # how long the cut lasts is the scenario's input
     finally:
         proxy.restore()
+    if not proxy.stopped_some:
+        raise NotThere(f"traffic of {pod} through its proxy, and nothing came")
     return Fault(
         words=f"{pod} cut from NATS for {seconds:.1f} s, bytes {mode}",
         began_ms=began,
@@ -37,31 +41,39 @@ async def cut_discord(arena: Arena) -> Fault:
     """REST fails in every way, before and after it took effect; sessions lose their sockets."""
     control = arena.live.control
     began = time.time() * 1000
-    words = []
-    for _ in range(3):
-        status = arena.dice.choice((None, 500, 502, 503, 429))
-        # a 429 says that nothing happened
-        moment = "before" if status == 429 else arena.dice.choice(("before", "after"))
-        answer = "connection cut" if status is None else f"status {status}"
-        words.append(f"{answer} {moment} it took effect")
-        await control.add_fault(
-            path=None,
-            status=status,
-            drop=status is None,
-            moment=moment,
-            retry_after_s=0.5,
-            scope="shared",  # others' doing: the address is not banned for it
-            count=None,
-        )
-        await control.gateway_fault("drop")
-        await asyncio.sleep(arena.dice.uniform(0.5, 2.5))  # how long is the scenario's input
+    try:
+        words = [await _fail(arena) for _ in range(3)]
+    finally:
         await control.clear_faults()
+    back_ms = await sessions_back(arena)
     return Fault(
         words=f"Discord failed: {', then '.join(words)}",
         began_ms=began,
         guilds=frozenset(),
-        everyone_down=True,
+        outages=(Outage(from_ms=began, to_ms=back_ms),),
     )
+
+
+async def _fail(arena: Arena) -> str:
+    """One way of failing, for a while."""
+    control = arena.live.control
+    status = arena.dice.choice((None, 500, 502, 503, 429))
+    # a 429 says that nothing happened
+    moment = "before" if status == 429 else arena.dice.choice(("before", "after"))
+    answer = "connection cut" if status is None else f"status {status}"
+    await control.add_fault(
+        path=None,
+        status=status,
+        drop=status is None,
+        moment=moment,
+        retry_after_s=0.5,
+        scope="shared",  # others' doing: the address is not banned for it
+        count=None,
+    )
+    await control.gateway_fault("drop")
+    await asyncio.sleep(arena.dice.uniform(0.5, 2.5))  # how long is the scenario's input
+    await control.clear_faults()
+    return f"{answer} {moment} it took effect"
 
 
 async def slow_disk(arena: Arena) -> Fault:
@@ -69,12 +81,14 @@ async def slow_disk(arena: Arena) -> Fault:
     pod = arena.some_owner()
     delay_ms = arena.dice.randint(*SLOW_MS)
     slow = arena.flag(f"slow-{pod}")
+    arena.flags.forget("slow", pod)
     began = time.time() * 1000
     try:
         slow.write_text(str(delay_ms), encoding="ascii")
         await asyncio.sleep(arena.dice.uniform(4.0, 8.0))  # how long is the scenario's input
     finally:
         slow.unlink(missing_ok=True)
+    arena.flags.require_struck("slow", pod)
     return Fault(
         words=f"commits of {pod} delayed by {delay_ms} ms", began_ms=began, guilds=frozenset()
     )
@@ -89,6 +103,8 @@ async def jump_clock(arena: Arena) -> Fault:
     struck = [*gateways, *arena.dice.sample(others, max(1, len(others) // 2))]
     directions = {name: 1 if number % 2 else -1 for number, name in enumerate(struck)}
     jumps = []
+    for name in struck:
+        arena.flags.forget("clock", name)
     began = time.time() * 1000
     try:
         for turn in (1, -1):
@@ -101,4 +117,6 @@ async def jump_clock(arena: Arena) -> Fault:
     finally:
         for name in struck:
             arena.flag(f"clock-{name}").unlink(missing_ok=True)
+    for name in struck:
+        arena.flags.require_struck("clock", name)
     return Fault(words=f"clocks: {', '.join(jumps)}", began_ms=began, guilds=frozenset())

@@ -1,16 +1,14 @@
-"""What operators order: a rolling restart, another number of shards; and several faults at once."""
+"""What operators order: a rolling restart, another number of shards."""
 
 import asyncio
-import contextlib
+import functools
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
 
 from components.chaos.arena import Arena, NotThere
-from components.chaos.faults import cuts, ends, servers, stops
+from components.chaos.returns import has_session
 from components.chaos.scenario import Fault
-from contracts.ids import GuildId
 
 RESHARD_S = 90.0
 
@@ -23,8 +21,12 @@ async def rolling_restart(arena: Arena) -> Fault:
         for component in ("config", "gateway", "shard", "edge")
         for name in arena.replicas(component)
     ]
+    responders_down = []
     for name in order:
+        await arena.until(functools.partial(_runs, arena, name), f"{name} runs")
         before = arena.worker(name)
+        if name.startswith("shard-") and await has_session(arena, name):
+            responders_down.append(time.time() * 1000)
         arena.tell(name, signal.SIGTERM)
         await arena.restarted(name, before)
         await arena.whole()
@@ -32,8 +34,12 @@ async def rolling_restart(arena: Arena) -> Fault:
         words=f"{len(order)} processes restarted one by one",
         began_ms=began,
         guilds=frozenset(arena.guilds),
-        responders_down_ms=(began,),
+        responders_down_ms=tuple(responders_down),
     )
+
+
+def _runs(arena: Arena, name: str) -> bool:
+    return arena.worker(name) is not None
 
 
 async def reshard(arena: Arena) -> Fault:
@@ -63,46 +69,3 @@ async def reshard(arena: Arena) -> Fault:
     return Fault(
         words=f"{shards} shards became {wanted}", began_ms=began, guilds=frozenset(arena.guilds)
     )
-
-
-STORM: tuple[Callable[[Arena], Awaitable[Fault]], ...] = (
-    ends.kill_gateway,
-    ends.kill_gateway_and_parent,
-    ends.wipe_disk,
-    ends.kill_shard,
-    ends.kill_edge,
-    ends.kill_config,
-    stops.stop_gateway,
-    stops.stop_short,
-    cuts.cut_gateway,
-    cuts.slow_disk,
-    cuts.jump_clock,
-    servers.kill_nats,
-)
-
-
-async def storm(arena: Arena) -> Fault:
-    """Three faults at once, which may strike the same pod."""
-    chosen = arena.dice.sample(STORM, 3)
-    began = time.time() * 1000
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_one(arena, one)) for one in chosen]
-    done = [fault for task in tasks if (fault := task.result()) is not None]
-    guilds: set[GuildId] = set()
-    for fault in done:
-        guilds |= fault.guilds
-    return Fault(
-        words="; ".join(fault.words for fault in done),
-        began_ms=began,
-        guilds=frozenset(guilds),
-        responders_down_ms=tuple(at for fault in done for at in fault.responders_down_ms),
-        everyone_down=True,
-        stopped_in_window=tuple(pod for fault in done for pod in fault.stopped_in_window),
-    )
-
-
-async def _one(arena: Arena, inject: Callable[[Arena], Awaitable[Fault]]) -> Fault | None:
-    """A fault of a storm: one whose victim another has just ended has nothing to strike."""
-    with contextlib.suppress(NotThere):
-        return await inject(arena)
-    return None

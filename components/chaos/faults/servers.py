@@ -7,6 +7,8 @@ import time
 import msgspec
 
 from components.chaos.arena import Arena, NotThere
+from components.chaos.questions import Outage
+from components.chaos.returns import shards_back
 from components.chaos.scenario import Fault
 from contracts import storage
 
@@ -29,12 +31,14 @@ async def kill_nats(arena: Arena) -> Fault:
     seconds = arena.dice.choice((0.0, arena.dice.uniform(1.0, 8.0)))
     began = time.time() * 1000
     await asyncio.gather(*(arena.kept_down(node, seconds + 0.1, signal.SIGKILL) for node in nodes))
+    ended = time.time() * 1000
     await arena.until(lambda: all(arena.pid(node) for node in nodes), "every node runs")
+    back_ms = await shards_back(arena, ended)
     return Fault(
         words=f"{', '.join(nodes)} killed, away for {seconds:.1f} s",
         began_ms=began,
         guilds=frozenset(arena.guilds),
-        everyone_down=True,
+        outages=(Outage(from_ms=began, to_ms=back_ms),),
     )
 
 
@@ -61,13 +65,18 @@ async def _away(arena: Arena, server: str, number: signal.Signals) -> Fault:
         raise NotThere(f"a {server} of the stack's own")
     pod = arena.some_owner()
     struck = arena.owned_by([pod])
-    before = arena.worker(pod)
     seconds = arena.dice.uniform(*AWAY_S)
     down = asyncio.create_task(arena.kept_down(server, seconds, number))
-    await asyncio.sleep(arena.dice.uniform(0.5, 1.5))  # the moment is the scenario's input
-    began = arena.kill(pod)
-    await arena.restarted(pod, before)
-    await down
+    try:
+        await asyncio.sleep(arena.dice.uniform(0.5, 1.5))  # the moment is the scenario's input
+        await arena.until(lambda: arena.worker(pod) is not None, f"{pod} runs")
+        before = arena.worker(pod)
+        began = arena.kill(pod)
+        await arena.restarted(pod, before)
+        await down
+    finally:
+        down.cancel()
+        await asyncio.gather(down, return_exceptions=True)
     await arena.until(lambda: arena.pid(server) is not None, f"{server} runs")
     return Fault(
         words=f"{server} away for {seconds:.1f} s, {pod} killed meanwhile",

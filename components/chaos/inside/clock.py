@@ -5,7 +5,7 @@ The steady clock is untouched, as it is when somebody sets a machine's time.
 
 import time
 
-from components.chaos.inside.control import REPLICA, flag
+from components.chaos.inside.control import REPLICA, flag, strikes
 
 
 def install() -> None:
@@ -17,7 +17,9 @@ def install() -> None:
 
     def jump_s() -> float:
         try:
-            return float(jumped.read_text())
+            seconds = float(jumped.read_text())
+            strikes("clock")
+            return seconds
         except (FileNotFoundError, ValueError):
             return 0.0
 

@@ -11,3 +11,8 @@ IS_GATEWAY = REPLICA.startswith("gateway-")
 def flag(name: str) -> Path:
     """The file that chaos makes to ask for something."""
     return Path(os.environ["MODBOT_CHAOS_FOLDER"]) / name
+
+
+def strikes(hook: str) -> None:
+    """Say that the hook does its harm in this replica (`components.chaos.flags`)."""
+    flag(f"struck-{hook}-{REPLICA}").touch()

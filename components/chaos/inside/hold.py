@@ -2,12 +2,14 @@
 
 import time
 
-from components.chaos.inside.control import REPLICA, flag
+from components.chaos.inside.control import REPLICA, flag, strikes
 
 
 def install() -> None:
     """Wait, before anything of modbot runs, until the flag is gone."""
     if REPLICA:
         held = flag(f"hold-{REPLICA}")
+        if held.exists():
+            strikes("hold")
         while held.exists():
             time.sleep(0.02)

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from typing import Any
 
-from components.chaos.inside.control import IS_GATEWAY, REPLICA, flag
+from components.chaos.inside.control import IS_GATEWAY, REPLICA, flag, strikes
 
 
 class SlowConnection(sqlite3.Connection):
@@ -16,6 +16,7 @@ class SlowConnection(sqlite3.Connection):
         if sql == "COMMIT":
             with contextlib.suppress(FileNotFoundError, ValueError):  # as fast as it is
                 time.sleep(int(flag(f"slow-{REPLICA}").read_text()) / 1000)
+                strikes("slow")
         return super().execute(sql, *arguments)
 
 

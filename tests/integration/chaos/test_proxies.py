@@ -76,3 +76,17 @@ async def test_a_connection_made_during_a_cut_leads_nowhere_until_its_end(proxy:
     proxy.restore()
     assert await said(reader) == b"one"
     writer.close()
+
+
+async def test_a_cut_says_whether_anything_came_that_did_not_pass(proxy: Proxy) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(b"one")
+    assert await said(reader) == b"one"
+    proxy.cut("held")
+    before = proxy.stopped_some
+    writer.write(b"two")
+    assert await said(reader, 0.2) is None
+    assert (before, proxy.stopped_some) == (False, True)
+    proxy.restore()
+    assert await said(reader) == b"two"
+    writer.close()

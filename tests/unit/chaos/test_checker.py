@@ -12,6 +12,7 @@ from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
 from components.chaos.probes import ProbePost
 from components.chaos.scenario import STEADY, STRIKES
+from components.chaos.window import Stopped
 from components.simulator.record import Entry
 from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, RequestId, Sequence, SessionId
@@ -327,9 +328,56 @@ def test_a_restored_replica_that_differs_is_found() -> None:
     assert "the replica of gateway-0 (replica)" in found.state_differs[0]
 
 
-def test_the_one_call_of_a_process_stopped_between_gate_and_socket_is_counted_apart() -> None:
+STALE = {"incarnation": "a-2", "what": "DELETE /channels/7/messages/99", "at_ms": 2002.0}
+"""The act in `PLANTED["effects_stale_owner"]`."""
+
+
+def stopped(**fields: Any) -> Stopped:
+    given = {
+        "pod": "gateway-0",
+        "incarnation": STALE["incarnation"],
+        "pid": 7,
+        "what": STALE["what"],
+        "woke_ms": 2000.0,
+        **fields,
+    }
+    return Stopped(**given)
+
+
+def after(*stops: Stopped) -> tuple[int, int]:
+    """How many calls were in the window, and how many stale."""
+    stale = msgspec.structs.replace(PLANTED["effects_stale_owner"](), stopped=stops)
+    checked, found = check_round(stale)
+    return checked.in_window, len(found.effects_stale_owner)
+
+
+def test_the_request_of_a_process_stopped_between_gate_and_socket_is_counted_apart() -> None:
+    assert after(stopped()) == (1, 0)
+    assert after(stopped(), stopped()) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"what": "DELETE /channels/7/messages/98"},
+        {"what": "PUT /channels/7/messages/99"},
+        {"incarnation": "a-1"},
+        {"pod": "gateway-1"},
+        {"woke_ms": 2003.0},
+        {"woke_ms": 1001.0},
+    ],
+)
+def test_any_other_call_of_a_process_that_was_stopped_is_stale(other: dict[str, Any]) -> None:
+    assert after(stopped(**other)) == (0, 1)
+
+
+def test_each_stop_explains_one_call() -> None:
     stale = PLANTED["effects_stale_owner"]()
-    window = msgspec.structs.replace(stale, stopped_in_window=("gateway-0",))
-    checked, found = check_round(window)
-    assert checked.in_window == 1
-    assert found.effects_stale_owner == []
+    twice = (*stale.evidence.record, msgspec.structs.replace(stale.evidence.record[1], n=3))
+    history = msgspec.structs.replace(
+        stale,
+        evidence=msgspec.structs.replace(stale.evidence, record=twice),
+        stopped=(stopped(),),
+    )
+    checked, found = check_round(history)
+    assert (checked.in_window, len(found.effects_stale_owner)) == (1, 1)

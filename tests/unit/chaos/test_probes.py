@@ -1,7 +1,7 @@
 """Times without an owner are measured from what probes noted."""
 
 from components.chaos.probes import Answered, ProbePost, effect_gaps, read_gaps
-from components.chaos.run import Percentiles, percentiles
+from components.chaos.results import Percentiles, percentiles
 from contracts.ids import GuildId
 
 ONE, TWO = GuildId("1"), GuildId("2")
