@@ -15,6 +15,8 @@ from components.simulate.tasks import Answer, advance
 DEADLINE_S = 10.0
 AGAIN_S = 0.1
 REPLY_S = 1.0
+QUIET_S = 10.0
+"""Who has had no answer for so long asks: that nobody asked must not look as if nobody answered."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ class Client:
         self._number += 1
         kind = self.loop.random()
         name = f"{self.guild}.{self._number}"
-        if kind < 0.6:
+        if kind < 0.6 and self.loop.now_s - self.answered_s < QUIET_S:
             self._append(name)
         else:
             advance(self._ask(f"w.{name}" if kind < 0.8 else ""))
