@@ -252,6 +252,8 @@ class BalanceReport(Message, frozen=True, kw_only=True):
     max_over_mean: float
     """The heaviest pod's load over the mean, now."""
     max_over_mean_after: float
+    min_over_mean: float = 0.0
+    """The lightest pod's load over the mean, now."""
     notes: list[str] = []
     """What prevents balance: pins, zones, capacity, hysteresis, the budget."""
     paused: bool = False

@@ -116,6 +116,39 @@ class Joining(Message, frozen=True, kw_only=True):
     since_ms: int = 0
 
 
+OwnerCause = Literal[
+    "placed",
+    "restarted",
+    "replaced",
+    "promoted",
+    "restored",
+    "moved",
+    "drained",
+    "rebalanced",
+    "pinned",
+]
+
+
+class OwnerChange(Message, frozen=True, kw_only=True):
+    """A change of owner, as it becomes a row of the history in PostgreSQL."""
+
+    epoch: Epoch
+    pod: PodId
+    incarnation: Incarnation
+    cause: OwnerCause
+    since_ms: int
+    by: str = ""
+    reason: str = ""
+    former: Holder | None = None
+    """The owner before; None for the first one."""
+    took_ms: int | None = None
+    """From the moment the pod was told to the moment the guild was open; None: it did not say."""
+    replayed: int | None = None
+    """Inputs applied for it."""
+    source: str | None = None
+    """Where the rows came from (`Holding.source`)."""
+
+
 class Assignment(Message, frozen=True, kw_only=True):
     """Bucket ``guilds``, key: guild. Written by the config leader alone, by compare-and-set; while
     there is no leader also by a restarted pod for the guilds it owned last (re-adoption)."""
@@ -129,17 +162,7 @@ class Assignment(Message, frozen=True, kw_only=True):
     the log still holds it."""
     generation: Generation
     """Of INPUTS, when the guild was first placed."""
-    cause: Literal[
-        "placed",
-        "restarted",
-        "replaced",
-        "promoted",
-        "restored",
-        "moved",
-        "drained",
-        "rebalanced",
-        "pinned",
-    ]
+    cause: OwnerCause
     """Why the epoch began. ``placed``: new; ``restarted``: same pod, new incarnation;
     ``promoted``: its follower, after a crash; ``restored``: a pod without rows, which takes them
     from `sources`; ``replaced``: a pod without rows, from the log alone; the rest: moved as said.
@@ -156,6 +179,13 @@ class Assignment(Message, frozen=True, kw_only=True):
     sources: list[StateSource] = []
     """Where the rows are, beside or among owner and follower. Shrinks only when others are known
     to hold them."""
+    reason: str = ""
+    """Why the epoch began, in words."""
+    former: Holder | None = None
+    """The owner at the epoch before."""
+    unrecorded: list[OwnerChange] = []
+    """Changes before this epoch that PostgreSQL was not known to have when this was written,
+    oldest first: they outlive the replica that made them, and whoever leads next records them."""
 
 
 class RegisteredGuild(Message, frozen=True, kw_only=True):
@@ -329,12 +359,15 @@ class ProcessEnd(Message, frozen=True, kw_only=True):
 
 
 class GuildLoad(Message, frozen=True, kw_only=True):
-    """What a guild costs its owner, over the last minute."""
+    """What a guild costs its owner, over the last two minutes or so."""
 
     guild: GuildId
     events_per_s: float = 0.0
     rows: int = 0
     engine_ms_per_s: float = 0.0
+    over_s: float = 0.0
+    """How long was measured: the figures are as certain as a plain mean over that time. 0: not
+    stated, about a minute."""
 
 
 class PodLoads(Message, frozen=True, kw_only=True):
