@@ -11,7 +11,9 @@ from before the kill on. Discord's limits are off and its rate is not what is me
 installation's own rate is raised as well.
 
 The baseline is what every installation has without followers: the time until the killed process
-is back and holds its lease again, in the same rounds.
+is back and holds its lease again, in the same rounds. Of the moderators' questions those count that
+were open at the kill or asked between it and the last answer and deletion of the round; what was
+answered before the kill is their baseline.
 """
 
 import asyncio
@@ -41,7 +43,7 @@ KINDS: tuple[Kind, ...] = ("kill", "unattested", "cold")
 ENVIRONMENT = {"MODBOT_CONFIG_REST_PER_S": "500", "MODBOT_GATEWAY_REST_PER_S": "500"}
 ASK_EVERY_S = 0.05
 """Between two questions of moderators."""
-ASKING_BEFORE_S = 0.5
+ASKING_BEFORE_S = 1.0
 ASKING_AFTER_S = 1.0
 WITHIN_S = 30.0
 """Nothing may take so long; the bench ends with words."""
@@ -78,7 +80,9 @@ class Times(msgspec.Struct, kw_only=True):
     answered: list[float] = []
     effects: list[float] = []
     interactions: list[float] = []
-    """From a question to its first response; asked around the kill."""
+    """From a question to its first response, while the guilds had lost their owner."""
+    quiet: list[float] = []
+    """The same, answered before the kill."""
     restarts: list[float] = []
     """Until the killed pod holds its lease again (kind ``kill`` alone)."""
     struck: int = 0
@@ -132,7 +136,10 @@ async def _round(
     times.struck += len(struck)
     times.answered += [(at - killed_ms) / 1000 for at in answered]
     times.effects += [(at - killed_ms) / 1000 for at in deleted]
-    times.interactions += await _first_responses(arena, start, asked)
+    responses = await _first_responses(arena, start, asked)
+    during, quiet = split(responses, killed_ms, max(*answered, *deleted))
+    times.interactions += during
+    times.quiet += quiet
     for pod, pid in before.items():
         await arena.restarted(pod, pid)
 
@@ -237,8 +244,8 @@ async def _moderators(arena: Arena, guilds: Sequence[GuildInfo]) -> AsyncIterato
             await asking
 
 
-async def _first_responses(arena: Arena, start: int, asked: set[str]) -> list[float]:
-    """Seconds from each question to its first response. Raises `NotInTime` for one without."""
+async def _first_responses(arena: Arena, start: int, asked: set[str]) -> list["Response"]:
+    """The first response to each question. Raises `NotInTime` for one without."""
     for one in sorted(asked):
         await arena.live.control.interaction(int(one), wait_s=3.0)
     entries = await arena.live.control.record_all(("interaction", "rest"), start)
@@ -248,17 +255,40 @@ async def _first_responses(arena: Arena, start: int, asked: set[str]) -> list[fl
     return [took[one] for one in asked]
 
 
-def first_responses(entries: Sequence[Entry]) -> dict[str, float]:
-    """Interaction to the seconds until its first response was accepted."""
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """The first response to one question."""
+
+    asked_ms: float
+    took_s: float
+
+
+def split(
+    responses: Sequence[Response], killed_ms: float, whole_ms: float
+) -> tuple[list[float], list[float]]:
+    """How long questions took that were open at the kill or asked until all was ``whole`` again,
+    and how long those took that were answered before the kill. What was asked later is neither."""
+    during, quiet = [], []
+    for one in responses:
+        if one.asked_ms + 1000 * one.took_s < killed_ms:
+            quiet.append(one.took_s)
+        elif one.asked_ms <= whole_ms:
+            during.append(one.took_s)
+    return during, quiet
+
+
+def first_responses(entries: Sequence[Entry]) -> dict[str, Response]:
+    """Interaction to its first response that was accepted."""
     created: dict[str, float] = {}
-    took: dict[str, float] = {}
+    took: dict[str, Response] = {}
     for entry in entries:
         if entry.kind == "interaction" and entry.data["what"] == "created":
             created[str(entry.data["id"])] = entry.at_ms
         elif entry.kind == "rest" and succeeded(entry):
             parts = entry.data["path"].split("/")
             if len(parts) == 5 and parts[1] == "interactions" and parts[2] in created:
-                took.setdefault(parts[2], (entry.at_ms - created[parts[2]]) / 1000)
+                asked_ms = created[parts[2]]
+                took_s = (entry.at_ms - asked_ms) / 1000
+                took.setdefault(parts[2], Response(asked_ms=asked_ms, took_s=took_s))
     return took
 
 
@@ -268,14 +298,21 @@ def _result(options: FailoverOptions, times: dict[Kind, Times], mib: float) -> B
     for kind, measured in times.items():
         figures += figures_of(kind, measured, back)
     asked = [took for measured in times.values() for took in measured.interactions]
+    quiet = [took for measured in times.values() for took in measured.quiet]
     figures += [
         Figure(
             name="interactions_p999_s",
             value=round(percentile(asked, 0.999), 3),
             unit="s",
             limit=INTERACTION_LIMIT_S,
+            baseline=Baseline(name="before the kill", value=round(percentile(quiet, 0.999), 3)),
         ),
-        Figure(name="interactions", value=len(asked), unit="questions"),
+        Figure(
+            name="interactions",
+            value=len(asked),
+            unit="questions",
+            baseline=Baseline(name="before the kill", value=len(quiet)),
+        ),
         Figure(name="pod_mib", value=round(mib, 1), unit="MiB"),
         Figure(
             name="guilds_struck", value=sum(one.struck for one in times.values()), unit="guilds"

@@ -2,14 +2,17 @@
 
 import math
 
+import msgspec
 import pytest
 
 from components.bench.capacity import Carried, took_of
 from components.bench.capacity import figures_of as capacity_figures
-from components.bench.failover import Times, figures_of, first_responses
+from components.bench.failover import Response, Times, figures_of, first_responses, split
+from components.bench.rebalance import is_fair
 from components.bench.scale import Grown, records_of, slope
 from components.cli.bench import MEASUREMENTS, main
 from components.simulator.record import Entry
+from contracts.operations import BalanceReport
 
 
 def created(number: int, at_ms: float, interaction: str) -> Entry:
@@ -31,7 +34,26 @@ def test_an_interactions_first_accepted_response_counts() -> None:
         answered(4, 1500.0, "7", 204),
         answered(5, 1900.0, "7", 204),
     ]
-    assert first_responses(entries) == {"7": pytest.approx(0.5)}
+    assert first_responses(entries) == {"7": Response(asked_ms=1000.0, took_s=0.5)}
+
+
+def test_only_questions_that_met_the_failover_count_and_those_before_it_are_the_baseline() -> None:
+    killed_ms, whole_ms = 10_000.0, 10_400.0
+    asked = {
+        "answered before": (9_700.0, 0.25),
+        "open at the kill": (9_900.0, 0.7),
+        "asked during": (10_300.0, 0.02),
+        "asked afterwards": (10_401.0, 0.01),
+    }
+    responses = [Response(asked_ms=at_ms, took_s=took_s) for at_ms, took_s in asked.values()]
+    assert split(responses, killed_ms, whole_ms) == ([0.7, 0.02], [0.25])
+
+
+def test_a_new_pod_with_too_little_is_no_fair_share() -> None:
+    report = BalanceReport(moves=[], moves_total=0, max_over_mean=1.1, max_over_mean_after=1.1)
+    assert is_fair(msgspec.structs.replace(report, min_over_mean=0.9))
+    assert not is_fair(msgspec.structs.replace(report, min_over_mean=0.7))
+    assert not is_fair(msgspec.structs.replace(report, min_over_mean=0.9, max_over_mean=1.2))
 
 
 def test_a_takeover_that_is_too_slow_breaks_its_limits() -> None:

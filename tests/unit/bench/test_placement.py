@@ -1,5 +1,7 @@
 """The figures of planning: one a size, beside a plan that forgets where the guilds are."""
 
+import itertools
+
 import pytest
 
 from components.bench.placement import (
@@ -19,6 +21,7 @@ def measured(guilds: int, seconds: float) -> Measured:
     return Measured(
         guilds=guilds,
         plan_s={"all_new": seconds / 2, "one_more_pod": seconds},
+        worst_s=3 * seconds,
         moves={"all_new": guilds, "one_more_pod": 10},
         naive_s=1.0,
         naive_moves=guilds,
@@ -38,6 +41,19 @@ def test_the_figure_of_a_size_is_its_slowest_situation_and_the_largest_size_has_
     assert (figure.name, figure.value, figure.ok) == ("plan_100000_s", 1.5, True)
     assert not figures_of(measured(100_000, 2.5))[0].ok
     assert figures_of(measured(1_000, 2.5))[0].limit is None
+
+
+def test_the_median_of_the_rounds_counts_and_the_slowest_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A clock by which the rounds of each situation take 1, 5 and 2 seconds."""
+    took = itertools.cycle([0.0, 1.0, 0.0, 5.0, 0.0, 2.0])
+    monkeypatch.setattr("components.bench.placement.time.perf_counter", lambda: next(took))
+    one = measure(50, PlacementOptions(rounds=3))
+    assert set(one.plan_s.values()) == {2.0}
+    assert (one.worst_s, one.naive_s) == (5.0, 2.0)
+    figures = {figure.name: figure.value for figure in figures_of(one)}
+    assert figures["plan_50_worst_s"] == 5.0
 
 
 def test_growth_in_proportion_has_the_slope_one() -> None:
