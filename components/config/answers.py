@@ -12,6 +12,7 @@ from components.config.tidying import forgettable
 from components.config.view import View
 from components.config.watchfulness import Watch
 from components.config.world import Held, Pod
+from components.ownership.changes import change_of
 from components.process.clock import steady_s
 from contracts.errors import ErrorCode, ServiceError
 from contracts.ids import GuildId, PodId, is_snowflake
@@ -333,17 +334,26 @@ def _limited(limit: int, most: int) -> int:
 
 
 def _with_current(changes: list[OwnershipChange], held: Held | None) -> list[OwnershipChange]:
-    """The history, with the present epoch first when PostgreSQL does not have it yet."""
-    if held is None or held.assignment.epoch in {change.epoch for change in changes}:
+    """The history, with what PostgreSQL does not have yet and the bus carries."""
+    if held is None:
         return changes
-    owned = held.assignment
-    current = OwnershipChange(
-        at_ms=owned.since_ms,
-        guild=owned.guild,
-        epoch=owned.epoch,
-        pod=owned.pod,
-        incarnation=owned.incarnation,
-        cause=owned.cause,
-        by="config (PostgreSQL does not have it yet)",
-    )
-    return [current, *changes]
+    recorded, owned = {change.epoch for change in changes}, held.assignment
+    more = [
+        OwnershipChange(
+            at_ms=change.since_ms,
+            guild=owned.guild,
+            epoch=change.epoch,
+            pod=change.pod,
+            incarnation=change.incarnation,
+            cause=change.cause,
+            by=f"{change.by or 'config'} (PostgreSQL does not have it yet)",
+            from_pod=change.former.pod if change.former is not None else None,
+            reason=change.reason,
+            took_ms=change.took_ms,
+            replayed=change.replayed,
+            source=change.source,
+        )
+        for change in (*owned.unrecorded, change_of(owned))
+        if change.epoch not in recorded
+    ]
+    return sorted([*more, *changes], key=lambda change: change.epoch, reverse=True)

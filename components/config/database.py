@@ -2,8 +2,8 @@
 
 Promise: what is recorded is kept in memory (bounded) until PostgreSQL has it, and on every
 (re)connect whatever the bus knows and the tables lack is added, so PostgreSQL may be away for any
-time without holding up a placement. What is lost when a leader dies while PostgreSQL is away are
-the rows of epochs that were already succeeded; the current epoch of every guild is always written.
+time without holding up a placement. An assignment carries what was not `recorded` when it was
+written, so the rows survive the leader (`components.ownership.changes` says how many).
 """
 
 import asyncio
@@ -16,18 +16,22 @@ import asyncpg
 from asyncpg import Connection
 
 from components.config import schema
-from components.config.rows import (
-    Change,
-    change_of,
-    change_row,
-    guild_row,
-    opened_row,
-    pod_row,
+from components.config.rows import change_of, change_row, guild_row, opened_row, pod_row
+from components.config.statements import (
+    CHANGE_INSERT,
+    GUILD_UPSERT,
+    HISTORY,
+    INTENT_UPSERT,
+    LAST_EPOCHS,
+    OPENED,
+    OPERATION_INSERT,
+    POD_UPSERT,
 )
+from components.ownership import changes as owner_changes
 from components.process.clock import steady_s
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.operations import OwnershipChange
-from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
+from contracts.records import Assignment, Holding, OwnerChange, PodLease, RegisteredGuild
 
 log = logging.getLogger(__name__)
 
@@ -47,47 +51,6 @@ DEADLINE_S = 5.0
 
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 """What asyncpg raises when the server is away, hung, restarting, or refuses."""
-
-GUILD_UPSERT = """
-INSERT INTO guilds (guild, name, shard, present, seen_at) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (guild) DO UPDATE
-SET name = excluded.name, shard = excluded.shard, present = excluded.present,
-    seen_at = excluded.seen_at
-"""
-POD_UPSERT = """
-INSERT INTO pods (pod, incarnation, data, replica, capacity, version, engine_version, started_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (pod) DO UPDATE
-SET incarnation = excluded.incarnation, data = excluded.data, replica = excluded.replica,
-    capacity = excluded.capacity, version = excluded.version,
-    engine_version = excluded.engine_version, started_at = excluded.started_at
-"""
-CHANGE_INSERT = """
-INSERT INTO ownership_history
-    (guild, epoch, pod, incarnation, cause, changed_by, at, from_pod, from_incarnation, reason)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-ON CONFLICT (guild, epoch) DO NOTHING
-"""
-OPENED = """
-UPDATE ownership_history SET took_ms = $3, replayed = $4, source = $5
-WHERE guild = $1 AND epoch = $2 AND took_ms IS NULL
-"""
-LAST_EPOCHS = "SELECT guild, max(epoch) AS epoch FROM ownership_history GROUP BY guild"
-HISTORY = """
-SELECT guild, epoch, pod, incarnation, cause, changed_by, at, from_pod, reason, took_ms, replayed,
-    source
-FROM ownership_history
-WHERE ($1::bigint IS NULL OR guild = $1) AND ($2::text IS NULL OR pod = $2 OR from_pod = $2)
-ORDER BY at DESC, epoch DESC LIMIT $3
-"""
-INTENT_UPSERT = """
-INSERT INTO intents (key, value, changed_by, at) VALUES ($1, $2, $3, now())
-ON CONFLICT (key) DO UPDATE
-SET value = excluded.value, changed_by = excluded.changed_by, at = excluded.at
-"""
-OPERATION_INSERT = """
-INSERT INTO operations (id, verb, request, asked_by, at) VALUES ($1, $2, $3, $4, now())
-"""
 
 
 class DatabaseAway(Exception):
@@ -129,12 +92,16 @@ class Database:
         """When to compare the tables with the bus again."""
         self._guilds: dict[GuildId, RegisteredGuild] = {}
         self._pods: dict[PodId, PodLease] = {}
-        self._changes: dict[tuple[GuildId, Epoch], Change] = {}
-        self._openings: dict[tuple[GuildId, Epoch], Holding] = {}
+        self._changes: dict[tuple[GuildId, Epoch], OwnerChange] = {}
+        """Those of a guild in the order of their epochs, so that the last row says that all before
+        it are there."""
+        self._openings: dict[tuple[GuildId, Epoch], OwnerChange | Holding] = {}
         self.on_read: Callable[[], None] = lambda: None
         """Called when ``last_epochs`` was read."""
         self.last_epochs: dict[GuildId, Epoch] | None = None
         """The last epoch of every guild in the history; None until it was read once."""
+        self._unopened: set[tuple[GuildId, Epoch]] = set()
+        """Of these, rows that do not say how it went."""
 
     @property
     def up(self) -> bool:
@@ -171,7 +138,15 @@ class Database:
             self._pods[lease.pod] = lease
             self._wake.set()
 
-    def owner_changed(self, assignment: Assignment, former: Assignment | None, reason: str) -> None:
+    def recorded(self, guild: GuildId, epoch: Epoch) -> bool:
+        """Whether the history certainly has this change of owner, with all that is known of it."""
+        key = guild, epoch
+        if self._reconciled and self.last_epochs is not None:
+            known = epoch <= self.last_epochs.get(guild, 0)
+            return known and key not in self._changes and key not in self._openings
+        return False
+
+    def owner_changed(self, assignment: Assignment) -> None:
         """A change of ownership was written to the bus by this replica."""
         if self._known is None:
             return
@@ -181,9 +156,8 @@ class Database:
             log.error(
                 "history is full while PostgreSQL is away: dropped guild %s epoch %d", *dropped
             )
-        self._changes[assignment.guild, assignment.epoch] = Change(
-            assignment=assignment, by=assignment.by, former=former, reason=reason
-        )
+        key = assignment.guild, assignment.epoch
+        self._changes[key] = owner_changes.change_of(assignment)
         self._wake.set()
 
     def opened(self, holding: Holding) -> None:
@@ -250,12 +224,12 @@ class Database:
         except BaseException:
             connection.terminate()
             raise
-        self.last_epochs = {GuildId(str(row["guild"])): Epoch(row["epoch"]) for row in rows}
+        known = self._read(rows)
         self._connection = connection
         self._reconciled = False
         self._compare_s = float("-inf")
         connection.add_termination_listener(lambda _: self._wake.set())
-        log.info("PostgreSQL is there; its history knows %d guilds", len(self.last_epochs))
+        log.info("PostgreSQL is there; its history knows %d guilds", len(known))
         self.on_read()
 
     async def _pause(self) -> None:
@@ -276,30 +250,36 @@ class Database:
             self._reconcile(self._known, rows)
         while self._known is not None and self.pending:
             guilds, pods, changes = _some(self._guilds), _some(self._pods), _some(self._changes)
+            assert self.last_epochs is not None  # it is connected
             # Rows first, then how each went: an opening of a change that is not written yet waits.
             later = len(self._changes) > len(changes)
             openings = {} if later else _some(self._openings)
             async with self._lock, connection.transaction():
                 await _each(connection, GUILD_UPSERT, map(guild_row, guilds.values()))
                 await _each(connection, POD_UPSERT, map(pod_row, pods.values()))
-                await _each(connection, CHANGE_INSERT, map(change_row, changes.values()))
-                await _each(connection, OPENED, map(opened_row, openings.values()))
+                changed = (change_row(guild, change) for (guild, _), change in changes.items())
+                await _each(connection, CHANGE_INSERT, changed)
+                opened = (opened_row(guild, how) for (guild, _), how in openings.items())
+                await _each(connection, OPENED, opened)
             _forget(self._guilds, guilds)
             _forget(self._pods, pods)
             _forget(self._changes, changes)
             _forget(self._openings, openings)
+            for guild, epoch in changes:
+                self.last_epochs[guild] = max(epoch, self.last_epochs.get(guild, Epoch(0)))
 
     def _reconcile(self, known: Known, rows: list[Any]) -> None:
-        self.last_epochs = {GuildId(str(row["guild"])): Epoch(row["epoch"]) for row in rows}
+        last_epochs = self._read(rows)
         if not self._reconciled:
             self._guilds.update((guild.guild, guild) for guild in known.registered)
             self._pods.update((lease.pod, lease) for lease in known.leases)
+        late: dict[tuple[GuildId, Epoch], OwnerChange] = {}
         for owned in known.owned:
-            recorded = self.last_epochs.get(owned.guild, 0)
+            recorded = last_epochs.get(owned.guild, 0)
             if owned.epoch > recorded:
-                words = f"recorded later by {self._replica}"
-                late = Change(assignment=owned, by=owned.by or "config", reason=words)
-                self._changes.setdefault((owned.guild, owned.epoch), late)
+                for change in (*owned.unrecorded, owner_changes.change_of(owned)):
+                    if change.epoch > recorded:
+                        late[owned.guild, change.epoch] = change
             elif owned.epoch < recorded:
                 log.error(
                     "guild %s: the history knows epoch %d, the bus only %d; was NATS restored "
@@ -308,11 +288,24 @@ class Database:
                     recorded,
                     owned.epoch,
                 )
+            for change in owned.unrecorded:
+                if change.took_ms is not None:
+                    self._openings.setdefault((owned.guild, change.epoch), change)
+        self._changes = late | self._changes
         for holding in known.openings:
-            if (holding.guild, holding.epoch) in self._changes:
-                self._openings.setdefault((holding.guild, holding.epoch), holding)
+            key = holding.guild, holding.epoch
+            if key in self._changes or key in self._unopened:
+                self._openings.setdefault(key, holding)
         self._compare_s = float("inf") if self._reconciled else steady_s() + COMPARE_AGAIN_S
         self._reconciled = True
+
+    def _read(self, rows: list[Any]) -> dict[GuildId, Epoch]:
+        """What `LAST_EPOCHS` gave."""
+        self.last_epochs = {GuildId(str(row["guild"])): Epoch(row["epoch"]) for row in rows}
+        self._unopened = {
+            (GuildId(str(row["guild"])), Epoch(row["epoch"])) for row in rows if row["unopened"]
+        }
+        return self.last_epochs
 
     async def _execute(self, statement: str, *values: object) -> None:
         await self._held_and(lambda held: held.execute(statement, *values))

@@ -17,16 +17,18 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError, NoOwner, Unanswered, WrongLastSequence
 from components.config import logs
 from components.config.database import Database
+from components.config.index import is_open
 from components.config.leader import Leader
 from components.config.leadership import Leadership
 from components.config.settings import ConfigSettings
 from components.config.suspicion import PING_S
 from components.config.view import View
 from components.config.world import Assign, Fence, Options, Ping, Plan
+from components.ownership import changes
 from components.process.clock import steady_s, wall_ms
 from components.telemetry.traces import span
 from contracts import storage, subjects
-from contracts.ids import GuildId
+from contracts.ids import Epoch, GuildId
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import Assignment, PodPing
 
@@ -236,7 +238,7 @@ class Placer:
             revision = entry.revision  # it had landed; only its answer was lost
         self._view.assigned(assignment, revision)
         if decision.former is None or decision.former.epoch != assignment.epoch:
-            self._database.owner_changed(assignment, decision.former, decision.reason)
+            self._database.owner_changed(assignment)
         log.debug(
             "guild %s: epoch %d on %s (%s): %s",
             guild,
@@ -259,7 +261,28 @@ class Placer:
             since_ms=assignment.since_ms or now_ms,
             by=assignment.by or self._replica,
             joining=joining,
+            **self._history(decision),
         )
+
+    def _history(self, decision: Assign) -> dict[str, object]:
+        """What the assignment carries of how its owner, and those before, came to own."""
+        guild, former = decision.assignment.guild, decision.former
+
+        def recorded(epoch: Epoch) -> bool:
+            return self._database.recorded(guild, epoch)
+
+        if former is None:
+            return {"reason": decision.reason}
+        if former.epoch == decision.assignment.epoch:
+            left = [change for change in former.unrecorded if not recorded(change.epoch)]
+            return {"unrecorded": left}
+        holding = self._view.holds.get(guild, {}).get(former.pod)
+        opened = holding if is_open(former, holding) else None
+        return {
+            "reason": decision.reason,
+            "former": changes.owner_of(former),
+            "unrecorded": changes.carried(former, opened, recorded),
+        }
 
     async def _fence(self, decision: Fence) -> None:
         """Overwrite the pod's key, without a TTL: the fence stands until the pod's next

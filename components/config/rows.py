@@ -5,20 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
 from contracts.operations import OwnershipChange
-from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of ownership, from whom, and who made it."""
-
-    assignment: Assignment
-    by: str
-    former: Assignment | None = None
-    reason: str = ""
+from contracts.records import Holding, OwnerChange, PodLease, RegisteredGuild
 
 
 def guild_row(guild: RegisteredGuild) -> tuple[Any, ...]:
@@ -40,32 +29,25 @@ def pod_row(lease: PodLease) -> tuple[Any, ...]:
     )
 
 
-def change_row(change: Change) -> tuple[Any, ...]:
+def change_row(guild: GuildId, change: OwnerChange) -> tuple[Any, ...]:
     """Columns of ``ownership_history``."""
-    owned = change.assignment
     return (
-        int(owned.guild),
-        owned.epoch,
-        _text(owned.pod),
-        _text(owned.incarnation),
-        owned.cause,
-        _text(change.by),
-        moment(owned.since_ms),
+        int(guild),
+        change.epoch,
+        _text(change.pod),
+        _text(change.incarnation),
+        change.cause,
+        _text(change.by or "config"),
+        moment(change.since_ms),
         _text(change.former.pod) if change.former is not None else None,
         _text(change.former.incarnation) if change.former is not None else None,
         _text(change.reason),
     )
 
 
-def opened_row(holding: Holding) -> tuple[Any, ...]:
+def opened_row(guild: GuildId, opened: OwnerChange | Holding) -> tuple[Any, ...]:
     """What `OPENED` of `database` takes."""
-    return (
-        int(holding.guild),
-        holding.epoch,
-        holding.took_ms,
-        holding.replayed,
-        holding.source,
-    )
+    return int(guild), opened.epoch, opened.took_ms, opened.replayed, opened.source
 
 
 def change_of(row: Mapping[str, Any]) -> OwnershipChange:

@@ -13,6 +13,7 @@ import msgspec
 from components.gateway.ownership import commands as ask
 from components.gateway.ownership.commands import Command, Permit, Source
 from components.gateway.ownership.guild import GuildMachine, Me
+from components.ownership import changes
 from components.ownership.evidence import Evidence
 from components.ownership.lease import LeaseClock
 from contracts.ids import Epoch, GuildId
@@ -476,6 +477,9 @@ class PodMachine:
             joining=None,
             before=before,
             sources=self._sources(a),
+            reason=f"{self.me.pod} took it back after a restart: nobody led",
+            former=changes.owner_of(a),
+            unrecorded=changes.carried(a, None, lambda _: False),
         )
 
     def _sources(self, a: Assignment) -> list[StateSource]:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeVar
 
 import asyncpg
@@ -29,6 +29,7 @@ from contracts.records import (
     Holding,
     LeaderLease,
     PodLease,
+    PodLoads,
     PodPing,
     RegisteredGuild,
 )
@@ -129,6 +130,8 @@ class Pod:
         self._said.clear()
         await self.bus.listen(subjects.ping(self.name), self._answer)
         await self.renew()
+        loads = PodLoads(pod=self.name, incarnation=self.incarnation, at_ms=1, guilds=[])
+        await Bucket(self.bus, storage.LOADS).put(self.name, encode(loads))
         self._tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._work())]
 
     async def restart(self) -> None:
@@ -235,6 +238,12 @@ class Pod:
             for one in (owned.follower, owned.joining):
                 if one is not None and (one.pod, one.incarnation) == (self.name, self.incarnation):
                     await self._say(owned, "follow")
+
+    async def open(self, assignments: Callable[[], Awaitable[dict[str, Assignment]]]) -> None:
+        """Open what it was told to own while it did not work."""
+        for owned in (await assignments()).values():
+            if owned.pod == self.name:
+                await self._say(owned, "own")
 
     async def _say(self, owned: Assignment, role: Literal["own", "follow"]) -> None:
         if self._said.get(owned.guild) in ((role, owned.epoch), ("own", owned.epoch)):
@@ -432,6 +441,17 @@ class Cluster:
                 with contextlib.suppress(asyncpg.UndefinedTableError):
                     if await self.fetch(query):
                         return
+                await asyncio.sleep(0.05)
+
+    async def until_epoch(self, guild: str, epoch: int, within_s: float = 10) -> None:
+        """Wait until the guild's owner is one of that epoch."""
+        await self.until(lambda owned: owned[guild].epoch == epoch, within_s)
+
+    async def until_opened_rows(self, count: int, within_s: float = 10) -> None:
+        """Wait until so many rows of the history say how the opening went."""
+        query = "SELECT epoch FROM ownership_history WHERE took_ms IS NOT NULL"
+        async with asyncio.timeout(within_s):
+            while len(await self.fetch(query)) < count:
                 await asyncio.sleep(0.05)
 
     async def until_opened(self, *guilds: str, within_s: float = 20) -> None:

@@ -3,9 +3,15 @@
 import asyncio
 
 import asyncpg
+import msgspec
 import pytest
 
+from components.bus.buckets import Bucket
 from components.config import schema
+from components.ownership.changes import carried, owner_of
+from contracts import storage
+from contracts.ids import Epoch
+from contracts.message import encode
 from tests.integration.config.cluster import Cluster
 
 
@@ -45,7 +51,7 @@ async def test_placement_goes_on_while_postgresql_is_stopped_and_history_catches
         await pod.restart()
         await cluster.until(lambda owned: {a.epoch for a in owned.values()} == {2}, 5)
         assert (await cluster.status()).database == "down"
-        assert [row.epoch for row in (await cluster.guild("2")).history] == [2]
+        assert [row.epoch for row in (await cluster.guild("2")).history] == [2, 1]
     finally:
         cluster.postgres.start()
         await cluster.postgres.ready()
@@ -74,22 +80,125 @@ async def test_placement_goes_on_while_postgresql_hangs(cluster: Cluster) -> Non
     await cluster.until_history("2", 1)
 
 
-async def test_what_a_dead_leader_did_not_write_is_added_from_the_bus(cluster: Cluster) -> None:
+ROWS = """
+SELECT epoch, cause, changed_by, pod, from_pod, from_incarnation, reason, took_ms, replayed
+FROM ownership_history WHERE guild = 1 ORDER BY epoch
+"""
+
+
+async def test_every_change_that_a_killed_leader_had_not_written_is_written_by_the_next_one(
+    cluster: Cluster,
+) -> None:
+    """Two in a row, and none of them in PostgreSQL: the leader dies before it is back."""
+    leader = cluster.config_process("config-0")
+    await cluster.until_led("config-0", within_s=20)
+    pod = await cluster.pod("gateway-0")
+    starts = [pod.incarnation]
+    await cluster.register("1")
+    await cluster.until_history("1", 1)
+    await cluster.until_opened("1")
+    cluster.postgres.stop()
+    try:
+        for epoch in (2, 3):
+            await pod.vanish()
+            await pod.restart()
+            starts.append(pod.incarnation)
+            await cluster.until_epoch("1", epoch)
+            await cluster.until_opened("1")
+        leader.close()
+    finally:
+        cluster.postgres.start()
+        await cluster.postgres.ready()
+    assert await cluster.fetch("SELECT epoch FROM ownership_history") == [(1,)]
+    cluster.config("config-1")
+    await cluster.until_history("1", 3)
+    reason = "gateway-0 has started anew and goes on"
+    await cluster.until_opened_rows(3)
+    rows = await cluster.fetch(ROWS)
+    assert [row[:6] for row in rows] == [
+        (1, "placed", "config-0", "gateway-0", None, None),
+        (2, "restarted", "config-0", "gateway-0", "gateway-0", starts[0]),
+        (3, "restarted", "config-0", "gateway-0", "gateway-0", starts[1]),
+    ]
+    assert [row[6] for row in rows[1:]] == [reason, reason]
+    assert [row[7:] for row in rows] == [(7, 3)] * 3
+
+
+async def test_a_change_that_a_pod_made_without_a_leader_is_written_with_those_before_it(
+    cluster: Cluster,
+) -> None:
     cluster.set(history_wait_s=0.0)
-    url, cluster.database_url = cluster.database_url, "postgresql://nobody@127.0.0.1:1/none"
-    cluster.set(database_url=cluster.database_url)
+    cluster.set(database_url="postgresql://nobody@127.0.0.1:1/none")
     without = cluster.config("config-0")
     await cluster.pod("gateway-0")
-    await cluster.register("1", "2")
-    await cluster.until(lambda owned: len(owned) == 2, 5)
+    await cluster.register("1")
+    await cluster.until_opened("1")
     await without.stop()
-    cluster.set(database_url=url)
-    cluster.database_url = url
+    owned = (await cluster.assignments())["1"]
+    taken = msgspec.structs.replace(
+        owned,
+        epoch=Epoch(2),
+        cause="restarted",
+        by="gateway-0",
+        reason="taken back",
+        former=owner_of(owned),
+        unrecorded=carried(owned, None, lambda _: False),
+    )
+    bus = await cluster.nats.connect("gateway")
+    await Bucket(bus, storage.GUILDS).put("1", encode(taken))
+    cluster.set(database_url=cluster.database_url)
     cluster.config("config-1")
+    await cluster.until_history("1", 2)
+    rows = await cluster.fetch(ROWS)
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        (1, "placed", "config-0"),
+        (2, "restarted", "gateway-0"),
+    ]
+
+
+async def test_what_is_in_the_history_is_carried_no_longer(cluster: Cluster) -> None:
+    cluster.config()
+    pod = await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until_opened("1")
+    cluster.postgres.stop()
+    try:
+        await pod.vanish()
+        await pod.restart()
+        await cluster.until(lambda owned: owned["1"].epoch == 2, 10)
+        await cluster.until_opened("1")
+        await pod.vanish()
+        await pod.restart()
+        await cluster.until(lambda owned: owned["1"].epoch == 3, 10)
+        await cluster.until_opened("1")
+        carries = (await cluster.assignments())["1"].unrecorded
+        assert [change.epoch for change in carries][-1] == 2
+    finally:
+        cluster.postgres.start()
+        await cluster.postgres.ready()
+    await cluster.until_history("1", 3)
+    await cluster.until_opened_rows(3)
+    await pod.vanish()
+    await pod.restart()
+    await cluster.until(lambda owned: owned["1"].epoch == 4, 10)
+    assert (await cluster.assignments())["1"].unrecorded == []
+
+
+async def test_how_an_opening_went_is_written_also_if_the_leader_that_wrote_the_row_is_dead(
+    cluster: Cluster,
+) -> None:
+    leader = cluster.config_process("config-0")
+    await cluster.until_led("config-0", within_s=20)
+    pod = await cluster.pod("gateway-0")
+    pod.works = False
+    await cluster.register("1")
     await cluster.until_history("1", 1)
-    await cluster.until_history("2", 1)
-    assert await cluster.fetch("SELECT DISTINCT changed_by, reason FROM ownership_history") == [
-        ("config-0", "recorded later by config-1")
+    leader.close()
+    await pod.open(cluster.assignments)
+    cluster.config("config-1")
+    await cluster.until_opened_rows(1)
+    assert await cluster.fetch("SELECT took_ms, replayed, source FROM ownership_history") == [
+        (7, 3, "log")
     ]
 
 

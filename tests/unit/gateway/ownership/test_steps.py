@@ -587,6 +587,8 @@ def test_step_23_without_a_leader_a_pod_takes_back_what_was_its_own() -> None:
     assert (readopt.revision, readopt.assignment.epoch) == (1, 5)
     assert readopt.assignment.incarnation == A2
     assert readopt.assignment.before == []  # it started again, and holds the lock
+    assert readopt.assignment.former == Holder(pod=A, incarnation=A1)
+    assert [change.epoch for change in readopt.assignment.unrecorded] == [4]  # for the history
     assert "Readopt" not in kinds(pod.do("tick"))
 
 
