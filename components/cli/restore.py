@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_parts,
         default=[],
         metavar="PARTS",
-        help=f"put back these: {','.join(get_args(RestorePart))}",
+        help=f"put back these: {','.join(get_args(RestorePart))} (there are no tickets yet)",
     )
     guild.add_argument("--yes", action="store_true", help="put back without asking")
     guild.add_argument("--by", default=getpass.getuser(), metavar="NAME", help="who does it")

@@ -24,7 +24,7 @@ from contracts import storage, subjects
 from contracts.facts import GuildRestored
 from contracts.ids import CaseNumber, GuildId
 from contracts.inputs import Actor
-from contracts.message import decode
+from contracts.message import decode, encode
 from contracts.requests import (
     CaseList,
     CaseView,
@@ -207,6 +207,67 @@ async def test_parts_come_back_as_they_were_and_the_guild_keeps_what_came_since(
     assert code == 0, err
     assert await timeout_of(stack, guild) == usual_s
     assert (await case(stack, guild, 1)).reason == "spoilt", "only what was chosen"
+
+
+async def test_other_guilds_are_answered_all_the_while_a_large_guild_is_restored(
+    stack: LiveStack,
+) -> None:
+    """Reads and writes of another guild, one after the other, through looking and putting back."""
+    large, other = await new_guild(stack, "large"), await new_guild(stack, "other")
+    guild, asked = GuildId(str(large.id)), GuildId(str(other.id))
+    await reports(stack, guild, "then", tier="high")
+    await backed_up(stack)
+    before_ms = time.time_ns() // 1_000_000
+    await asyncio.sleep(0.01)  # the log counts milliseconds
+    await reports(stack, guild, "since", tier="low")
+    over, took = asyncio.Event(), list[float]()
+
+    async def ask_on() -> None:
+        put = PutSettings(actor=OPERATOR, settings=msgspec.Raw(encode(settings_for(other))))
+        while not over.is_set():
+            for request in (GetSettings(), put):
+                began_s = time.monotonic()
+                await ask(stack.bus, asked, request, SettingsView)  # raises what is no answer
+                took.append(time.monotonic() - began_s)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask_on())
+        code, text, err = await typed(
+            stack,
+            *("restore", "guild", guild, "--at", moments.shown(before_ms)),
+            *("--apply", "reports", "--yes", "--json"),
+        )
+        over.set()
+    assert code == 0, err
+    assert msgspec.json.decode(text)["applied"]["rows"] == LARGE
+    slowest = sorted(took)
+    print(f"{len(took)} answered, p50 {slowest[len(took) // 2]:.4f} s, slowest {slowest[-1]:.4f} s")
+    assert len(took) > 100
+
+
+LARGE = 5_000
+"""Reports of the large guild: two megabytes of rows, in several pieces."""
+
+
+async def reports(stack: LiveStack, guild: GuildId, name: str, *, tier: str) -> None:
+    """Give the guild so many reports, or other values to those that it has."""
+    row: dict[str, str | int | None] = {
+        "user_id": "1",
+        "reason": "spam",
+        "channel_id": "2",
+        "sequence": 1,
+        "at_ms": 1,
+        "tier": tier,
+        "score": 1,
+        "text_hash": "0" * 64,
+        "log_channel_id": "",
+        "log_message_id": "",
+    }
+    rows = [
+        RestoredRow(table="reports", values={"message_id": str(10**17 + n), **row})
+        for n in range(LARGE)
+    ]
+    await put_back(stack.bus, guild, rows, restore=name, at_ms=0, parts=["reports"], actor=OPERATOR)
 
 
 async def restored_fact(stack: LiveStack, guild: GuildId, name: str) -> GuildRestored:

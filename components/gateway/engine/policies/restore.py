@@ -5,8 +5,9 @@ every piece. A row that is put back replaces today's row of the same key; what c
 since stays, case numbers are never given twice, and settings become a new version. Outbox and
 facts are never among them, so nothing is sent again: a case that was pending then has today's
 outcome, or fails if it has none, and a thread that was being made stays as it is today. What a
-restore replaced is kept until the next one, for `UndoRestore`. None of today's parts has timers; a
-part that has some arms here what is due.
+restore replaced is kept until the next one, for `UndoRestore`. No part has timers: the one timer
+there is sweeps what spam remembers of messages (`spam.tracker`), which is no part. A part that gets
+timers arms here what is due (tests/unit/gateway/engine/test_restore.py fails until it does).
 
 Only an operator may. Operators' tools make the rows by replaying the guild's own log.
 """

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from components.gateway.engine.model import Applied
 from components.gateway.engine.policies.restore import KEPT, TABLES_OF
+from components.gateway.engine.registry import find_policies
+from components.gateway.engine.spam.tracker import SWEEP
 from components.gateway.engine.table_rows import table_of
 from contracts.errors import ErrorCode
 from contracts.facts import GuildRestored, SettingsChanged
@@ -327,6 +329,13 @@ def test_whatever_is_sent_in_whatever_order_the_rows_are_those_of_before_or_of_a
             case _:
                 ask(log, step, restore=f"r{begun}")
         assert state(log) in (spoilt, state(whole))
+
+
+def test_no_part_that_is_put_back_has_a_timer_that_would_have_to_be_armed_again() -> None:
+    """Whoever adds a timer says here whether a restore arms it."""
+    assert set(find_policies().timers) == {SWEEP}
+    swept = {"spam_tracker"}
+    assert not swept & {name for names in TABLES_OF.values() for name in names}
 
 
 def test_the_digest_is_that_of_the_canonical_dump() -> None:
