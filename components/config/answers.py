@@ -181,6 +181,7 @@ class Answers:
             moves_total=len(planned.moves),
             max_over_mean=planned.before.load_max_over_mean,
             max_over_mean_after=planned.after.load_max_over_mean,
+            min_over_mean=planned.before.load_min_over_mean,
             notes=[note.words for note in planned.notes],
             paused=self._view.intents.paused,
         )

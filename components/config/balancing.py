@@ -2,9 +2,10 @@
 moves.
 
 Config looks every ``balance_every_s``, and at once when a pod has come or takes guilds again. It
-moves nothing while it is paused, while a pod is starting, leaving or gone for less than the grace
-(it will be back, or `decide` gives its guilds to others first), and while moves are under way. What
-crashes, drains and pins need is `decide`'s to do; it is in the plan for people all the same.
+moves nothing while it is paused, while the leader is new and knows no weights (`beginning`), while
+a pod is starting, leaving or gone for less than the grace (it will be back, or `decide` gives its
+guilds to others first), and while moves are under way. What crashes, drains and pins need is
+`decide`'s to do; it is in the plan for people all the same.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from components.config.balance import BalanceOptions, BalancePlan, GuildLoad, Move, PodRoom, plan
+from components.config.beginning import Beginning
 from components.config.placing import Placer
 from components.config.settings import ConfigSettings
 from components.config.standing import serving_pods
@@ -41,6 +43,7 @@ class Balancer:
         self._placer = placer
         self._settings = settings
         self._options = BalanceOptions(followers=settings.followers)
+        self._beginning = Beginning(settings.balance_every_s)
         self._news = asyncio.Event()
         self._serving: frozenset[PodId] = frozenset()
 
@@ -53,6 +56,7 @@ class Balancer:
 
     async def lead(self) -> None:
         """Spread guilds until cancelled."""
+        self._beginning.begin(steady_s())
         while True:
             pause_s = self._settings.balance_every_s
             if self._view.complete and not self._view.intents.paused:
@@ -108,6 +112,8 @@ class Balancer:
     async def _once(self) -> float:
         """Look once; returns when to look again."""
         leader = self._placer.leader
+        if not self._beginning.is_over(steady_s(), self._view.pods, self._view.weights):
+            return UNSETTLED_S
         if not self.settled:
             return UNSETTLED_S
         if any(wish.cause == "rebalanced" for wish in leader.wanted.values()):
@@ -166,6 +172,7 @@ class Balancer:
             yield GuildLoad(
                 guild=guild,
                 weight=self._view.weights.of(guild),
+                doubt=self._view.weights.doubt_of(guild),
                 owner=joining.pod
                 if joining is not None and joining.purpose == "own"
                 else owned.pod,

@@ -1,20 +1,17 @@
-"""What each guild weighs, smoothed: a pure machine fed with pods' reports (`PodLoads`).
+"""What each guild weighs: a pure machine fed with pods' reports (`PodLoads`).
 
-A report is of the last minute at most, and of less after a guild has moved or its pod has started;
-so one report alone says little. A new guild counts as quiet, and each report of its owner moves its
-weight a quarter of the way: after a minute of reports every ten seconds it is 80 % there. Guilds
-are then not moved for a burst, nor back because their new owner has measured little yet.
+A report is taken whole: its pod has smoothed what it measured, and says over how long. So a leader
+that has just begun comes to the weights that the one before it had. How much of a weight may be
+chance is known with it (`doubt`), and balance moves nothing for that. A guild that nobody has
+reported counts as quiet; one that has moved keeps its weight until its new owner reports it.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
-from components.config.balance.weights import DEFAULT_WEIGHT, weigh
+from components.config.balance.weights import DEFAULT_WEIGHT, doubt, weigh
 from components.config.world import Held
-from contracts.ids import GuildId
+from contracts.ids import GuildId, Incarnation, PodId
 from contracts.records import PodLoads
-
-SHARE_OF_NEWS: Final = 0.25
 
 
 class Weights:
@@ -22,27 +19,33 @@ class Weights:
 
     def __init__(self) -> None:
         self._weights: dict[GuildId, float] = {}
-        self._seen_ms: dict[str, int] = {}
+        self._doubts: dict[GuildId, float] = {}
+        self._reported: dict[PodId, Incarnation] = {}
 
     def report(self, loads: PodLoads, assignments: Mapping[GuildId, Held]) -> None:
-        """A pod's report; what it follows is measured by the owner. The same one twice counts
-        once."""
-        if self._seen_ms.get(loads.pod, -1) >= loads.at_ms:
-            return
-        self._seen_ms[loads.pod] = loads.at_ms
+        """A pod's report; what it follows is measured by the owner."""
+        self._reported[loads.pod] = loads.incarnation
         for load in loads.guilds:
             held = assignments.get(load.guild)
             if held is None or held.assignment.pod != loads.pod:
                 continue
-            before = self._weights.get(load.guild, DEFAULT_WEIGHT)
-            now = weigh(load.events_per_s, load.rows, load.engine_ms_per_s)
-            self._weights[load.guild] = before + (now - before) * SHARE_OF_NEWS
+            self._weights[load.guild] = weigh(load.events_per_s, load.rows, load.engine_ms_per_s)
+            self._doubts[load.guild] = doubt(load.events_per_s, load.engine_ms_per_s, load.over_s)
 
     def of(self, guild: GuildId) -> float:
         """The guild's weight."""
         return self._weights.get(guild, DEFAULT_WEIGHT)
 
+    def doubt_of(self, guild: GuildId) -> float:
+        """Variance of the guild's weight."""
+        return self._doubts.get(guild, 0.0)
+
+    def reported(self, pod: PodId, incarnation: Incarnation) -> bool:
+        """Whether that start of the pod has said what its guilds cost."""
+        return self._reported.get(pod) == incarnation
+
     def forget(self, guilds: Iterable[GuildId]) -> None:
         """Guilds that are no longer assigned."""
         for guild in guilds:
             self._weights.pop(guild, None)
+            self._doubts.pop(guild, None)

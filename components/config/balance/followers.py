@@ -39,15 +39,20 @@ class Followers:
         share = options.follower_share
         self._base = [0.0] * len(layout.pods)
         """What each pod owns."""
+        base_doubt = [0.0] * len(layout.pods)
         for guild, pod in enumerate(owner):
             if pod != NOBODY:
                 self._base[pod] += layout.weight[guild]
+                base_doubt[pod] += layout.doubt[guild]
         self._leveller = Leveller(
             pods=layout.taking,
             base=self._base,
             room=[pod.capacity for pod in layout.pods],
             levels=self._levels(),
             sizes=[share * weight for weight in layout.weight],
+            doubts=[share**2 * doubt for doubt in layout.doubt],
+            base_doubt=base_doubt,
+            certainty=options.certainty,
             place=self.follower,
             fits=self._fits,
             groups=owner,  # when a pod is lost, all others share its guilds
@@ -75,7 +80,7 @@ class Followers:
         self.missing = self._place(forced)
         if not options.followers:
             return
-        leveller.aim(self._levels(placed=True))
+        leveller.aim(self._levels(placed=True, undivided=True), at_least=self._levels(placed=True))
         mark = len(leveller.journal)
         moved = self._owners_moved + sum(leveller.sizes[guild] for guild in self.cause)
         self.levelling = leveller.level_out(options.tolerance, options.least_gain, moved)
@@ -159,8 +164,9 @@ class Followers:
     def _fits(self, guild: int, pod: int) -> bool:
         return self._apart[self._owner[guild]] != self._apart[pod]
 
-    def _levels(self, *, placed: bool = False) -> list[float]:
-        """The level of each pod for what is followed: when all is ``placed``, what really is."""
+    def _levels(self, *, placed: bool = False, undivided: bool = False) -> list[float]:
+        """The level of each pod for what is followed: when all is ``placed``, what really is.
+        ``undivided``: as for `Owners`."""
         layout, share, base = self._layout, self._options.follower_share, self._base
         followed = [
             share * layout.weight[guild]
@@ -170,10 +176,14 @@ class Followers:
         taking = layout.taking
         mean = sum(followed) / max(len(followed), 1)
         total = sum(followed) + sum(base[pod] for pod in taking)
-        most = [base[pod] + layout.pods[pod].capacity * mean for pod in taking]
+        least = list(base)
+        for guild, pod in enumerate(self.follower) if undivided else ():
+            if pod != NOBODY:
+                least[pod] = max(least[pod], base[pod] + share * layout.weight[guild])
+        most = [max(base[pod] + layout.pods[pod].capacity * mean, least[pod]) for pod in taking]
         result = [0.0] * len(layout.pods)
         for pod, level in zip(
-            taking, levels(total, [base[pod] for pod in taking], most), strict=True
+            taking, levels(total, [least[pod] for pod in taking], most), strict=True
         ):
             result[pod] = level
         return result

@@ -6,7 +6,7 @@ The order of what is given does not matter: the same input gives the same layout
 from collections.abc import Iterable, Mapping
 
 from components.config.balance.model import GuildLoad, PodRoom
-from components.config.balance.weights import usable
+from components.config.balance.weights import usable, usable_doubt
 from contracts.ids import GuildId, PodId
 
 NOBODY = -1
@@ -38,6 +38,7 @@ class Layout:
         else the pod. The last entry is for `NOBODY`."""
         self.one_zone = "" if self.zoned or not zones else next(iter(zones))
         self.weight = [usable(load.weight) for load in self.guilds]
+        self.doubt = [usable_doubt(load.doubt) for load in self.guilds]
         self.owner = [_at(index, load.owner) for load in self.guilds]
         self.follower = [_at(index, load.follower) for load in self.guilds]
         self.pin = [_at(index, pins.get(load.guild)) for load in self.guilds]

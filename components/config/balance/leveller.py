@@ -36,27 +36,37 @@ class Leveller:
         levels: Sequence[float],
         sizes: Sequence[float],
         place: list[int],
+        doubts: Sequence[float],
+        base_doubt: Sequence[float] | None = None,
+        certainty: float,
         fits: Callable[[int, int], bool] | None = None,
         suits: Callable[[int, int], bool] | None = None,
         partner: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
     ) -> None:
         """``pods`` are those that take items; ``base`` is what each carries beside them, ``room``
-        how many items it may hold. ``fits(item, pod)`` must hold, ``suits`` should. An item's
-        ``partner`` is a pod to which it moves more cheaply. Items of one of the ``groups`` are
-        spread over the pods, where that costs nothing."""
+        how many items it may hold. ``doubts`` and ``base_doubt`` are the variances of the sizes and
+        of the base; ``certainty`` standard deviations of a load may be chance. ``fits(item,
+        pod)`` must hold, ``suits`` should. An item's ``partner`` is a pod to which it moves more
+        cheaply. Items of one of the ``groups`` are spread over the pods, where that costs
+        nothing."""
         self.pods = pods
         self.place = place
         self.sizes = sizes
         self.levels = list(levels)
+        self._at_least = self.levels
         self.journal: list[tuple[int, int, int]] = []
         """(item, from, to) of everything that was moved, in order."""
         self.bound = 0.0
         """Least size that had to be moved to bring the pods that were levelled to their levels:
-        all excess had to go, all that was missing had to come."""
+        all excess had to go, all that was missing had to come
+        (`model.BalancePlan.own_weight_bound`)."""
         self.above = [load - level for load, level in zip(base, levels, strict=True)]
         """Load above the level, of each pod."""
         self.free = list(room)
+        self._doubts = doubts
+        self._base_doubt = base_doubt
+        self._certainty = certainty
         self._slack = 1.0
         self._fits = fits
         self._suits = suits
@@ -75,11 +85,12 @@ class Leveller:
                     self._together[groups[item] * self._width + pod] += 1
         self._ranking = Ranking(self.above, pods)
 
-    def aim(self, levels: Sequence[float]) -> None:
-        """Take other levels."""
+    def aim(self, levels: Sequence[float], *, at_least: Sequence[float]) -> None:
+        """Take other levels. Where these are above ``at_least``, it is for a single item."""
         for pod, level in enumerate(levels):
             self._ranking.change(pod, self.levels[pod] - level)
         self.levels = list(levels)
+        self._at_least = list(at_least)
 
     def loads(self) -> list[float]:
         """What each pod carries."""
@@ -142,15 +153,18 @@ class Leveller:
         return self._items[pod][0][1] if self._items[pod] else None
 
     def level_out(self, tolerance: float, least_gain: float, moved: float) -> Levelling:
-        """If pods are outside the tolerance, bring those to their levels that are outside half of
-        it; ``slight``: none of the former would come nearer by ``least_gain`` of the mean, so
-        nothing is moved. Half of it is enough to begin when as much has been ``moved`` already:
-        what is left then stands firm against small changes."""
+        """If pods are outside the tolerance, and not by chance, bring those to their levels that
+        are outside half of it; ``slight``: it may be chance, or none of the former would come
+        nearer by ``least_gain`` of the mean, so nothing is moved. Half of it is enough to begin
+        when as much has been ``moved`` already: what is left then stands firm against small
+        changes."""
         least = least_gain * sum(self.levels) / max(len(self.pods), 1)
         half = tolerance / 2
-        outside = self._out_of_band(half if moved and moved >= least else tolerance)
+        begin = half if moved and moved >= least else tolerance
+        seen = self._out_of_band(begin)
+        outside = self._certain(seen, begin)
         if not outside:
-            return "none"
+            return "slight" if seen else "none"
         before = [(pod, abs(self.above[pod])) for pod in outside]
         outside |= self._out_of_band(half)
         excess = sum(above for pod in outside if (above := self.above[pod]) > 0)
@@ -186,11 +200,32 @@ class Leveller:
             pod for pod in self.pods if self._over(pod, tolerance) or self._under(pod, tolerance)
         }
 
+    def _certain(self, pods: Set[int], tolerance: float) -> set[int]:
+        """Those of the pods that are outside the tolerance whatever part of what was measured is
+        chance. The heaviest item beyond the tolerance is enough in any case: no pod is left with
+        more than that."""
+        variance = list(self._base_doubt or [0.0] * len(self.levels))
+        for item, pod in enumerate(self.place):
+            if pod != NOBODY:
+                variance[pod] += self._doubts[item]
+        of_the_mean = sum(variance[pod] for pod in self.pods) / max(len(self.pods), 1) ** 2
+        heaviest = max(self.sizes, default=0.0)
+        found = set()
+        for pod in pods:
+            chance = self._certainty * math.sqrt(variance[pod] + of_the_mean)
+            beyond = abs(self.above[pod]) - tolerance * self.levels[pod]
+            load = self.above[pod] + self.levels[pod]
+            most = (1 + tolerance) * self._at_least[pod] + heaviest
+            if beyond > min(chance, heaviest) + self._eps or load > most or not chance:
+                found.add(pod)
+        return found
+
     def _over(self, pod: int, tolerance: float) -> bool:
         above = self.above[pod]
         if above <= tolerance * self.levels[pod] + self._eps or not self._items[pod]:
             return False
-        return above > self._items[pod][-1][0] + self._eps
+        single = max(0.0, self.levels[pod] - self._at_least[pod])
+        return above > self._items[pod][-1][0] - single + self._eps
 
     def _under(self, pod: int, tolerance: float) -> bool:
         return self.above[pod] < -tolerance * self.levels[pod] - self._eps

@@ -37,6 +37,8 @@ class GuildLoad(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guild: GuildId
     weight: float = 1.0
     """Anything that is not a positive number counts as 1."""
+    doubt: float = 0.0
+    """Variance of the weight: how much of it may be chance."""
     owner: PodId | None = None
     follower: PodId | None = None
 
@@ -49,6 +51,9 @@ class BalanceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What following a guild costs, as a share of what owning it costs."""
     tolerance: float = 0.10
     """A pod within this of its level is left alone."""
+    certainty: float = 4.0
+    """So many standard deviations of what was measured may be chance: a pod that is outside the
+    tolerance by less is left alone too, unless it is so by more than the heaviest guild."""
     least_gain: float = 0.05
     """Nothing is moved for balance unless it brings a pod outside the tolerance nearer to its
     level by this share of the mean load."""
@@ -58,6 +63,8 @@ class BalanceOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not 0 < self.follower_share <= 1:
             raise ValueError("follower_share must be above 0 and at most 1")
+        if not self.certainty >= 0:
+            raise ValueError("certainty must not be negative")
         if not 0 <= self.least_gain <= self.tolerance / 2:
             raise ValueError("least_gain must be between 0 and half of the tolerance")
         if self.budget is not None and self.budget < 1:
@@ -96,6 +103,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Of the weights owned."""
     load_max_over_mean: float
     """Of all work: the weights owned and the share that following costs."""
+    load_min_over_mean: float = 0.0
+    """Of the pod with least to do."""
 
 
 class BalancePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,9 +120,16 @@ class BalancePlan(msgspec.Struct, frozen=True, kw_only=True):
     own_weight_moved: float = 0.0
     """Of the whole plan, also of what is beyond the budget."""
     own_weight_bound: float = 0.0
-    """Least weight that had to change owner: what had to leave its pod (drained, gone, pinned
-    elsewhere, over capacity), and then, of the pods outside the tolerance, what all excess above
-    the level, or all that is missing below it, weighs: whichever is more."""
+    """Least weight that any plan must move to reach what this one aims at: nothing where it cannot
+    stay, and the pods that are levelled at their levels.
+
+    It is the weight of what had to leave its pod (drained, gone, pinned elsewhere, over capacity),
+    and after that, of the pods that are levelled, what they have above their levels or what they
+    lack, whichever is more. It is a lower bound, because moving a guild takes at most its weight
+    off the excess of the pod that it leaves and adds at most its weight to what the pod that it
+    goes to lacks: whatever moves less leaves at least the difference undone. The levels are aimed
+    at, not the edge of the tolerance (1.10 of the mean), which could be reached with less: what
+    stops there begins anew with the next guild. 0 when nothing is moved."""
     follow_weight_moved: float = 0.0
     follow_weight_bound: float = 0.0
     """The same for followers."""

@@ -138,7 +138,8 @@ def _uneven(layout: Layout, options: BalanceOptions, owners: Owners) -> Iterator
         yield Note(
             constraint="hysteresis",
             words=f"pods within {options.tolerance:.0%} of their share are left alone, and so is "
-            f"what gains less than {options.least_gain:.0%} of the mean",
+            f"what gains less than {options.least_gain:.0%} of the mean or may be chance in what "
+            f"was measured",
         )
 
 

@@ -38,12 +38,15 @@ class Owners:
         for guild, pod in enumerate(layout.owner):
             if pod != NOBODY:
                 self._start[pod] += layout.weight[guild]
+        self._level = self._levels(self.owner)
         self._leveller = Leveller(
             pods=layout.taking,
             base=[0.0] * len(layout.pods),
             room=[pod.capacity for pod in layout.pods],
-            levels=self._levels(self.owner),
+            levels=self._level,
             sizes=layout.weight,
+            doubts=layout.doubt,
+            certainty=options.certainty,
             place=self.owner,
             suits=self._suits if options.followers and layout.zoned else None,
             partner=layout.follower if options.followers else None,
@@ -59,12 +62,12 @@ class Owners:
         return self._leveller.loads()
 
     def level(self, pod: int) -> float:
-        """The weight that the pod should own."""
-        return self._leveller.levels[pod]
+        """The weight that the pod should own, could guilds be divided."""
+        return self._level[pod]
 
     def start_share(self, pod: int) -> float:
         """What the pod owned at the start, as a share of its level."""
-        level = self._leveller.levels[pod]
+        level = self._level[pod]
         return self._start[pod] / level if level > 0 else 0.0
 
     def settle(self) -> None:
@@ -83,19 +86,23 @@ class Owners:
             while leveller.free[pod] < 0 and self._evict(pod):
                 pass
         self.bound = sum(layout.weight[guild] for guild in self.cause)
-        leveller.aim(self._levels(self.owner))
+        self._level = self._levels(self.owner)
+        leveller.aim(self._levels(self.owner, undivided=True), at_least=self._level)
         mark = len(leveller.journal)
         self.levelling = leveller.level_out(options.tolerance, options.least_gain, self.bound)
         self.bound += leveller.bound
         for guild, _, _ in leveller.journal[mark:]:
             self.cause.setdefault(guild, "balance")
 
-    def _levels(self, owner: list[int]) -> list[float]:
+    def _levels(self, owner: list[int], *, undivided: bool = False) -> list[float]:
         """The level of each pod for the guilds that it and the others own or are to own; of pods
-        that take nothing, 0."""
+        that take nothing, 0. ``undivided``: a pod with a guild that is heavier than its share has
+        that guild's weight as its level, and the others share the rest: what they lack of the
+        mean cannot be had."""
         layout = self._layout
         result = [0.0] * len(layout.pods)
         least = [0.0] * len(layout.pods)
+        heaviest = [0.0] * len(layout.pods)
         total, count = 0.0, 0
         for guild, pod in enumerate(owner):
             pinned = self.pinned[guild]
@@ -107,8 +114,12 @@ class Owners:
             count += 1
             if pinned:
                 least[layout.pin[guild]] += layout.weight[guild]
+            elif pod != NOBODY:
+                heaviest[pod] = max(heaviest[pod], layout.weight[guild])
         mean_weight = total / max(count, 1)
         taking = layout.taking
+        for pod in taking if undivided else ():
+            least[pod] = max(least[pod], heaviest[pod])
         most = [max(layout.pods[pod].capacity * mean_weight, least[pod]) for pod in taking]
         for pod, level in zip(
             taking, levels(total, [least[pod] for pod in taking], most), strict=True

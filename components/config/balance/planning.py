@@ -5,7 +5,7 @@
 Raises ValueError if a pod is listed twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -200,11 +200,12 @@ def _figures(
         if follower[guild] != NOBODY:
             load[follower[guild]] += weight * options.follower_share
     return Figures(
-        owned_max_over_mean=_max_over_mean([owned[pod] for pod in layout.taking]),
-        load_max_over_mean=_max_over_mean([load[pod] for pod in layout.taking]),
+        owned_max_over_mean=_over_mean(max, [owned[pod] for pod in layout.taking]),
+        load_max_over_mean=_over_mean(max, [load[pod] for pod in layout.taking]),
+        load_min_over_mean=_over_mean(min, [load[pod] for pod in layout.taking]),
     )
 
 
-def _max_over_mean(loads: Sequence[float]) -> float:
+def _over_mean(which: Callable[[Sequence[float]], float], loads: Sequence[float]) -> float:
     total = sum(loads)
-    return max(loads) * len(loads) / total if total > 0 else 0.0
+    return which(loads) * len(loads) / total if total > 0 else 0.0

@@ -107,7 +107,7 @@ async def test_a_pin_moves_and_an_unpin_frees(cluster: Cluster) -> None:
 
 
 async def test_a_new_pod_gets_its_share_by_itself_and_not_while_paused(cluster: Cluster) -> None:
-    cluster.set(grace_s=0.5)
+    cluster.set(grace_s=0.5, balance_every_s=0.5)
     cluster.config()
     for name in ("gateway-0", "gateway-1"):
         await cluster.pod(name)

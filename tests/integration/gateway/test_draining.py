@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from components.bus.buckets import Bucket
 from components.gateway.ownership.guild import Me
 from components.gateway.shell.applier import Applier
@@ -115,15 +117,16 @@ async def test_loads_say_what_each_guild_costs(
         bus, me, applier, tmp_path / "other.db", lambda: {GuildId(town.guild)}, every_s=0.1
     )
     running = asyncio.create_task(loads.run())
-    applier._count(town.guild, 2_000_000)
 
     async def told() -> PodLoads | None:
-        entry = await Bucket(town.operator, storage.LOADS).get("gateway-7")
+        applier._count(town.guild, 2_000_000)  # what came before the first interval has passed
+        entry = await Bucket(town.operator, storage.LOADS).get("gateway-7")  # does not count
         report = decode(entry.value, PodLoads) if entry is not None and entry.value else None
         return report if report is not None and report.guilds[0].events_per_s > 0 else None
 
     (load,) = (await until(told)).guilds
     assert (load.guild, load.rows) == (town.guild, 1)
-    assert load.engine_ms_per_s > 0
+    assert load.engine_ms_per_s == pytest.approx(2 * load.events_per_s, rel=0.01)
+    assert load.over_s > 0
     running.cancel()
     await applier.stop()

@@ -24,11 +24,16 @@ def pod(
 
 
 def guild(
-    number: int, owner: str | None = None, follower: str | None = None, weight: float = 1.0
+    number: int,
+    owner: str | None = None,
+    follower: str | None = None,
+    weight: float = 1.0,
+    doubt: float = 0.0,
 ) -> GuildLoad:
     return GuildLoad(
         guild=GuildId(str(number)),
         weight=weight,
+        doubt=doubt,
         owner=None if owner is None else PodId(owner),
         follower=None if follower is None else PodId(follower),
     )
@@ -76,15 +81,16 @@ weights = st.one_of(
     st.floats(0.1, 10.0),
     st.sampled_from([0.5, 1.0, 1.0, 2.0, 5.0, 40.0]),
 )
+doubts = st.one_of(st.just(0.0), st.floats(0.0, 10.0))
 holders = st.one_of(st.none(), names, st.just("gone"))
 
 
 @st.composite
 def guild_lists(draw: st.DrawFn, most: int = 60) -> list[GuildLoad]:
-    rows = draw(st.lists(st.tuples(holders, holders, weights), max_size=most))
+    rows = draw(st.lists(st.tuples(holders, holders, weights, doubts), max_size=most))
     return [
-        guild(number, owner, follower if follower != owner else None, weight)
-        for number, (owner, follower, weight) in enumerate(rows, start=1)
+        guild(number, owner, follower if follower != owner else None, weight, doubt)
+        for number, (owner, follower, weight, doubt) in enumerate(rows, start=1)
     ]
 
 

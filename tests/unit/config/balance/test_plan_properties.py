@@ -1,5 +1,6 @@
 """What holds for every plan, whatever the pods, weights, pins, zones and capacities."""
 
+import itertools
 import math
 import random
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from tests.unit.config.balance.clusters import (
     any_pods,
     balanced,
     counts,
+    guild,
     guild_lists,
     owned,
     pin_maps,
@@ -229,6 +231,43 @@ def test_one_more_pod_for_equal_guilds_takes_its_share_and_no_more_guilds_change
     loads = owned(after, rooms)
     assert max(loads.values()) <= max(1.10 * mean, math.ceil(mean)) + TINY
     assert min(loads.values()) >= math.floor(mean)
+
+
+def test_a_hundred_and_first_pod_takes_its_share_of_ten_thousand_guilds_and_no_more_move() -> None:
+    old = pods(100)
+    guilds = balanced(old, 10_000)
+    assert max(owned(guilds, old).values()) <= 1.10 * 100
+    rooms = [*old, pod("new")]
+    made, after = planned(rooms, guilds)
+    assert sum(move.kind == "own" for move in made.moves) <= math.ceil(10_000 / 101)
+    loads = owned(after, rooms)
+    assert max(loads.values()) <= 1.10 * 10_000 / 101
+    assert loads[PodId("new")] == 99
+    assert plan(rooms, after).moves == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([1.0, 1.0, 2.0, 5.0])), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_whatever_moves_less_than_the_stated_bound_leaves_the_difference_undone(
+    rows: list[tuple[int, float]],
+) -> None:
+    """Every other place of every guild: what is above or missing goes by no more than is moved."""
+    rooms = pods(3)
+    guilds = [guild(n, rooms[at].pod, weight=weight) for n, (at, weight) in enumerate(rows, 1)]
+    made = plan(rooms, guilds, options=BalanceOptions(followers=0))
+    loads = owned(guilds, rooms)
+    mean = sum(loads.values()) / len(loads)
+    off = {name: load - mean for name, load in loads.items() if abs(load - mean) > 0.05 * mean}
+    for places in itertools.product(rooms, repeat=len(guilds)):
+        moved = sum(
+            load.weight for load, room in zip(guilds, places, strict=True) if load.owner != room.pod
+        )
+        now = dict.fromkeys(loads, 0.0)
+        for load, room in zip(guilds, places, strict=True):
+            now[room.pod] += load.weight
+        excess = sum(max(0.0, now[name] - mean) for name, by in off.items() if by > 0)
+        lack = sum(max(0.0, mean - now[name]) for name, by in off.items() if by < 0)
+        assert moved >= made.own_weight_bound - max(excess, lack) - TINY
 
 
 @given(st.integers(2, 8), st.integers(20, 40), st.randoms(use_true_random=False))
