@@ -11,6 +11,7 @@ assignments.
 
 import heapq
 from collections.abc import Container, Iterable
+from itertools import islice
 
 from components.config.placement import decide
 from components.config.suspicion import Suspicion
@@ -165,23 +166,29 @@ class Leader:
             chosen = list(view.dirty)
             view.dirty.clear()
         else:
-            urgent = [guild for guild in view.dirty if self._ownerless(guild)]
-            rest = (guild for guild in view.dirty if not self._ownerless(guild))
-            chosen = urgent[:AT_A_TIME]
-            while len(chosen) < AT_A_TIME:
-                chosen.append(next(rest))
+            urgent = self._ownerless()
+            chosen = list(urgent)[:AT_A_TIME]
+            rest = (guild for guild in view.dirty if guild not in urgent)
+            chosen += islice(rest, AT_A_TIME - len(chosen))
             view.dirty.difference_update(chosen)
         turn = list(self._postponed)[: AT_A_TIME // 2]
         for guild in turn:
             del self._postponed[guild]
         return list(dict.fromkeys([*chosen, *turn]))
 
-    def _ownerless(self, guild: GuildId) -> bool:
-        held = self._view.assignments.get(guild)
-        if held is None:
-            return False
-        pod = self._view.pods.get(held.assignment.pod)
-        return pod is None or pod.here is None
+    def _ownerless(self) -> dict[GuildId, None]:
+        """Guilds to be decided about whose owner is not there. Asks the pods, not the guilds: of
+        100,000 of them nearly all have one."""
+        view = self._view
+        found: dict[GuildId, None] = {}
+        for pod, guilds in view.index.by_pod.items():
+            known = view.pods.get(pod)
+            if known is not None and known.here is not None:
+                continue
+            concerned = guilds & view.dirty
+            owned = (one for one in concerned if view.assignments[one].assignment.pod == pod)
+            found.update(dict.fromkeys(owned))
+        return found
 
     def _world(
         self,

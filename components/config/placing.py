@@ -113,16 +113,26 @@ class Placer:
             return
         self.leader.look_at_all()
         for _ in range(2):
-            plan = self._plan()
-            while plan.more:
-                plan = self._plan()
-            if not plan.look_up:
+            look_up = await self._decided()
+            if not look_up:
                 return
             try:
-                await self._look(plan.look_up)
+                await self._look(look_up)
             except BusError as error:
                 log.info("cannot look at the logs for a status: %s", error)
                 return
+
+    async def _decided(self) -> list[GuildId]:
+        """Decide about everything without carrying it out; returns whose logs have to be looked
+        at. Ends when this replica leads: what is to be decided is the leader's."""
+        look_up: list[GuildId] = []
+        while not self._leadership.leading:
+            plan = self._plan()
+            look_up += plan.look_up
+            if not plan.more:
+                return look_up
+            await asyncio.sleep(0)  # there may be a lease to be taken
+        return []
 
     async def _once(self, pings: asyncio.TaskGroup) -> None:
         plan = self._plan()
@@ -141,7 +151,9 @@ class Placer:
             return
         if plan.settled:
             self.on_settled(plan.settled)
-        if not plan.more:
+        if plan.more:
+            await asyncio.sleep(0)  # a plan that asks for nothing waits for nothing, either
+        else:
             await self._until_news(plan.wake_at_s)
 
     def _plan(self) -> Plan:

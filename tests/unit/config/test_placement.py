@@ -1,9 +1,11 @@
 """Where new guilds go, and what keeps them from it."""
 
+import msgspec
 import pytest
 
 from components.config.leader import AT_A_TIME
-from contracts.ids import GuildId
+from contracts import storage
+from contracts.ids import GuildId, PodId
 from tests.unit.config.town import NOW_S, Town, holder
 
 
@@ -162,3 +164,21 @@ def test_a_new_leader_looks_at_every_guild_once() -> None:
         looked_at.append(len(town.view.dirty))
     assert looked_at[0] == 3_000
     assert looked_at == [3_000 - AT_A_TIME * turn for turn in range(len(looked_at))]
+
+
+def test_guilds_without_an_owner_are_decided_about_before_thousands_that_have_one() -> None:
+    town = Town()
+    for name in ("a", "b", "c"):
+        town.pod(name, capacity=100_000)
+    for number in range(1, 5_001):
+        town.owned(str(number), "b" if number % 500 == 0 else "a", follower=holder("c"))
+    town.settle()
+    lease = town.view.pods[PodId("b")].lease
+    assert lease is not None
+    town.put(storage.PODS, "b", msgspec.structs.replace(lease, state="fenced"))
+    town.leader.look_at_all()
+    first = town.plan()
+    assert {decision.assignment.guild for decision in first.assign} == {
+        str(number) for number in range(500, 5_001, 500)
+    }
+    assert first.more
