@@ -33,6 +33,9 @@ AGAIN_S = 0.2
 LOOK_EVERY_S = 1.0
 """For a watch that missed something, and for a lease that has ended without a sign."""
 RENEW_EVERY_S = 1.0
+SHORTEST_S = 0.05
+"""Between two renewals of which the first failed: the end of the lease is not come up to in ever
+smaller steps."""
 KEPT_WRITES = 8
 """Values of ours that are recognised on the key; a new one comes with each connection."""
 
@@ -236,7 +239,8 @@ class Election:
     def _renew_later(self) -> None:
         now_s = self._clock()
         every_s = min(RENEW_EVERY_S, self._ttl_s / 5)
-        self._at_s = now_s + min(every_s, max(0.0, self._lease.remaining_s(now_s) / 2))
+        pause_s = max(SHORTEST_S, self._lease.remaining_s(now_s) / 2)
+        self._at_s = now_s + min(every_s, pause_s)
 
     def _leave(self, reason: str) -> None:
         self.stage, self.reason = "leaving", reason

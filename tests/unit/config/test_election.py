@@ -313,3 +313,18 @@ def test_a_value_that_cannot_be_read_is_somebodys(key: Key) -> None:
     assert other.election.holder == "unknown"
     other.election.disconnected("", 0)
     assert isinstance(other.election.next(), Wait)
+
+
+def test_the_end_of_a_lease_that_cannot_be_renewed_is_not_come_up_to_in_ever_smaller_steps(
+    key: Key,
+) -> None:
+    leader = elected(key)
+    attempts = 0
+    while leader.election.stage == "leading":
+        request = leader.election.next()
+        if isinstance(request, Wait):
+            key.now_s = request.until_s
+        elif isinstance(request, Write):
+            attempts += 1
+            leader.election.failed("no connection")
+    assert 4 <= attempts <= 12
