@@ -150,8 +150,10 @@ async def test_the_command_that_is_told_to_end_prints_what_was_played(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     code = f"""
-        import asyncio
+        import signal
         import sys
+        # A shell starts what runs in the background with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, {str(Path(__file__).parents[3])!r})
         import pytest
         from components.cli.chaos import main
