@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from components.config.standing import serving, standing
+from components.config.sources import kept
+from components.config.standing import holds, serving
 from components.config.world import Assign, Decisions, Held, Waiting, World
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.records import Assignment, Holder, PodLease
@@ -116,8 +117,11 @@ class Draft:
         )
 
     def write(self, held: Held | None, assignment: Assignment, reason: str) -> None:
-        """Decide to write an assignment."""
+        """Decide to write an assignment. Whoever held the rows and is named no more becomes one
+        of its sources."""
         before = held.assignment if held is not None else None
+        if before is not None:
+            assignment = kept(self.world, before, assignment)
         self.room.changed(before, assignment)
         self.out.assign.append(
             Assign(
@@ -149,10 +153,7 @@ class Draft:
 
     def holds(self, guild: GuildId, holder: Holder | None) -> bool:
         """Whether that start of the pod is here and has the guild's rows."""
-        if holder is None or standing(self.world, holder.pod, holder.incarnation) != "here":
-            return False
-        holding = self.world.holds.get(guild, {}).get(holder.pod)
-        return holding is not None and holding.incarnation == holder.incarnation
+        return holds(self.world, guild, holder)
 
 
 def follows(assignment: Assignment) -> PodId | None:

@@ -5,7 +5,7 @@ import msgspec
 
 from components.config.draft import Draft
 from components.config.moving import join
-from components.config.sources import extended, has_rows, where_rows_are
+from components.config.sources import has_rows, where_rows_are
 from components.config.standing import holder_of, serving, standing
 from components.config.world import Held, Wanted
 from contracts.ids import PodId
@@ -17,9 +17,9 @@ def keep_follower(draft: Draft, held: Held) -> bool:
     owned, world = held.assignment, draft.world
     follower = owned.follower
     if world.options.followers == 0:
-        return follower is not None and _unfollow(draft, held, follower, "followers are off")
+        return follower is not None and _unfollow(draft, held, "followers are off")
     if follower is not None and follower.pod == owned.pod:
-        return _unfollow(draft, held, follower, "an owner does not follow itself")
+        return _unfollow(draft, held, "an owner does not follow itself")
     if follower is not None:
         state = standing(world, follower.pod, follower.incarnation)
         if state == "unknown":
@@ -51,21 +51,17 @@ def _follower_lost(draft: Draft, held: Held, follower: Holder) -> bool:
         again = holder_of(lease)
         if again == follower:
             return False
-        sources = extended(world, owned, (follower.pod, follower.incarnation))
-        changed = msgspec.structs.replace(owned, follower=again, sources=sources)
+        changed = msgspec.structs.replace(owned, follower=again)
         draft.write(held, changed, f"{follower.pod} has started anew and follows on")
         return True
     if not back and _in_grace(draft, owned, follower.pod):
         draft.lack(owned.guild, f"its follower {follower.pod} is gone; waiting for it to be back")
         return False
-    return _unfollow(draft, held, follower, f"its follower {follower.pod} is gone")
+    return _unfollow(draft, held, f"its follower {follower.pod} is gone")
 
 
-def _unfollow(draft: Draft, held: Held, follower: Holder, reason: str) -> bool:
-    owned = held.assignment
-    sources = extended(draft.world, owned, (follower.pod, follower.incarnation))
-    changed = msgspec.structs.replace(owned, follower=None, sources=sources)
-    draft.write(held, changed, reason)
+def _unfollow(draft: Draft, held: Held, reason: str) -> bool:
+    draft.write(held, msgspec.structs.replace(held.assignment, follower=None), reason)
     return True
 
 

@@ -9,10 +9,9 @@ import msgspec
 
 from components.config.draft import Draft, next_epoch
 from components.config.promotion import before_of
-from components.config.sources import extended
 from components.config.standing import holder_of, serving, standing
 from components.config.world import Held, MoveCause, Wanted
-from contracts.ids import Incarnation, PodId
+from contracts.ids import PodId
 from contracts.records import Assignment, Holder, Joining, PodLease
 
 
@@ -33,15 +32,7 @@ def go_on_joining(draft: Draft, held: Held, joining: Joining) -> bool:
     if joining.purpose == "own":
         hand_over(draft, held, target, joining.cause, joining.by, f"{joining.pod} has its rows")
         return True
-    stops = []
-    if owned.follower is not None and owned.follower.pod != joining.pod:
-        stops.append((owned.follower.pod, owned.follower.incarnation))
-    followed = msgspec.structs.replace(
-        owned,
-        follower=target,
-        joining=None,
-        sources=extended(world, owned, *stops),
-    )
+    followed = msgspec.structs.replace(owned, follower=target, joining=None)
     draft.write(held, followed, f"{joining.pod} follows")
     return True
 
@@ -84,17 +75,12 @@ def hand_over(
     assert cause != "followed"  # who is to own was asked for as a move
     former = Holder(pod=owned.pod, incarnation=owned.incarnation)
     other = owned.follower if owned.follower is not None and owned.follower.pod != new.pod else None
-    stops: list[tuple[PodId, Incarnation]] = []
     if world.options.followers == 0:
         follower = None
     elif draft.holds(owned.guild, other) or owned.pod in world.draining:
         follower = other
     else:
         follower = former
-        if other is not None:
-            stops.append((other.pod, other.incarnation))
-    if follower != former:
-        stops.append((former.pod, former.incarnation))
     changed = next_epoch(
         held,
         pod=new.pod,
@@ -103,7 +89,6 @@ def hand_over(
         follower=follower,
         joining=None,
         before=before_of(world, owned),
-        sources=extended(world, owned, *stops),
     )
     draft.write(held, msgspec.structs.replace(changed, by=by), reason)
 

@@ -79,7 +79,7 @@ def _keep(draft: Draft, held: Held) -> None:
         return
     if move_away(draft, held):
         return
-    if (sources := shrunk(draft, held)) != owned.sources:
+    if (sources := shrunk(draft.world, held)) != owned.sources:
         changed = msgspec.structs.replace(owned, sources=sources)
         draft.write(held, changed, f"{owned.pod} has its rows, and so has its backup")
         return

@@ -11,7 +11,7 @@ A follower is promoted whatever its capacity: it applies the guild's log already
 from typing import Literal
 
 from components.config.draft import Draft, next_epoch
-from components.config.sources import extended, where_rows_are
+from components.config.sources import where_rows_are
 from components.config.standing import holder_of
 from components.config.world import Held, LogFact, World
 from contracts.records import Assignment, EarlierOwner, Holder, PodLease, StateSource
@@ -134,11 +134,8 @@ def _log_is_known(draft: Draft, owned: Assignment, fact: LogFact | None, *, beli
 
 def _give(draft: Draft, held: Held, new: Holder, cause: Cause, reason: str) -> None:
     owned = held.assignment
-    stops = [(owned.pod, owned.incarnation)]
     follower = owned.follower
     if follower is not None and follower.pod == new.pod:
-        if follower.incarnation != new.incarnation:  # it has started anew since it followed
-            stops.append((follower.pod, follower.incarnation))
         follower = None
     joining = owned.joining
     if joining is not None and (joining.purpose == "own" or joining.pod == new.pod):
@@ -151,7 +148,6 @@ def _give(draft: Draft, held: Held, new: Holder, cause: Cause, reason: str) -> N
         follower=follower,
         joining=joining,
         before=before_of(draft.world, owned),
-        sources=extended(draft.world, owned, *stops),
     )
     draft.write(held, assignment, reason)
     draft.wait(owned.guild, new.pod, f"being assigned: {reason}")

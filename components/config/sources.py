@@ -1,15 +1,17 @@
 """Where a guild's rows are, beside its owner (docs/decisions/0006, step 20).
 
-Whoever held the rows and is named no more becomes a source, by force or not. A source is given up
+Whoever held the rows and is named no more becomes a source, by force or not: `kept` sees to it
+with every assignment that is written (`draft`). A source is given up
 only when the owner has the guild open *and* a copy of it is where the owner's death does not reach:
 in its replica, or, in an installation without backup, with a follower.
 """
 
-from components.config.draft import Draft
-from components.config.standing import standing
+import msgspec
+
+from components.config.standing import holds, standing
 from components.config.world import Held, World
 from contracts.ids import GuildId, Incarnation, PodId
-from contracts.records import Assignment, Holding, PodLease, StateSource
+from contracts.records import Assignment, Holder, Holding, PodLease, StateSource
 
 
 def source_of(
@@ -25,35 +27,34 @@ def source_of(
     return StateSource(pod=pod, incarnation=incarnation, data=holding.data, replica=replica)
 
 
-def extended(
-    world: World, assignment: Assignment, *stops: tuple[PodId, Incarnation]
-) -> list[StateSource]:
-    """The sources, and those who stop being named."""
-    sources = list(assignment.sources)
-    for pod, incarnation in stops:
-        new = source_of(world, assignment.guild, pod, incarnation)
-        if new is None:
-            continue
-        sources = [old for old in sources if not _same(old, new)] + [new]
-    return sources
+def kept(world: World, before: Assignment, after: Assignment) -> Assignment:
+    """``after``, with those who held the rows in ``before`` and are named no more as its
+    sources; the owner, who had the most to go on from, is the newest of them."""
+    still = _named(after)
+    sources = list(after.sources)
+    for one in reversed(_named(before)):
+        new = source_of(world, before.guild, one.pod, one.incarnation)
+        if one not in still and new is not None:
+            sources = [old for old in sources if not _same(old, new)] + [new]
+    return msgspec.structs.replace(after, sources=sources)
 
 
-def shrunk(draft: Draft, held: Held) -> list[StateSource]:
+def shrunk(world: World, held: Held) -> list[StateSource]:
     """The sources that are still needed."""
     owned = held.assignment
     if not owned.sources:
         return owned.sources
-    holding = draft.world.holds.get(owned.guild, {}).get(owned.pod)
-    if not _open(draft.world, owned, holding):
+    holding = world.holds.get(owned.guild, {}).get(owned.pod)
+    if not _open(world, owned, holding):
         return owned.sources
     assert holding is not None  # it is open
-    lease = draft.world.pods[owned.pod].lease
+    lease = world.pods[owned.pod].lease
     assert lease is not None  # it is here
     if lease.replica:
         return [] if lease.backed_up_beat >= holding.beat else owned.sources
-    if draft.holds(owned.guild, owned.follower):
+    if holds(world, owned.guild, owned.follower):
         return []
-    if draft.world.options.followers == 0:
+    if world.options.followers == 0:
         return [x for x in owned.sources if x.replica]
     # Without backup and follower, older starts on the owner's own disk add nothing to it.
     return [x for x in owned.sources if x.replica or x.data != lease.data]
@@ -61,10 +62,10 @@ def shrunk(draft: Draft, held: Held) -> list[StateSource]:
 
 def where_rows_are(world: World, assignment: Assignment) -> list[StateSource]:
     """Every place where the rows are known to be, the best one first: the owner's, the
-    follower's, the other sources, newest first."""
-    found = [source_of(world, assignment.guild, assignment.pod, assignment.incarnation)]
-    if (follower := assignment.follower) is not None:
-        found.append(source_of(world, assignment.guild, follower.pod, follower.incarnation))
+    follower's, that of who joins, the other sources, newest first."""
+    found = [
+        source_of(world, assignment.guild, one.pod, one.incarnation) for one in _named(assignment)
+    ]
     known = [source for source in found if source is not None]
     others = [old for old in reversed(assignment.sources) if old not in known]
     return [*known, *sorted(others, key=lambda source: source.pod != assignment.pod)]
@@ -73,6 +74,12 @@ def where_rows_are(world: World, assignment: Assignment) -> list[StateSource]:
 def has_rows(lease: PodLease, sources: list[StateSource]) -> bool:
     """Whether the pod has come back with one of the sources' disks."""
     return any(source.data and source.data == lease.data for source in sources)
+
+
+def _named(assignment: Assignment) -> list[Holder]:
+    """Owner, follower and who joins."""
+    found = (assignment, assignment.follower, assignment.joining)
+    return [Holder(pod=one.pod, incarnation=one.incarnation) for one in found if one is not None]
 
 
 def _open(world: World, owned: Assignment, holding: Holding | None) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from components.config.world import Pod, World
 from components.ownership.incarnations import is_newer, parts
-from contracts.ids import Incarnation, PodId
+from contracts.ids import GuildId, Incarnation, PodId
 from contracts.records import Holder, PodLease
 
 Standing = Literal["here", "away", "unknown", "gone"]
@@ -30,6 +30,14 @@ def standing(world: World, pod: PodId, incarnation: Incarnation) -> Standing:
     if known.fenced:
         return "gone"
     return "away" if known.away_since_s is not None else "here"
+
+
+def holds(world: World, guild: GuildId, holder: Holder | None) -> bool:
+    """Whether that start of the pod is here and has the guild's rows."""
+    if holder is None or standing(world, holder.pod, holder.incarnation) != "here":
+        return False
+    holding = world.holds.get(guild, {}).get(holder.pod)
+    return holding is not None and holding.incarnation == holder.incarnation
 
 
 def serving(world: World, pod: PodId) -> PodLease | None:

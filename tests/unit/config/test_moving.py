@@ -104,6 +104,24 @@ def test_step_20_without_backup_a_follower_that_holds_is_enough(town: Town) -> N
     assert town.a("1").sources == []
 
 
+def test_step_20_a_target_that_has_the_rows_and_is_given_up_is_a_source(town: Town) -> None:
+    town.owned("1", "a", held=False, joining=joining("c"))
+    town.holds("1", "c")
+    town.pod("c", state="draining")
+    town.settle()
+    assert town.a("1").joining == joining("b", purpose="follow", cause="followed", since_ms=0)
+    assert town.a("1").sources == [source("c")], "a, which owns it, has not said that it has any"
+
+
+def test_step_20_once_the_others_have_the_rows_a_target_given_up_drops_them(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), joining=joining("c"))
+    town.holds("1", "c")
+    town.pod("c", state="draining")
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b")
+    assert (town.a("1").joining, town.a("1").sources) == (None, [])
+
+
 @pytest.mark.parametrize("how", ["dies", "leaves", "is drained"])
 def test_step_14_a_move_is_given_up_when_its_target_goes(town: Town, how: str) -> None:
     town.owned("1", "a", follower=holder("b"))

@@ -98,6 +98,27 @@ def test_step_11_a_pod_that_was_about_to_own_it_is_promoted_too(town: Town) -> N
     assert town.where("1")[:3] == ("c", 2, "promoted")
 
 
+def test_step_11_one_that_had_the_rows_to_own_them_and_started_anew_goes_on(town: Town) -> None:
+    town.logs["1"] = 11  # the log alone does not do
+    town.owned("1", "a", held=False, joining=joining("c"))
+    town.holds("1", "c")
+    town.pod("c", 2)
+    town.pod("a", process="process of a", state="fenced")
+    town.settle()
+    assert town.where("1")[:3] == ("c", 2, "promoted")
+    assert town.a("1").incarnation == "b-2"
+    assert town.a("1").sources == [source("c")]
+
+
+def test_step_20_a_promotion_that_ends_a_move_keeps_its_target_as_a_source(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"), joining=joining("c"))
+    town.holds("1", "c")
+    town.pod("a", process="process of a", state="fenced")
+    town.once()
+    assert town.where("1") == ("b", 2, "promoted", None)
+    assert town.a("1").sources == [source("c"), source("a")]
+
+
 def test_step_11_the_owner_that_came_back_with_its_disk_goes_before_a_restore(town: Town) -> None:
     town.pod("a", replica="pods/a/b-1")
     town.owned("1", "a")

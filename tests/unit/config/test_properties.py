@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from contracts.records import Assignment, Holder
+from contracts.records import Assignment
 from tests.unit.config.town import Town
 
 NAMES = ("a", "b", "c")
@@ -97,16 +97,15 @@ class Cluster(RuleBasedStateMachine):
 
     @invariant()
     def what_was_known_to_have_the_rows_is_never_all_forgotten(self) -> None:
-        """Owner, follower or a source: somebody who said that it holds the rows is named."""
+        """Owner, follower, joining or a source: somebody who said that it holds the rows is
+        named, and so keeps them (0006, step 21)."""
         for guild, held in self.town.view.assignments.items():
             said = self.town.view.holds.get(guild, {})
             if not said:
                 continue
             owned = held.assignment
-            named: list[Holder | Assignment] = [owned]
-            if owned.follower is not None:
-                named.append(owned.follower)
-            at = {(one.pod, one.incarnation) for one in (*named, *owned.sources)}
+            named = (owned, owned.follower, owned.joining, *owned.sources)
+            at = {(one.pod, one.incarnation) for one in named if one is not None}
             assert any((pod, one.incarnation) in at for pod, one in said.items()), (guild, owned)
 
     @invariant()
