@@ -29,11 +29,7 @@ class Room:
     ) -> PodLease | None:
         """The pod for one more guild: ``first`` if it has room, else the one that owns
         least; None when none has."""
-        free = [
-            lease
-            for lease in self._pods
-            if lease.pod not in without and self.owned.get(lease.pod, 0) < lease.capacity
-        ]
+        free = [x for x in self._pods if x.pod not in without and self._has_room(x)]
         return min(
             free,
             key=lambda lease: (
@@ -63,6 +59,13 @@ class Room:
     def load(self, pod: PodId) -> float:
         """What a pod has to do, in guilds: a follower applies like an owner and sends nothing."""
         return self.owned.get(pod, 0) + self.followed.get(pod, 0) / 2
+
+    def takes(self, pod: PodId) -> bool:
+        """Whether the pod has room to own one more guild."""
+        return any(lease.pod == pod and self._has_room(lease) for lease in self._pods)
+
+    def _has_room(self, lease: PodLease) -> bool:
+        return self.owned.get(lease.pod, 0) < lease.capacity
 
     def why_none(self) -> str:
         """Why there is no owner for one more guild."""

@@ -118,13 +118,11 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
         draft.lack(owned.guild, f"it is pinned to {pin}, which is to be empty: unpin it")
         return False
     follower = owned.follower
-    if pin is None and follower is not None and draft.holds(owned.guild, follower):
-        lease = serving(draft.world, follower.pod)
-        if lease is not None and room.owned.get(follower.pod, 0) < lease.capacity:
-            reason = f"{owned.pod} is to be empty"
-            by = draft.world.askers.get(f"pod.{owned.pod}", "")
-            hand_over(draft, held, follower, "drained", by, reason)
-            return True
+    holds = draft.holds(owned.guild, follower)
+    if pin is None and follower is not None and holds and room.takes(follower.pod):
+        by = draft.world.askers.get(f"pod.{owned.pod}", "")
+        hand_over(draft, held, follower, "drained", by, f"{owned.pod} is to be empty")
+        return True
     # Who is being made its follower has most of the work behind it.
     preferred = pin or (owned.joining.pod if owned.joining is not None else None)
     target = room.owner(without={owned.pod}, first=preferred)
@@ -175,9 +173,11 @@ def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
     pin = world.pins.get(owned.guild)
     if joining.cause == "pinned" and pin is None:
         return "it is not pinned any more"
-    if pin is not None and pin != joining.pod:
-        return f"it is pinned to {pin}"
-    return ""
+    if pin is None or pin == joining.pod:
+        return ""
+    if joining.cause == "drained" and pin != owned.pod and not draft.room.takes(pin):
+        return ""  # it goes where the drain found room, and to its pin from there
+    return f"it is pinned to {pin}"
 
 
 def _wish(draft: Draft, held: Held, pod: PodId, cause: MoveCause) -> Wanted:

@@ -122,6 +122,43 @@ def test_step_20_once_the_others_have_the_rows_a_target_given_up_drops_them(town
     assert (town.a("1").joining, town.a("1").sources) == (None, [])
 
 
+@pytest.mark.parametrize("how", ["is gone", "leaves", "is drained", "is full"])
+def test_a_drain_does_not_wait_for_a_pin_whose_pod_takes_no_guilds(town: Town, how: str) -> None:
+    if how == "is gone":
+        town.expire("c")
+    elif how == "leaves":
+        town.pod("c", state="draining")
+    elif how == "is drained":
+        town.drain("c")
+    else:
+        town.pod("c", capacity=0)
+    town.owned("1", "a")
+    town.pin("1", "c")
+    town.drain("a")
+    town.settle()
+    assert town.a("1").joining == joining("b", cause="drained", by="alice", since_ms=0)
+    town.holds("1", "b")
+    town.settle()
+    assert town.where("1")[:3] == ("b", 2, "drained")
+    if how == "is drained":
+        town.drain("c", draining=False)
+    else:
+        town.pod("c", 2)
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("c", 3, "pinned")
+
+
+def test_a_drain_under_way_turns_to_the_pod_of_a_pin_that_takes_guilds_again(town: Town) -> None:
+    town.pod("c", state="draining")
+    town.owned("1", "a")
+    town.pin("1", "c")
+    town.drain("a")
+    town.settle()
+    town.pod("c", 2)
+    town.settle()
+    assert town.a("1").joining == joining("c", 2, cause="drained", by="alice", since_ms=0)
+
+
 @pytest.mark.parametrize("how", ["dies", "leaves", "is drained"])
 def test_step_14_a_move_is_given_up_when_its_target_goes(town: Town, how: str) -> None:
     town.owned("1", "a", follower=holder("b"))
