@@ -23,9 +23,7 @@ from components.ownership.lease import LeaseClock
 from components.simulate.cluster import Shape
 from components.simulate.disks import Backups
 from components.simulate.guild import Guild
-from components.simulate.kv import KeyValues
 from components.simulate.run import run_seed
-from contracts import storage
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -140,15 +138,6 @@ def owners_answer_before_they_are_caught_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Guild, "applied_to", at_once)
 
 
-def leaders_write_assignments_over_whatever_is_there(patch: pytest.MonkeyPatch) -> None:
-    write = KeyValues.write
-
-    def blind(self: KeyValues, key: str, value: Any, revision: int | None, ttl_s: Any) -> int:
-        return write(self, key, value, None if self.name == storage.GUILDS else revision, ttl_s)
-
-    patch.setattr(KeyValues, "write", blind)
-
-
 @pytest.mark.parametrize(
     ("broken", "shape", "invariants"),
     [
@@ -164,7 +153,6 @@ def leaders_write_assignments_over_whatever_is_there(patch: pytest.MonkeyPatch) 
         (results_of_effects_are_not_reported, Shape(well_within_s=8.0), {"well_again"}),
         (sources_are_cut, HOT, {"sources_cut"}),
         (rows_of_sources_are_dropped, HOT, {"sources_cut"}),
-        (leaders_write_assignments_over_whatever_is_there, HOT, {"sources_cut"}),
         (two_starts_share_a_replica_path, HOT, {"replica_path_shared"}),
         (
             owners_answer_before_they_are_caught_up,
