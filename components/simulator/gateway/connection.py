@@ -153,9 +153,9 @@ class Connection:
                 try:
                     await self._put(payload)
                 except (ConnectionError, RuntimeError) as error:
-                    # The client went away between two writes; the reader sees the same.
+                    # The client went away between two writes. The reader sees how: a session that
+                    # was closed with 1000 has ended, one whose socket broke waits for a RESUME.
                     log.debug("connection %d: write failed: %s", self.id, error)
-                    self.end(Closed(WSCloseCode.ABNORMAL_CLOSURE, "write failed"))
                     return
 
     async def _put(self, payload: bytes) -> None:
