@@ -36,7 +36,7 @@ AT_ANY_TIME = (
 @cache
 def _part(part: int) -> Report:
     """An eighth of the seeds, run once, by the command: in a process of its own nothing measures
-    coverage, which takes as long again."""
+    coverage (`make coverage`), which would take as long again and more."""
     size = SEEDS // PARTS
     seeds = f"{1 + part * size}..{(part + 1) * size}"
     ran = subprocess.run(
