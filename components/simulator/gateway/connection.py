@@ -110,9 +110,14 @@ class Connection:
             self._ended.set_result(closed)
 
     async def _read(self) -> Closed:
-        async for message in self._ws:
+        """Serve what the client sends until it closes, with the code of its close frame: also if
+        it did not wait for ours. (`close_code` is 1006 then.)"""
+        while True:
+            message = await self._ws.receive()
+            if message.type is WSMsgType.CLOSE and message.data:
+                return Closed(message.data)
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                continue
+                break
             try:
                 self._receive(message.data)
             except Closed as closed:

@@ -63,6 +63,23 @@ async def test_a_normal_close_by_the_client_ends_the_session(
     assert await again.receive() == {"op": Op.INVALID_SESSION, "d": False, "s": None, "t": None}
 
 
+async def test_a_client_that_closes_and_does_not_wait_for_an_answer_has_ended_its_session(
+    caller: Caller, control: SimulatorControl, guild: GuildInfo
+) -> None:
+    gateway = await caller.identified()
+    await gateway.until("GUILD_CREATE")
+    async with asyncio.TaskGroup() as group:
+        for i in range(20):  # what is written to it meanwhile fails
+            group.create_task(control.post(guild.channels["general"], guild.members[0].id, f"{i}"))
+        closing = group.create_task(gateway.socket.close(code=1000))
+        await asyncio.sleep(0)  # the frame is written, its answer not waited for
+        closing.cancel()
+    async with asyncio.timeout(5):
+        while any(session["connected"] for session in await control.sessions()):
+            await asyncio.sleep(0.01)
+    assert await control.sessions() == []
+
+
 async def test_a_close_with_4000_keeps_the_session(caller: Caller, guild: GuildInfo) -> None:
     gateway = await caller.identified()
     await gateway.until("GUILD_CREATE")
