@@ -114,7 +114,7 @@ async def serve(stop: asyncio.Event, settings: PodSettings) -> None:
     point_at(settings.discord)
     folder = DataFolder(Path(settings.gateway.data))
     data = await unless_stopped(stop, folder.lock())
-    applier = Applier(folder.database)
+    applier = Applier(folder.database, checkpoints=not settings.backup.bucket)
     try:
         await applier.start()
         connecting = connect(settings.bus, user="gateway", name=settings.pod)

@@ -170,9 +170,8 @@ def m003_restores(database: Database) -> None:
 def open_database(path: Path | str) -> sqlite3.Connection:
     """A migrated connection in autocommit mode: the caller begins and commits.
 
-    WAL with auto-checkpoint on and ``busy_timeout`` 10 s because Litestream reads beside us and a
-    WAL without checkpoints grows to many times the database; NORMAL because the log gives back
-    what a power failure takes.
+    WAL because Litestream reads beside us, and ``busy_timeout`` 10 s because it stops writers for
+    its checkpoints; NORMAL because the log gives back what a power failure takes.
     """
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     connection.execute("PRAGMA busy_timeout = 10000")

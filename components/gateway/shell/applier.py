@@ -70,8 +70,11 @@ class _Job:
 class Applier:
     """The engine behind a queue. `start` it, and await `failed` beside everything else."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, *, checkpoints: bool = True) -> None:
+        """``checkpoints``: whether SQLite moves the WAL into the database by itself; not where
+        Litestream does (`components.gateway.shell.backup`)."""
         self._path = database
+        self._checkpoints = checkpoints
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="applier", daemon=True)
@@ -199,6 +202,8 @@ class Applier:
     def _work(self) -> None:
         try:
             database = self._database = open_database(self._path)
+            if not self._checkpoints:
+                database.execute("PRAGMA wal_autocheckpoint = 0")
             self.unclean = get_meta(database, RUNNING) == "yes"
             put_meta(database, RUNNING, "yes")
             engine = Engine(database)

@@ -3,6 +3,12 @@
 Two writers on one replica path destroy it without a word (facts.md): the path holds the
 incarnation, which is new at every start, and the child dies with us (PDEATHSIG). Its control
 socket is never used. When it ends it is started again with growing pauses; serving goes on.
+
+Litestream knows by the WAL alone what it has missed while it was away, and is wrong when the file
+was begun anew in place meanwhile: its replica then cannot be restored, without a word in the log.
+So nothing that it noted for one incarnation is there for the next, which begins with the whole
+database, and while a pod has a backup nobody but Litestream begins its WAL anew (`Applier`); one
+that grew large without it is emptied, which Litestream does see.
 Raises `CannotStart` when there is no Litestream to start, `ReplicaInUse` when there is something
 under the prefix already: the pod ends, and its next start has another one.
 """
@@ -12,8 +18,10 @@ import ctypes
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -23,6 +31,7 @@ from components.gateway.settings import BackupSettings
 from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.errors import BucketFailed, ReplicaInUse
 from components.gateway.shell.replication import Replication
+from components.gateway.shell.wal import Wal, empty_wal
 from components.process import log_files
 from components.process.exits import CannotStart
 
@@ -31,6 +40,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 STOP_WITHIN_S: Final = 10.0
+WAL_MOST: Final = 256 << 20
+"""Bytes of WAL beyond which it is emptied while Litestream is away."""
 PR_SET_PDEATHSIG: Final = 1
 STDERR: Final = 2
 
@@ -47,6 +58,8 @@ class Backup:
         self._program = program
         self._log = Path(settings.log) if settings.log else None
         self._config = database.with_name("litestream.yml")
+        self._notes = database.with_name("litestream") / prefix.rpartition("/")[2]
+        """What Litestream keeps for itself."""
         self._bucket = ReplicaBucket(settings)
         self.replication = Replication(
             database, prefix, self._bucket, look_every_s=settings.look_every_s
@@ -70,6 +83,7 @@ class Backup:
         if program is None:
             program = await asyncio.to_thread(litestream)
         await self._check_empty()
+        await asyncio.to_thread(shutil.rmtree, self._notes.parent, ignore_errors=True)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._replicate(program))
             tasks.create_task(self.replication.run())
@@ -97,9 +111,17 @@ class Backup:
                 if asyncio.get_running_loop().time() - started > LONGEST_PAUSE_S:
                     pause_s = FIRST_PAUSE_S
                 await asyncio.sleep(pause_s)
+                await self._bound_wal()
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
         finally:
             await self._end()
+
+    async def _bound_wal(self) -> None:
+        try:
+            if Wal(self._database).size() > WAL_MOST:
+                await asyncio.to_thread(empty_wal, self._database)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("the WAL is large and cannot be emptied: %s", error)
 
     async def _start(self, program: Path) -> asyncio.subprocess.Process:
         with ExitStack() as opened:
@@ -151,18 +173,22 @@ class Backup:
             "snapshot:\n"
             "  interval: 24h\n"
             f"  retention: {round(self._settings.retention_h * 60)}m\n"
-            f"{replica_configuration(self._settings, self._database, self._prefix)}"
+            f"{replica_configuration(self._settings, self._database, self._prefix, self._notes)}"
             "      sync-interval: 250ms\n"  # both must be set (facts.md)
         )
 
 
-def replica_configuration(settings: BackupSettings, database: Path, prefix: str) -> str:
+def replica_configuration(
+    settings: BackupSettings, database: Path, prefix: str, notes: Path | None = None
+) -> str:
     """Litestream's configuration of one database and its replica; options of the replica may be
-    added to its end."""
+    added to its end. ``notes``: the folder for what Litestream notes of the database."""
     endpoint = f"      endpoint: {settings.endpoint}\n" if settings.endpoint else ""
+    meta = f"    meta-path: {json.dumps(str(notes))}\n" if notes is not None else ""
     return (
         "dbs:\n"
         f"  - path: {json.dumps(str(database))}\n"
+        f"{meta}"
         "    monitor-interval: 250ms\n"
         "    replica:\n"
         "      type: s3\n"

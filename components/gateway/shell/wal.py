@@ -2,16 +2,21 @@
 
 Reads the WAL file alone. The shared-memory file beside it knows the same, but closing it would
 take away the locks that SQLite holds on it in this process. A position grows with every commit,
-over resets of the file too: each reset adds one to the first salt (sqlite.org/fileformat2.html).
+over resets of the file too: each reset adds one to the first salt (sqlite.org/fileformat2.html),
+but for one that empties the file: the next has a salt of chance.
 """
 
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 HEADER: Final = 32
 FRAME_HEADER: Final = 24
 SALT_RANGE: Final = 1 << 32
+FOLLOWS: Final = 1 << 16
+"""Salts that are further apart say nothing of their order."""
 
 
 class WalPosition(NamedTuple):
@@ -28,15 +33,32 @@ class Wal:
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}-wal")
-        self._first_salt: int | None = None
+        self._origins: list[tuple[int, int]] = []
+        """The first salt that was seen, and of each that followed none, with the resets before
+        it."""
         self._last = WalPosition(0, 0)
 
     def position(self, salt: int, end: int) -> WalPosition:
-        """The position that a salt and an offset name."""
-        if self._first_salt is None:
-            self._first_salt = salt
-        half = SALT_RANGE // 2
-        return WalPosition((salt - self._first_salt + half) % SALT_RANGE - half, end)
+        """The position that a salt and an offset name; before all others when the salt is like
+        none that was seen in the file."""
+        if not self._origins:
+            self._origins.append((salt, 0))
+        resets = self._resets(salt)
+        return WalPosition(-SALT_RANGE if resets is None else resets, end)
+
+    def _resets(self, salt: int) -> int | None:
+        for origin, resets in reversed(self._origins):
+            since = (salt - origin + SALT_RANGE // 2) % SALT_RANGE - SALT_RANGE // 2
+            if abs(since) < FOLLOWS:
+                return resets + since
+        return None
+
+    def size(self) -> int:
+        """Bytes of the file; 0 while there is none. Raises `OSError`."""
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def end(self) -> WalPosition:
         """Behind everything that is committed now; maybe behind a little more. Does not go back:
@@ -54,6 +76,8 @@ class Wal:
         page_size, _, salt, salt_2 = struct.unpack_from(">IIII", header, 8)
         frame = FRAME_HEADER + (65536 if page_size == 1 else page_size)
         salts = struct.pack(">II", salt, salt_2)
+        if self._origins and self._resets(salt) is None:
+            self._origins.append((salt, self._last.resets + 1))
         found = self.position(salt, HEADER)
         known = (self._last.end - HEADER) // frame if self._last.resets == found.resets else 0
         frames = max(0, known)
@@ -78,3 +102,10 @@ class Wal:
     def _frame(file: BinaryIO, frame: int, number: int) -> bytes:
         file.seek(HEADER + number * frame)
         return file.read(FRAME_HEADER)
+
+
+def empty_wal(database: Path) -> None:
+    """Move all that is in the WAL into the database, and make the file empty; waits for others'
+    transactions. Raises `sqlite3.Error`."""
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=10)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.gateway.shell.wal import HEADER, Wal, WalPosition
+from components.gateway.shell.wal import FOLLOWS, HEADER, Wal, WalPosition, empty_wal
 
 
 @pytest.fixture
@@ -78,6 +78,31 @@ def test_it_goes_on_over_a_reset_of_the_file(
     assert after > before
     assert after.resets == before.resets + 1
     assert after.end < before.end
+
+
+def test_it_goes_on_when_others_have_emptied_the_file(
+    path: Path, database: sqlite3.Connection
+) -> None:
+    wal = Wal(path)
+    for _ in range(20):
+        write(database, 5000)
+    before = wal.end()
+    for _ in range(3):
+        empty_wal(path)
+        assert wal.size() == 0
+        assert wal.end() == before
+        write(database)
+        after = wal.end()
+        assert (after.resets, after.end < before.end) == (before.resets + 1, True)
+        before = after
+        write(database, 5000)
+        before = wal.end()
+
+
+def test_a_salt_like_none_that_was_seen_is_before_everything(path: Path) -> None:
+    wal = Wal(path)
+    first = wal.position(7, HEADER)
+    assert wal.position(7 + FOLLOWS, HEADER) < wal.position(7 - FOLLOWS + 1, HEADER) < first
 
 
 def test_without_a_file_there_is_nothing(path: Path) -> None:
