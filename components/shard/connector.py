@@ -52,6 +52,7 @@ class Connector:
         self._clock = clock
         self._connection: Connection | None = None
         self._stopping = asyncio.Event()
+        self._ends_session = False
         self._may_identify = True
         self.session_over = asyncio.Event()
         """Set, after `only_resume`, when there is no session left to resume."""
@@ -71,11 +72,16 @@ class Connector:
     async def stop(self, *, end_session: bool = False) -> None:
         """Close the socket, so that the session can be resumed or so that it ends; `run` then
         returns."""
+        self._ends_session |= end_session
         self._stopping.set()
-        if self._connection is not None and end_session:
-            await self._connection.end_session()
-        elif self._connection is not None:
-            await self._connection.close()
+        if self._connection is not None:
+            await self._end(self._connection)
+
+    async def _end(self, connection: Connection) -> None:
+        if self._ends_session:
+            await connection.end_session()
+        else:
+            await connection.close()
 
     def only_resume(self) -> None:
         """From now on a session that is lost is not replaced: other sessions deliver."""
@@ -132,7 +138,7 @@ class Connector:
         )
         self._connection = connection
         if self._stopping.is_set():
-            await connection.close()
+            await self._end(connection)
         started_s = self._clock()
         try:
             await connection.run()
