@@ -1,8 +1,8 @@
 """Clients of a measurement: they ask guilds' owners and note when they were answered.
 
 `until_answered` makes attempts at a fixed pace, so that one that went to a dying pod holds up
-nobody; a write goes under one request id however often it is sent. `as_edge` asks the way an edge
-does: what it raises a user would have seen.
+nobody; a write goes under one request id however often it is sent. `edge_like` asks the way an edge
+does, and `put` the way a client of the bus writes: what they raise a user would have seen.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.chaos.arena import NotInTime
 from components.edge.link import Link
-from components.edge.owners import Owners
+from components.edge.owners import FIRST_PAUSE_S, LONGEST_PAUSE_S, Owners
 from components.edge.replies import Replies
 from components.responder.epochs import Epochs
 from contracts import headers, subjects
+from contracts.errors import ErrorCode, ServiceError
 from contracts.ids import Epoch, GuildId
 from contracts.inputs import Actor
 from contracts.message import encode
@@ -27,6 +28,8 @@ from contracts.requests import GetSettings, PutSettings, Request
 
 EVERY_S = 0.025
 TRY_S = 2.0
+PUT_WITHIN_S = 5.0
+"""A write is retried at least so long by whoever makes it (`components.cli.asking`)."""
 
 
 async def until_answered(
@@ -75,6 +78,31 @@ async def edge_like(bus: Bus) -> Owners:
     replies = Replies(bus)
     await replies.start()
     return Owners(replies, Link(bus), Epochs())
+
+
+async def put(bus: Bus, guild: GuildId) -> Epoch:
+    """Write as often as it takes, under one request id, and say at which epoch it was answered.
+
+    Raises `ServiceError`: refused, or not answered within `PUT_WITHIN_S`.
+    """
+    request = a_write()
+    subject, data, id_ = subjects.request(guild, request.verb), encode(request), uuid.uuid4().hex
+    until_s, pause_s = time.monotonic() + PUT_WITHIN_S, FIRST_PAUSE_S
+    while (left_s := until_s - time.monotonic()) > 0:
+        try_s = min(left_s, TRY_S)
+        fields = {headers.REQUEST_ID: id_, headers.DEADLINE_MS: str(int(try_s * 1000))}
+        try:
+            told = (await bus.ask(subject, data, fields, timeout_s=try_s)).headers or {}
+        except BusError:
+            told = {headers.SERVICE_ERROR_CODE: str(int(ErrorCode.MOVED))}
+        if headers.SERVICE_ERROR_CODE not in told:
+            return Epoch(int(told[headers.EPOCH]))
+        code = int(told[headers.SERVICE_ERROR_CODE])
+        if code not in (ErrorCode.MOVED, ErrorCode.UNAVAILABLE):
+            raise ServiceError(code, told.get(headers.SERVICE_ERROR, ""))
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    raise ServiceError(ErrorCode.UNAVAILABLE, f"a write to {guild} was not answered")
 
 
 def a_read() -> GetSettings:

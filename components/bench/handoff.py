@@ -1,12 +1,15 @@
 """How long a guild pauses when it moves, with traffic everywhere.
 
-Messages are posted in all guilds at a rate. A few guilds at a time are moved to another pod, as an
-operator would; meanwhile each of them is asked every few milliseconds exactly as an edge asks. A
-guild's pause is the longest that any of these questions took. Baseline: the same questions to the
-same guilds for as long without a move.
+Messages are posted in all guilds at a rate. A guild at a time is moved to another pod, as an
+operator would; meanwhile it is asked every few milliseconds, exactly as an edge asks, and now and then
+written to. Its pause is the longest that any request took which was under way while it changed
+hands: between the old owner's last answer and the new one's first. Requests that were not are
+counted for refusals alone. Baseline: the longest request that was under way between two answers
+when nothing moved, taken in the middle of as many seconds.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from components.bench.asking import a_read, edge_like
+from components.bench.asking import a_read, edge_like, put
 from components.bench.posting import post_steadily
 from components.bench.result import Baseline, BenchResult, Figure, percentile
 from components.bench.stage import (
@@ -28,10 +31,11 @@ from components.bench.stage import (
     stage,
     tell_config,
 )
+from components.bus.connection import Bus
 from components.chaos.arena import Arena
 from components.edge.owners import Owners
 from contracts.errors import ServiceError
-from contracts.ids import GuildId, PodId
+from contracts.ids import Epoch, GuildId, PodId
 from contracts.operations import MoveGuilds
 from contracts.requests import SettingsView
 
@@ -39,6 +43,8 @@ PAUSE_LIMITS_MS = {"p50": 15.0, "p99": 150.0}
 ASK_EVERY_S = 0.005
 AROUND_S = 0.3
 """Questions go on for so long before a move is asked for and after it is done."""
+WRITE_EVERY = 20
+"""Of so many requests one writes."""
 MOVED_WITHIN_S = 30.0
 
 
@@ -50,17 +56,26 @@ class HandoffOptions(msgspec.Struct, frozen=True, kw_only=True):
     pods: int = 3
     rate: float = 200.0
     moves: int = 200
-    at_once: int = 2
+    at_once: int = 1
     seed: int = 1
 
 
-class Questions:
-    """What guilds were asked as an edge asks, and how long each answer took."""
+class Told(msgspec.Struct, frozen=True):
+    """A request that was answered; steady times in seconds."""
 
-    def __init__(self, owners: Owners) -> None:
+    asked: float
+    answered: float
+    epoch: Epoch
+
+
+class Questions:
+    """What guilds were asked, as an edge asks and as clients of the bus write."""
+
+    def __init__(self, bus: Bus, owners: Owners) -> None:
+        self._bus = bus
         self._owners = owners
         self._stop = asyncio.Event()
-        self.worst_ms: dict[GuildId, float] = {}
+        self.told: dict[GuildId, list[Told]] = {}
         self.asked = 0
         self.refused: list[str] = []
 
@@ -71,19 +86,40 @@ class Questions:
     async def run(self, guild: GuildId) -> None:
         """Ask one guild until `stop`, and wait for what is under way."""
         async with asyncio.TaskGroup() as group:
-            while not self._stop.is_set():
-                group.create_task(self._ask(guild))
+            for number in itertools.count():
+                if self._stop.is_set():
+                    break
+                group.create_task(self._ask(guild, writes=number % WRITE_EVERY == 0))
                 await asyncio.sleep(ASK_EVERY_S)
 
-    async def _ask(self, guild: GuildId) -> None:
+    async def _ask(self, guild: GuildId, *, writes: bool) -> None:
         self.asked += 1
         began = time.perf_counter()
         try:
-            await self._owners.ask(guild, a_read(), SettingsView)
+            if writes:
+                epoch = await put(self._bus, guild)
+            else:
+                epoch = (await self._owners.ask(guild, a_read(), SettingsView)).epoch
         except ServiceError as error:
             self.refused.append(error.description)
-        took_ms = (time.perf_counter() - began) * 1000
-        self.worst_ms[guild] = max(took_ms, self.worst_ms.get(guild, 0.0))
+        else:
+            told = Told(began, time.perf_counter(), epoch)
+            self.told.setdefault(guild, []).append(told)
+
+
+def pause_ms(told: Sequence[Told]) -> float:
+    """The longest request that was under way while a guild changed hands or, when it did not,
+    between the two answers in the middle; milliseconds."""
+    answers = sorted(told, key=lambda one: one.answered)
+    newest = max(one.epoch for one in answers)
+    before = [one.answered for one in answers if one.epoch < newest]
+    after = [one.answered for one in answers if one.epoch == newest]
+    if not before:
+        middle = len(after) // 2
+        before, after = after[:middle], after[middle:]
+    began, ended = sorted((before[-1], after[0]))
+    under_way = [one for one in answers if one.asked <= ended and one.answered >= began]
+    return max(one.answered - one.asked for one in under_way) * 1000
 
 
 async def run_handoff(
@@ -137,7 +173,7 @@ async def _all_asked(
     turns = max(1, options.moves // options.at_once)
     for turn in range(turns if move else max(1, turns // 4)):
         chosen = arena.dice.sample(arena.guilds, options.at_once)
-        questions = Questions(owners)
+        questions = Questions(arena.live.bus, owners)
         asking = [asyncio.create_task(questions.run(guild)) for guild in chosen]
         await asyncio.sleep(AROUND_S)
         if move:
@@ -147,7 +183,7 @@ async def _all_asked(
         await asyncio.sleep(AROUND_S)
         questions.stop()
         await asyncio.gather(*asking)
-        found.pauses_ms += questions.worst_ms.values()
+        found.pauses_ms += map(pause_ms, questions.told.values())
         found.asked += questions.asked
         found.refused += questions.refused
         if move and turn % 10 == 9:

@@ -8,10 +8,12 @@ import pytest
 from components.bench.capacity import Carried, took_of
 from components.bench.capacity import figures_of as capacity_figures
 from components.bench.failover import Response, Times, figures_of, first_responses, split
+from components.bench.handoff import Told, pause_ms
 from components.bench.rebalance import is_fair
 from components.bench.scale import Grown, records_of, slope
 from components.cli.bench import MEASUREMENTS, main
 from components.simulator.record import Entry
+from contracts.ids import Epoch
 from contracts.operations import BalanceReport
 
 
@@ -47,6 +49,26 @@ def test_only_questions_that_met_the_failover_count_and_those_before_it_are_the_
     }
     responses = [Response(asked_ms=at_ms, took_s=took_s) for at_ms, took_s in asked.values()]
     assert split(responses, killed_ms, whole_ms) == ([0.7, 0.02], [0.25])
+
+
+def told(asked_ms: float, answered_ms: float, epoch: int) -> Told:
+    return Told(asked_ms / 1000, answered_ms / 1000, Epoch(epoch))
+
+
+def test_a_pause_is_the_longest_request_that_was_under_way_while_the_guild_changed_hands() -> None:
+    slow_before = [told(0, 90, 1), told(95, 96, 1)]
+    met_it = [told(98, 140, 2), told(99, 138, 2), told(137, 142, 2)]
+    slow_after = [told(143, 400, 2)]
+    assert pause_ms([*slow_after, *met_it, *slow_before]) == pytest.approx(42)
+
+
+def test_an_answer_of_the_old_owner_that_comes_late_is_part_of_the_pause() -> None:
+    assert pause_ms([told(0, 1, 1), told(2, 60, 1), told(5, 30, 2)]) == pytest.approx(58)
+
+
+def test_without_a_move_what_was_under_way_in_the_middle_counts() -> None:
+    asked = [told(0, 90, 1), told(100, 103, 1), told(102, 109, 1), told(110, 400, 1)]
+    assert pause_ms(asked) == pytest.approx(7)
 
 
 def test_a_new_pod_with_too_little_is_no_fair_share() -> None:
