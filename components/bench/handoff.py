@@ -1,11 +1,11 @@
 """How long a guild pauses when it moves, with traffic everywhere.
 
 Messages are posted in all guilds at a rate. A guild at a time is moved to another pod, as an
-operator would; meanwhile it is asked every few milliseconds, exactly as an edge asks, and now and then
-written to. Its pause is the longest that any request took which was under way while it changed
-hands: between the old owner's last answer and the new one's first. Requests that were not are
-counted for refusals alone. Baseline: the longest request that was under way between two answers
-when nothing moved, taken in the middle of as many seconds.
+operator would; meanwhile it is asked every few milliseconds, exactly as an edge asks, and now and
+then written to. Its pause is the longest that any request took which was under way while it
+changed hands: between the old owner's last answer and the new one's first. Requests that were not
+are counted for refusals alone. Baseline: the longest request that was under way between two
+answers when nothing moved, taken in the middle of as many seconds.
 """
 
 import asyncio

@@ -85,6 +85,7 @@ class Owners:
     ) -> OwnerReply[T]:
         subject = subjects.request(guild, request.verb)
         data = encode(request)
+        loop = asyncio.get_running_loop()
         deadline = self._clock() + within_s
         pause = FIRST_PAUSE_S
         why = ""
@@ -93,14 +94,26 @@ class Owners:
             fields = carry({headers.DEADLINE_MS: str(int(try_s * 1000))})
             if min_applied is not None:
                 fields[headers.MIN_APPLIED] = str(min_applied)
+            again, pause_s = asyncio.timeout(None), min(pause, left)
+
+            def accept(
+                message: Msg, again: asyncio.Timeout = again, pause_s: float = pause_s
+            ) -> OwnerReply[T] | None:
+                nonlocal why
+                try:
+                    return self._read(guild, message, expected)
+                except ServiceError as error:
+                    if error.code not in (ErrorCode.MOVED, ErrorCode.UNAVAILABLE):
+                        raise
+                    why = error.description
+                # Who let go of the guild says so at once; whoever takes it may have heard the
+                # request as well, and answers when it may.
+                again.reschedule(loop.time() + pause_s)
+                return None
+
             try:
-                return await self._replies.ask(
-                    subject,
-                    data,
-                    fields,
-                    lambda message: self._read(guild, message, expected),
-                    timeout_s=try_s,
-                )
+                async with again:
+                    return await self._replies.ask(subject, data, fields, accept, timeout_s=try_s)
             except NotConnected:
                 why = "modbot's message bus cannot be reached"
                 await self._link.wait(left)
@@ -110,11 +123,9 @@ class Owners:
                 continue
             except NoOwner:
                 why = "no gateway pod owns this guild at the moment, or it is not one of modbot's"
-            except ServiceError as error:
-                if error.code not in (ErrorCode.MOVED, ErrorCode.UNAVAILABLE):
-                    raise
-                why = error.description
-            await asyncio.sleep(min(pause, left))
+                await asyncio.sleep(pause_s)
+            except TimeoutError:
+                pass  # asked anew
             pause = min(2 * pause, LONGEST_PAUSE_S)
         raise ServiceError(ErrorCode.UNAVAILABLE, f"{why}; try again in a moment")
 

@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from components.bus.connection import Bus
+from components.edge import owners
 from contracts import headers, subjects
 from contracts.errors import ErrorCode, FieldError, ServiceError
 from contracts.ids import CaseNumber, GuildId, UserId
@@ -39,6 +40,9 @@ class FakeOwner:
         self.applied = applied
         self.asked: list[Msg] = []
         self.refusal: ServiceError | None = None
+        self.heard = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
@@ -52,6 +56,8 @@ class FakeOwner:
 
     async def _answer(self, message: Msg) -> None:
         self.asked.append(message)
+        self.heard.set()
+        await self.may_answer.wait()
         _, verb = subjects.guild_and_verb(message.subject)
         fields = {headers.EPOCH: str(self.epoch), headers.APPLIED: str(self.applied)}
         replies: dict[str, Any] = {
@@ -176,6 +182,27 @@ async def test_a_handoff_is_a_pause_and_not_an_error(edge: Edge, owner: Bus) -> 
     await FakeOwner(owner, epoch=2).open()
     status, _, fields = await reading
     assert (status, fields["etag"]) == (200, '"2-10"')
+
+
+async def test_whoever_takes_the_guild_answers_the_request_that_its_former_owner_turned_away(
+    edge: Edge,
+    owner: Bus,
+    fake_owner: FakeOwner,
+    nats_server: RunningNats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owners, "FIRST_PAUSE_S", 1.5)
+    fake_owner.refusal = ServiceError(ErrorCode.MOVED, "moved")
+    new = FakeOwner(await nats_server.connect("gateway", "new"), epoch=2)
+    new.may_answer.clear()
+    await new.open()
+    reading = asyncio.create_task(edge.get(f"{API}/settings"))
+    await asyncio.gather(new.heard.wait(), fake_owner.heard.wait())
+    await owner.barrier()  # the former owner's words are out
+    new.may_answer.set()
+    status, _, fields = await reading
+    assert (status, fields["etag"]) == (200, '"2-10"')
+    assert len(new.asked) == len(fake_owner.asked) == 1
 
 
 async def test_an_owner_that_is_not_ready_is_asked_again(edge: Edge, fake_owner: FakeOwner) -> None:
