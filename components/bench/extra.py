@@ -27,8 +27,10 @@ class ExtraGateway:
         pid = arena.pid(LIKE)
         if pid is None:
             raise NotThere(f"{LIKE} does not run")
+        like = psutil.Process(pid).environ()
+        like.pop("MODBOT_METRICS_ADDR", None)  # an address serves one process
         self._environment = {
-            **psutil.Process(pid).environ(),
+            **like,
             "MODBOT_REPLICA": name,
             "MODBOT_GATEWAY_DATA": str(self._home / "pods" / name),
             "MODBOT_BACKUP_LOG": str(self._home / "logs" / f"litestream-{name}.log"),

@@ -41,8 +41,9 @@ Named = Literal["own", "follow", "source", "nothing"]
 ACTING: frozenset[Phase] = frozenset({"opening", "open", "refused"})
 REFUSED_AGAIN_S: Final = 30.0
 """A refused guild is looked at again so often: a pod that has its rows may have come back."""
-CRASHED = frozenset({"promoted", "restored", "replaced", "restarted"})
-"""Causes of an epoch whose former owner ended without letting go: an input may be why."""
+CRASHED = frozenset({"promoted", "restored", "replaced"})
+"""Causes of an epoch whose former owner ended without letting go: an input may be why. One that is
+``restarted`` on its own disk knows from there how it ended (`Applier.unclean`)."""
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

@@ -276,7 +276,10 @@ class Guild:
     async def _begin(self, assignment: Assignment, found: Found) -> None:
         self._feed = self._new_feed()
         # A follower too: what killed the owner before it would kill it as well.
-        self._feed.careful = self._out.applier.unclean or assignment.cause in CRASHED
+        crashed = assignment.cause in CRASHED or (
+            assignment.cause == "restarted" and not self._is_owner(assignment)
+        )
+        self._feed.careful = self._out.applier.unclean or crashed
         if self._feed.careful:
             await self._attempts.load()
         self._feed.expect_poison(found.checkpoint.parked_at)

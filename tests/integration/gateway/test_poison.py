@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from components.bus import stream
 from components.bus.buckets import Bucket
 from components.gateway.shell.attempts import DEATHS
 from components.simulator.bootstrap import Simulator
@@ -111,6 +112,27 @@ async def test_a_killed_pod_does_not_park_what_it_was_just_applying(town: Town, 
         await pod.start()
     await town.assign(pod.name, pod.incarnation)
     assert (await town.served()).parked_at is None
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_only_who_crashed_notes_each_input_that_it_tries(
+    crashed: bool, town: Town, pods: Pods, nats_server: RunningNats
+) -> None:
+    pod = await pods.start()
+    await town.assign(pod.name, pod.incarnation)
+    await town.served()
+    if crashed:
+        await pod.kill()
+    else:
+        await pod.stop()
+    for number in range(20):
+        await town.say(f"hello {number}")
+    await pod.start()
+    await town.assign(pod.name, pod.incarnation, cause="restarted")
+    await town.served()
+    provisioner = await nats_server.connect("provisioner")
+    noted = (await stream.bounds(provisioner, f"KV_{storage.ATTEMPTS}")).last
+    assert (noted > 0) == crashed
 
 
 async def test_an_input_that_kills_owner_and_follower_together_parks_one_guild(

@@ -290,7 +290,7 @@ def test_step_16_whoever_waits_is_turned_away_when_the_pod_stops() -> None:
         ("promoted", True),
         ("restored", True),
         ("replaced", True),
-        ("restarted", True),
+        ("restarted", False),  # its own disk says whether it crashed
         ("moved", False),
         ("drained", False),
     ],
