@@ -239,14 +239,18 @@ def _left(path: Path, ends: dict[GuildId, int]) -> int:
 
 async def _appended(arena: Arena, first: int, count: int) -> int:
     """Wait until so many messages, and nothing after them, are on the log; returns how many."""
-    last = first
-    async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
-        while True:
-            await asyncio.sleep(0.5)
-            now = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
-            if now == last and now >= first + count:
-                return now - first
-            last = now
+    last, until = first, time.monotonic() + CAUGHT_UP_WITHIN_S
+    while True:
+        await asyncio.sleep(0.5)
+        now = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
+        if now == last and now >= first + count:
+            return now - first
+        if time.monotonic() > until:
+            raise NotInTime(
+                f"not within {CAUGHT_UP_WITHIN_S:g} s: all messages are on the log; "
+                f"{now - first} of {count} are"
+            )
+        last = now
 
 
 async def _follow(
