@@ -35,7 +35,7 @@ from components.bus.connection import Bus
 from components.chaos.arena import Arena, NotInTime, NotThere
 from components.simulator.client import GuildInfo
 from contracts import headers, storage, subjects
-from contracts.ids import GuildId
+from contracts.ids import GuildId, Sequence
 from contracts.message import encode
 from contracts.requests import Request
 
@@ -45,6 +45,8 @@ MANY = 200
 """Messages that are posted in one request."""
 OPENED_WITHIN_S = 300.0
 CAUGHT_UP_WITHIN_S = 180.0
+LIVE_PART = 4
+"""Live, a quarter of the backlog is posted."""
 LOOK_EVERY_S = 0.05
 QUESTIONS = 300
 SAMPLED = 20
@@ -75,7 +77,12 @@ class Carried(msgspec.Struct, kw_only=True):
     read_ms: list[float] = []
     write_ms: list[float] = []
     events_per_s: float = 0.0
+    read_per_s: float = 0.0
+    """The same log, read by a client that does nothing with it."""
     backlog: int = 0
+    live_per_s: float = 0.0
+    logged_per_s: float = 0.0
+    """What is posted without a pause, on the log."""
     follow_s: float = 0.0
     follower_mib: float = 0.0
     owner_cpu_ms: float = 0.0
@@ -122,6 +129,8 @@ async def _carry(
         await _ask(arena, found)
         await _catch_up(arena, guilds, options, found)
         say(f"{found.events_per_s:.0f} inputs a second from a log of {found.backlog}")
+        await _live(arena, guilds, options, found)
+        say(f"{found.live_per_s:.0f} a second live; the log took {found.logged_per_s:.0f}")
         second = ExtraGateway(arena, SECOND)
         try:
             await _follow(arena, guilds, second, options, found)
@@ -203,6 +212,49 @@ async def _catch_up(
         looks.append((time.monotonic(), await asyncio.to_thread(_left, disk(arena, POD), ends)))
         await asyncio.sleep(LOOK_EVERY_S)
     found.events_per_s = found.backlog / took_of(looks)
+    began = time.monotonic()
+    read = [await _read(arena.live.bus, guild, first) for guild in ends]
+    found.read_per_s = sum(read) / (time.monotonic() - began)
+
+
+async def _read(bus: Bus, guild: GuildId, after: int) -> int:
+    """Inputs of one guild behind a sequence."""
+    batch = await stream.read_batch(
+        bus, storage.INPUTS, subjects.inputs(guild), Sequence(after + 1)
+    )
+    return len(batch)
+
+
+async def _live(
+    arena: Arena, guilds: list[GuildInfo], options: CapacityOptions, found: Carried
+) -> None:
+    """Post without a pause: when all was on the log, and when the pod had applied it."""
+    first = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
+    count = options.backlog // LIVE_PART
+    chatter = Chatter(guilds, random.Random(options.seed + 1))
+    began = time.monotonic()
+    for _ in range(0, count, MANY):
+        await arena.live.control.post_many(chatter.messages(MANY))
+    logged = await _reached(arena, first + count)
+    ends = await _ends(arena)
+    while await asyncio.to_thread(_left, disk(arena, POD), ends) > 0:
+        if time.monotonic() > began + CAUGHT_UP_WITHIN_S:
+            raise NotInTime(f"not within {CAUGHT_UP_WITHIN_S:g} s: the pod has applied all")
+        await asyncio.sleep(LOOK_EVERY_S)
+    found.logged_per_s = count / (logged - began)
+    found.live_per_s = count / (time.monotonic() - began)
+
+
+async def _reached(arena: Arena, end: int) -> float:
+    """When the log was there."""
+    until = time.monotonic() + CAUGHT_UP_WITHIN_S
+    while (at := (await stream.bounds(arena.live.bus, storage.INPUTS)).last) < end:
+        if time.monotonic() > until:
+            raise NotInTime(
+                f"not within {CAUGHT_UP_WITHIN_S:g} s: the log reaches {end}; it is at {at}"
+            )
+        await asyncio.sleep(LOOK_EVERY_S)
+    return time.monotonic()
 
 
 def took_of(looks: list[tuple[float, int]]) -> float:
@@ -312,6 +364,13 @@ def figures_of(found: Carried, sizes: tuple[int, ...]) -> list[Figure]:
             unit="inputs/s",
             limit=EVENTS_LIMIT,
             at_least=True,
+            baseline=Baseline(name="the log read, not applied", value=round(found.read_per_s)),
+        ),
+        Figure(
+            name=f"live_per_s{at}",
+            value=round(found.live_per_s),
+            unit="inputs/s",
+            baseline=Baseline(name="the log took", value=round(found.logged_per_s)),
         ),
         Figure(name=f"open{at}_s", value=round(found.open_s, 1), unit="s"),
     ]
