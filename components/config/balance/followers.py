@@ -22,7 +22,6 @@ class Followers:
     def __init__(self, layout: Layout, options: BalanceOptions, owner: list[int]) -> None:
         self._layout = layout
         self._options = options
-        self._apart = layout.apart
         self._owner = owner
         self._owners_moved = sum(
             weight
@@ -33,6 +32,7 @@ class Followers:
         self.start = list(self.follower)
         """Once the owners have moved, before anything here."""
         self.cause: dict[int, Cause] = {}
+        """In the order in which their follower was first changed."""
         self.missing: list[int] = []
         self.bound = 0.0
         self.levelling: Levelling = "none"
@@ -54,14 +54,9 @@ class Followers:
             base_doubt=base_doubt,
             certainty=options.certainty,
             place=self.follower,
-            fits=self._fits,
             groups=owner,  # when a pod is lost, all others share its guilds
+            apart=layout.apart,
         )
-
-    @property
-    def order(self) -> list[int]:
-        """Guilds in the order in which their follower was first changed."""
-        return list(dict.fromkeys(guild for guild, _, _ in self._leveller.journal))
 
     def loads(self) -> list[float]:
         """All work of each pod: what it owns, and the share of what it follows."""
@@ -135,22 +130,22 @@ class Followers:
     def _forced(self) -> dict[int, Cause]:
         """What cannot stay as it is, guilds without a follower first, then the heaviest."""
         layout = self._layout
-        found: list[tuple[int, float, int, Cause]] = []
+        first: dict[int, Cause] = {}
+        drained: dict[int, Cause] = {}
+        zone: dict[int, Cause] = {}
         for guild, pod in enumerate(self.follower):
-            weight = -layout.weight[guild]
             if not self._options.followers:
                 if pod != NOBODY:
-                    found.append((0, weight, guild, "off"))
+                    first[guild] = "off"
             elif self._frozen(guild):
                 continue
             elif pod == NOBODY:
-                had = layout.guilds[guild].follower is not None
-                found.append((0, weight, guild, "gone" if had else "placed"))
+                first[guild] = "placed" if layout.guilds[guild].follower is None else "gone"
             elif not layout.takes[pod]:
-                found.append((1, weight, guild, "drained"))
+                drained[guild] = "drained"
             elif not layout.may_pair(self._owner[guild], pod):
-                found.append((2, weight, guild, "zone"))
-        return {guild: cause for _, _, guild, cause in sorted(found)}
+                zone[guild] = "zone"
+        return layout.heaviest_first(first, drained, zone)
 
     def _evict(self, pod: int) -> bool:
         guild = self._leveller.lightest(pod)
@@ -160,9 +155,6 @@ class Followers:
         self._leveller.put(guild, target)
         self.cause.setdefault(guild, "capacity")
         return True
-
-    def _fits(self, guild: int, pod: int) -> bool:
-        return self._apart[self._owner[guild]] != self._apart[pod]
 
     def _levels(self, *, placed: bool = False, undivided: bool = False) -> list[float]:
         """The level of each pod for what is followed: when all is ``placed``, what really is.

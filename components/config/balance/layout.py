@@ -4,10 +4,13 @@ The order of what is given does not matter: the same input gives the same layout
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from components.config.balance.model import GuildLoad, PodRoom
 from components.config.balance.weights import usable, usable_doubt
 from contracts.ids import GuildId, PodId
+
+C = TypeVar("C")
 
 NOBODY = -1
 """No pod, or one that is not listed."""
@@ -50,6 +53,16 @@ class Layout:
     def may_pair(self, owner: int, follower: int) -> bool:
         """Whether one may follow what the other owns: another pod, and another zone if stated."""
         return self.apart[owner] != self.apart[follower]
+
+    def heaviest_first(self, *found: Mapping[int, C]) -> dict[int, C]:
+        """One group of guilds after the other, each with its heaviest first, equal ones by
+        number."""
+        weight = self.weight.__getitem__
+        return {
+            guild: group[guild]
+            for group in found
+            for guild in sorted(group, key=weight, reverse=True)  # keeps the order of equal ones
+        }
 
 
 def _at(index: Mapping[PodId, int], pod: PodId | None) -> int:

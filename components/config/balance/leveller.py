@@ -39,17 +39,17 @@ class Leveller:
         doubts: Sequence[float],
         base_doubt: Sequence[float] | None = None,
         certainty: float,
-        fits: Callable[[int, int], bool] | None = None,
         suits: Callable[[int, int], bool] | None = None,
         partner: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
+        apart: Sequence[int | str] = (),
     ) -> None:
         """``pods`` are those that take items; ``base`` is what each carries beside them, ``room``
         how many items it may hold. ``doubts`` and ``base_doubt`` are the variances of the sizes and
-        of the base; ``certainty`` standard deviations of a load may be chance. ``fits(item,
-        pod)`` must hold, ``suits`` should. An item's ``partner`` is a pod to which it moves more
-        cheaply. Items of one of the ``groups`` are spread over the pods, where that costs
-        nothing."""
+        of the base; ``certainty`` standard deviations of a load may be chance. ``suits(item,
+        pod)`` should hold. An item's ``partner`` is a pod to which it moves more cheaply. Items
+        of one of the ``groups``, which are pods themselves or `NOBODY`, are spread over the pods,
+        where that costs nothing, and lie on none whose entry in ``apart`` is the group's."""
         self.pods = pods
         self.place = place
         self.sizes = sizes
@@ -68,13 +68,12 @@ class Leveller:
         self._base_doubt = base_doubt
         self._certainty = certainty
         self._slack = 1.0
-        self._fits = fits
         self._suits = suits
         self._partner = partner
         self._groups = groups
-        self._width = len(levels) + 1
-        self._together = [0] * self._width**2
-        """Items of each group on each pod: at group times width plus pod; `NOBODY` counts too."""
+        self._apart = apart
+        self._together = [[0] * (len(levels) + 1) for _ in range(len(levels) + 1)]
+        """Items of each group on each pod, both also `NOBODY`, whose entry is the last."""
         self._items: list[list[tuple[float, int]]] = [[] for _ in levels]
         self._eps = 1e-9 * (1.0 + max(levels, default=0.0))
         for item, pod in enumerate(place):
@@ -82,7 +81,7 @@ class Leveller:
                 self.above[pod] += sizes[item]
                 self.free[pod] -= 1
                 if groups is not None:
-                    self._together[groups[item] * self._width + pod] += 1
+                    self._together[groups[item]][pod] += 1
         self._ranking = Ranking(self.above, pods)
 
     def aim(self, levels: Sequence[float], *, at_least: Sequence[float]) -> None:
@@ -116,35 +115,43 @@ class Leveller:
             self.free[before] += 1
         if pod != NOBODY:
             if movable:
-                insort(self._items[pod], (size, item))
+                entry, on_pod = (size, item), self._items[pod]
+                if on_pod and entry < on_pod[0]:
+                    on_pod.insert(0, entry)  # what must move comes heaviest first
+                else:
+                    insort(on_pod, entry)
             self._ranking.change(pod, size)
             self.free[pod] -= 1
         self.place[item] = pod
         self.journal.append((item, before, pod))
         if self._groups is not None:
-            group = self._groups[item] * self._width
-            self._together[group + before] -= 1
-            self._together[group + pod] += 1
+            together = self._together[self._groups[item]]
+            together[before] -= 1
+            together[pod] += 1
 
     def roomiest(self, item: int) -> int | None:
         """The pod furthest below its level that may hold the item; rather one about as far below
         with fewer of the item's group. None if there is none."""
-        free, place, fits = self.free, self.place[item], self._fits
+        free, place, order = self.free, self.place[item], self._ranking.order
+        if self._groups is None:
+            for _, pod in order:
+                if free[pod] > 0 and pod != place:
+                    return pod
+            return None
+        group, apart = self._groups[item], self._apart
+        together, barred = self._together[group], apart[group]
         best, fewest, looked, most = None, 0, 0, math.inf
-        for above, pod in self._ranking.order:
+        for above, pod in order:
             if above > most or looked >= LOOK_FURTHER:
                 break
-            if free[pod] < 1 or pod == place or not (fits is None or fits(item, pod)):
+            if free[pod] < 1 or pod == place or apart[pod] == barred:
                 continue
-            if self._groups is None:
-                return pod
-            together = self._together[self._groups[item] * self._width + pod]
             if best is None:
-                most = above + self.sizes[item]
-            if best is None or together < fewest:
-                best, fewest = pod, together
-                if fewest == 0:
-                    break
+                best, fewest, most = pod, together[pod], above + self.sizes[item]
+            elif together[pod] < fewest:
+                best, fewest = pod, together[pod]
+            if fewest == 0:
+                break
             looked += 1
         return best
 
@@ -231,7 +238,7 @@ class Leveller:
         return self.above[pod] < -tolerance * self.levels[pod] - self._eps
 
     def _may(self, item: int, pod: int) -> bool:
-        return self._fits is None or self._fits(item, pod)
+        return self._groups is None or self._apart[self._groups[item]] != self._apart[pod]
 
     def _exchange(self, outside: Set[int]) -> None:
         """The cheapest moves: items that go to their partner, from a pod above its level to one
@@ -328,8 +335,8 @@ class Leveller:
 
     def _suited(self, item: int, pod: int) -> bool:
         if self._groups is not None:
-            group = self._groups[item] * self._width
-            return self._together[group + pod] <= self._together[group + self.place[item]]
+            together = self._together[self._groups[item]]
+            return together[pod] <= together[self.place[item]]
         return self._suits is None or self._suits(item, pod)
 
     def _smallest(self, source: int, target: int, most: float) -> int | None:

@@ -24,6 +24,7 @@ class Owners:
         self._options = options
         self.owner = list(layout.owner)
         self.cause: dict[int, Cause] = {}
+        """In the order in which the guilds were first moved."""
         self.notes: list[Note] = []
         self.bound = 0.0
         self.levelling: Levelling = "none"
@@ -51,11 +52,6 @@ class Owners:
             suits=self._suits if options.followers and layout.zoned else None,
             partner=layout.follower if options.followers else None,
         )
-
-    @property
-    def order(self) -> list[int]:
-        """Guilds in the order in which they were first moved."""
-        return list(dict.fromkeys(guild for guild, _, _ in self._leveller.journal))
 
     def loads(self) -> list[float]:
         """The weight that each pod owns."""
@@ -130,25 +126,25 @@ class Owners:
     def _forced(self) -> dict[int, Cause]:
         """What cannot stay where it is, most urgent first."""
         layout = self._layout
-        found: list[tuple[int, float, int, Cause]] = []
+        ownerless: dict[int, Cause] = {}
+        pinned: dict[int, Cause] = {}
+        drained: dict[int, Cause] = {}
         for guild, owner in enumerate(layout.owner):
-            weight = -layout.weight[guild]
             if owner == NOBODY:
-                cause: Cause = "placed" if layout.guilds[guild].owner is None else "gone"
-                found.append((0, weight, guild, cause))
+                ownerless[guild] = "placed" if layout.guilds[guild].owner is None else "gone"
             elif layout.away[owner]:
                 continue
             elif self.pinned[guild]:
                 if owner != layout.pin[guild]:
-                    found.append((1, weight, guild, "pinned"))
+                    pinned[guild] = "pinned"
             elif not layout.takes[owner]:
-                found.append((2, weight, guild, "drained"))
-        return {guild: cause for _, _, guild, cause in sorted(found)}
+                drained[guild] = "drained"
+        return layout.heaviest_first(ownerless, pinned, drained)
 
     def _settle_one(self, guild: int, cause: Cause) -> None:
         layout, leveller = self._layout, self._leveller
-        pin = layout.pin[guild]
         if self.pinned[guild]:
+            pin = layout.pin[guild]
             while leveller.free[pin] < 1 and self._evict(pin):
                 pass
             if leveller.free[pin] > 0:

@@ -42,11 +42,13 @@ def plan(
     owners.settle()
     followers = Followers(layout, options, owners.owner)
     followers.settle()
-    moves = _in_order(layout, owners, followers)
-    kept, left_over = moves, 0
-    if options.budget is not None and len(moves) > options.budget:
-        kept, left_over = moves[: options.budget], len(moves) - options.budget
-    owner, follower = _after(layout, kept)
+    settled = _in_order(layout, owners, followers)
+    moves = _with_room(layout, owners, settled)
+    kept = moves[: options.budget]
+    left_over = len(moves) - len(kept)
+    owner, follower = owners.owner, followers.follower
+    if len(kept) < len(settled):
+        owner, follower = _after(layout, kept)
     return BalancePlan(
         moves=kept,
         notes=explain(layout, options, owners, followers, left_over),
@@ -86,9 +88,10 @@ def _in_order(layout: Layout, owners: Owners, followers: Followers) -> list[Move
     reasons = Reasons(layout, owners, followers)
     queues: list[list[Move]] = [[] for _ in range(len(URGENCY) + 1)]
     last = len(URGENCY)
-    for guild in dict.fromkeys(chain(owners.order, followers.order)):
-        owned = owners.owner[guild] not in (NOBODY, layout.owner[guild])
-        followed = followers.follower[guild] != followers.start[guild]
+    owner, before, follower, start = owners.owner, layout.owner, followers.follower, followers.start
+    for guild in owners.cause | followers.cause:
+        owned = owner[guild] != before[guild]
+        followed = follower[guild] != start[guild]
         urgency = last
         if owned:
             urgency = URGENCY.get(owners.cause[guild], last)
@@ -98,7 +101,7 @@ def _in_order(layout: Layout, owners: Owners, followers: Followers) -> list[Move
             queues[urgency].append(_own_move(layout, owners, reasons, guild))
         if followed:
             queues[urgency].append(_follow_move(layout, owners, followers, reasons, guild))
-    return _with_room(layout, owners, list(chain.from_iterable(queues)))
+    return list(chain.from_iterable(queues))
 
 
 def _with_room(layout: Layout, owners: Owners, moves: list[Move]) -> list[Move]:

@@ -19,8 +19,8 @@ class Ranking:
         """Add to the value of a pod, whether it is ranked or not."""
         value = self._values[pod]
         self._values[pod] = value + by
-        order = self.order
-        at = bisect_left(order, (value, pod))
+        order, entry = self.order, (value, pod)
+        at = 0 if order and order[0] == entry else bisect_left(order, entry)
         if at < len(order) and order[at][1] == pod:
             del order[at]
-            insort(order, (value + by, pod))
+            insort(order, (value + by, pod), at if by > 0 else 0)
