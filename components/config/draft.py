@@ -20,6 +20,7 @@ class Room:
         self.owned = dict(world.owned)
         self.followed = dict(world.followed)
         self._joining = dict(world.joining)
+        self._arriving = dict(world.arriving)
         self._opening = dict(world.opening)
         self._by_shard = dict(world.by_shard)
         self._pods = [lease for pod in sorted(world.pods) if (lease := serving(world, pod))]
@@ -27,14 +28,23 @@ class Room:
     def owner(
         self, *, without: Collection[PodId] = (), first: PodId | None = None
     ) -> PodLease | None:
-        """The pod for one more guild: ``first`` if it has room, else the one that owns
-        least; None when none has."""
+        """The pod for one more guild that nobody serves: ``first`` if it has room, else the one
+        that owns least; None when none has. Room that a move was promised comes last: a move can
+        be given up."""
+        free = [x for x in self._pods if x.pod not in without and not self.is_full(x)]
+        return self._least([x for x in free if self._has_room(x)] or free, first)
+
+    def target(self, *, without: Collection[PodId], first: PodId | None) -> PodLease | None:
+        """The same for a guild that is served and is to move."""
         free = [x for x in self._pods if x.pod not in without and self._has_room(x)]
+        return self._least(free, first)
+
+    def _least(self, free: list[PodLease], first: PodId | None) -> PodLease | None:
         return min(
             free,
             key=lambda lease: (
                 lease.pod != first,
-                self.owned.get(lease.pod, 0),
+                self._promised(lease.pod),
                 self.load(lease.pod),
                 lease.pod,
             ),
@@ -61,11 +71,18 @@ class Room:
         return self.owned.get(pod, 0) + self.followed.get(pod, 0) / 2
 
     def takes(self, pod: PodId) -> bool:
-        """Whether the pod has room to own one more guild."""
+        """Whether the pod has room for one more guild beside what it owns and is to own."""
         return any(lease.pod == pod and self._has_room(lease) for lease in self._pods)
 
+    def is_full(self, lease: PodLease) -> bool:
+        """Whether the pod owns as many guilds as it may."""
+        return self.owned.get(lease.pod, 0) >= lease.capacity
+
     def _has_room(self, lease: PodLease) -> bool:
-        return self.owned.get(lease.pod, 0) < lease.capacity
+        return self._promised(lease.pod) < lease.capacity
+
+    def _promised(self, pod: PodId) -> int:
+        return self.owned.get(pod, 0) + self._arriving.get(pod, 0)
 
     def why_none(self) -> str:
         """Why there is no owner for one more guild."""
@@ -105,6 +122,8 @@ class Room:
                 continue
             if one.joining is not None:
                 _count(self._joining, one.joining.pod, step)
+            if (coming := arrives(one)) is not None:
+                _count(self._arriving, coming, step)
             if (follower := follows(one)) is not None:
                 _count(self.followed, follower, step)
 
@@ -165,6 +184,14 @@ def follows(assignment: Assignment) -> PodId | None:
     if joining is not None and joining.purpose == "follow":
         return joining.pod
     return assignment.follower.pod if assignment.follower is not None else None
+
+
+def arrives(assignment: Assignment) -> PodId | None:
+    """The pod that is being made the guild's owner."""
+    joining = assignment.joining
+    if joining is None or joining.purpose != "own" or joining.pod == assignment.pod:
+        return None
+    return joining.pod
 
 
 def next_epoch(held: Held, **changes: object) -> Assignment:

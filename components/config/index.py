@@ -4,7 +4,7 @@ under way, kept with every change so that news of one pod costs what its guilds 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from components.config.draft import follows
+from components.config.draft import arrives, follows
 from components.config.world import Held
 from components.ownership.incarnations import is_newer
 from contracts.ids import GuildId, Incarnation, PodId
@@ -20,6 +20,7 @@ class Index:
         self.owned: dict[PodId, int] = defaultdict(int)
         self.followed: dict[PodId, int] = defaultdict(int)
         self.joining: dict[PodId, int] = defaultdict(int)
+        self.arriving: dict[PodId, int] = defaultdict(int)
         self.opening: dict[PodId, int] = defaultdict(int)
         self.by_shard: dict[int, int] = defaultdict(int)
         self.sourced: dict[PodId, set[GuildId]] = defaultdict(set)
@@ -101,6 +102,8 @@ class Index:
         self.owned[one.pod] += step
         if one.joining is not None:
             self.joining[one.joining.pod] += step
+        if (coming := arrives(one)) is not None:
+            self.arriving[coming] += step
         if (follower := follows(one)) is not None:
             self.followed[follower] += step
 

@@ -217,6 +217,7 @@ class Leader:
             owned=view.index.owned,
             followed=view.index.followed,
             joining=view.index.joining,
+            arriving=view.index.arriving,
             opening=view.index.opening,
             opening_since=view.index.opening_since,
             by_shard=view.index.by_shard,

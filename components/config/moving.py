@@ -125,8 +125,9 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
         return True
     # Who is being made its follower has most of the work behind it.
     preferred = pin or (owned.joining.pod if owned.joining is not None else None)
-    target = room.owner(without={owned.pod}, first=preferred)
+    target = room.target(without={owned.pod}, first=preferred)
     if target is None:
+        draft.out.postponed.append(owned.guild)
         draft.lack(owned.guild, f"{owned.pod} is to be empty, but {room.why_none()}")
         return False
     return _move(draft, held, _wish(draft, held, target.pod, "drained"))
@@ -138,12 +139,14 @@ def _move(draft: Draft, held: Held, wanted: Wanted) -> bool:
     why_not = ""
     if target is None:
         why_not = f"{wanted.pod} does not take guilds now"
-    elif draft.room.owned.get(wanted.pod, 0) >= target.capacity:
+    elif not draft.room.takes(wanted.pod):
         why_not = f"{wanted.pod} is at its capacity of {target.capacity} guilds"
     if why_not:
         draft.lack(owned.guild, f"it is to move, but {why_not}")
         if world.wanted.get(owned.guild) is wanted:
             draft.out.settled[owned.guild] = why_not
+        elif target is not None:
+            draft.out.postponed.append(owned.guild)
         return False
     assert target is not None  # else it said why not
     follower = owned.follower
@@ -160,12 +163,15 @@ def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
     state = standing(world, joining.pod, joining.incarnation)
     if state in ("gone", "away"):
         return f"{joining.pod} is gone"
-    if serving(world, joining.pod) is None and state == "here":
+    target = serving(world, joining.pod)
+    if target is None and state == "here":
         return f"{joining.pod} does not take guilds any more"
     if joining.purpose == "follow":
         if world.options.followers == 0:
             return "followers are switched off"
         return f"{joining.pod} owns it" if joining.pod == owned.pod else ""
+    if target is not None and draft.room.is_full(target):
+        return f"{joining.pod} is at its capacity of {target.capacity} guilds"
     lease = world.pods[owned.pod].lease
     leaving = owned.pod in world.draining or (lease is not None and lease.state == "draining")
     if joining.cause == "drained" and not leaving:

@@ -126,6 +126,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     owned: Mapping[PodId, int] = {}
     followed: Mapping[PodId, int] = {}
     joining: Mapping[PodId, int] = {}
+    arriving: Mapping[PodId, int] = {}
+    """Guilds of others that the pod is being made the owner of."""
     opening: Mapping[PodId, int] = {}
     """Guilds of which the pod is the owner and has not said yet that they are open."""
     opening_since: Mapping[GuildId, float] = {}
@@ -176,7 +178,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     lacking: dict[GuildId, str]
     """Served, but not as it should be: without a follower, or not where it is wanted; and why."""
     postponed: list[GuildId]
-    """Decided about when a budget allows."""
+    """Decided about again with every plan: until a budget, or the room of a pod, allows."""
     settled: dict[GuildId, str]
     """Wanted moves that have come to their end: "" when made, else why not."""
     wake: dict[GuildId, float]

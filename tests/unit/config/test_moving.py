@@ -319,3 +319,68 @@ def test_a_full_pod_is_not_moved_to(town: Town) -> None:
     town.settle()
     assert town.where("1")[:2] == ("a", 1)
     assert not town.leader.wanted
+
+
+@pytest.mark.parametrize("why", ["pinned", "moved", "drained"])
+def test_several_guilds_that_go_to_one_pod_do_not_exceed_its_capacity_together(
+    town: Town, why: str
+) -> None:
+    town.pod("c", capacity=3)
+    if why == "drained":
+        town.pod("b", capacity=0)
+    town.owned("9", "c", follower=holder("b"))
+    for number in range(1, 6):
+        town.owned(str(number), "a")
+        if why == "pinned":
+            town.pin(str(number), "c")
+        elif why == "moved":
+            want(town, str(number), "c")
+    if why == "drained":
+        town.drain("a")
+    town.settle(built=True)
+    assert town.view.index.owned[PodId("c")] == 3
+    left = [str(number) for number in range(1, 6) if town.where(str(number))[0] == "a"]
+    assert len(left) == 3
+    if why == "pinned":
+        assert town.reason(left[0]) == "it is to move, but c is at its capacity of 3 guilds"
+
+
+def test_a_guild_goes_to_the_pod_of_its_pin_as_soon_as_that_has_room(town: Town) -> None:
+    town.pod("c", capacity=1)
+    town.owned("9", "c", follower=holder("b"))
+    town.owned("1", "a", follower=holder("b"))
+    town.pin("1", "c")
+    town.settle(built=True)
+    assert town.where("1")[0] == "a"
+    want(town, "9", "b")
+    town.settle(built=True)
+    assert (town.where("9")[0], town.where("1")[0]) == ("b", "c")
+
+
+def test_a_move_is_given_up_when_its_target_has_become_full(town: Town) -> None:
+    town.pod("c", capacity=1)
+    town.owned("1", "a", follower=holder("b"), joining=joining("c"))
+    want(town, "1", "c")
+    town.settle()
+    town.owned("2", "c", follower=holder("b"))  # promoted, which asks for no room
+    town.holds("1", "c")
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b")
+    assert town.a("1").joining is None
+    assert not town.leader.wanted
+
+
+def test_who_has_no_owner_takes_the_room_that_a_move_was_promised(town: Town) -> None:
+    town.pod("b", capacity=0)
+    town.pod("c", capacity=1)
+    town.pod("a", capacity=1)
+    town.owned("1", "a")
+    town.pin("1", "c")
+    town.settle()
+    assert town.a("1").joining == joining("c", cause="pinned", by="alice", since_ms=0)
+    town.register("2")
+    town.settle()
+    assert town.where("2")[0] == "c"
+    town.settle(built=True)
+    assert town.where("1")[:2] == ("a", 1)
+    assert town.reason("1") == "it is to move, but c is at its capacity of 1 guilds"
