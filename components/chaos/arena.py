@@ -93,6 +93,10 @@ class Arena:
             if name == component or name.startswith(f"{component}-")
         )
 
+    async def holding_shards(self) -> set[str]:
+        """The shard's replicas that hold a shard id now. Raises `BusError`."""
+        return {lease.holder for lease in (await self._cluster.shards()).values()}
+
     def owner(self, guild: GuildId) -> str:
         """The pod that the guild is assigned to, as last seen."""
         return self.watched.assignments[guild].pod
