@@ -8,9 +8,11 @@ Discord names the process that made it. It is stale when
 - its process was fenced longer ago than the holder of its lease may act, or
 - its epoch had been declared silent.
 
-Two owners at one time: two processes at one epoch, an epoch that begins after a later one, a fact
-or an acknowledged write of an earlier epoch behind the beginning of a later one, an answer of an
-owner that had applied the beginning of a later epoch and still spoke for its own.
+Two owners at one time: two processes at one epoch, a fact or an answer of an epoch that began
+behind a later one, a fact or an acknowledged write of an earlier epoch behind the beginning of a
+later one, an answer of an owner that had applied the beginning of a later epoch and still spoke for
+its own. (The beginning alone is a word too late: whoever says it meets the later epoch before it
+may serve, 0006, step 6.)
 """
 
 import re
@@ -183,14 +185,23 @@ def two_owners(
 ) -> list[str]:
     """Guilds that had two owners at one time, in words."""
     found: list[str] = []
+    spoke = [(a.guild, a.epoch, a.applied, "an answer") for a in answers]
+    spoke += [
+        (a.guild, a.epoch, a.applied, f"the answer to {a.client}'s {a.kind}")
+        for a in asked
+        if a.served
+    ]
+    served = {(guild, epoch) for guild, epoch, _, _ in spoke}
+    served |= {(fact.guild, fact.epoch) for fact in evidence.facts}
     for guild, all_of_it in opened.items():
         holders: dict[int, tuple[str, str]] = {}
         highest = 0
         for opening in all_of_it:
             who = (opening.pod, opening.incarnation)
+            begins = opening.epoch not in holders
             if holders.setdefault(opening.epoch, who) != who:
                 found.append(f"guild {guild}: epoch {opening.epoch} of {who} and of another")
-            if opening.epoch < highest:
+            if begins and opening.epoch < highest and (guild, opening.epoch) in served:
                 found.append(f"guild {guild}: epoch {opening.epoch} began after {highest}")
             highest = max(highest, opening.epoch)
     last: dict[GuildId, int] = {}
@@ -198,12 +209,6 @@ def two_owners(
         if fact.epoch < last.get(fact.guild, 0):
             found.append(f"fact {fact.id} of epoch {fact.epoch}, after {last[fact.guild]}")
         last[fact.guild] = max(last.get(fact.guild, 0), fact.epoch)
-    spoke = [(a.guild, a.epoch, a.applied, "an answer") for a in answers]
-    spoke += [
-        (a.guild, a.epoch, a.applied, f"the answer to {a.client}'s {a.kind}")
-        for a in asked
-        if a.served
-    ]
     for guild, epoch, applied, what in spoke:
         later = [o for o in opened.get(guild, ()) if o.epoch > epoch and o.sequence <= applied]
         if later:

@@ -167,11 +167,24 @@ def test_a_takeover_is_not_two_owners() -> None:
     assert two_owners(seen, openings(seen), [answered(1, 4999), answered(2, 5000)], []) == []
 
 
+def test_a_beginning_behind_a_later_one_is_a_word_too_late_if_nothing_follows_it() -> None:
+    late = evidence(opening(2, NEW, 1000), opening(1, OLD, 2000), facts=(fact(1, 2),))
+    assert two_owners(late, openings(late), [answered(2, 2500)], []) == []
+
+
+def test_an_owner_that_says_twice_that_it_began_began_before() -> None:
+    seen = evidence(
+        opening(1, OLD, 500), opening(2, NEW, 1000), opening(1, OLD, 2000), facts=(fact(1, 1),)
+    )
+    assert two_owners(seen, openings(seen), [answered(1, 700)], []) == []
+
+
 @pytest.mark.parametrize(
     ("seen", "answers"),
     [
         (evidence(opening(1, OLD, 1000), opening(1, NEW, 2000)), []),
-        (evidence(opening(2, NEW, 1000), opening(1, OLD, 2000)), []),
+        (evidence(opening(2, NEW, 1000), opening(1, OLD, 2000), facts=(fact(1, 1),)), []),
+        (evidence(opening(2, NEW, 1000), opening(1, OLD, 2000)), [answered(1, 500)]),
         (evidence(*TAKEOVER[GUILD], facts=(fact(1, 2), fact(2, 1))), []),
         (evidence(*TAKEOVER[GUILD]), [answered(1, 5000)]),
     ],
