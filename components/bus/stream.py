@@ -188,22 +188,31 @@ async def _batch(
 ) -> tuple[list[StoredMessage], dict[str, str]]:
     """A direct get with many answers; ends with an empty message of status 204 (or 404)."""
     inbox = bus.client.new_inbox()
-    answers: asyncio.Queue[Msg] = asyncio.Queue()
-    subscription = await bus.listen(inbox, answers.put)
     subject = f"$JS.API.DIRECT.GET.{stream}"
     found: list[StoredMessage] = []
+    ended: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+
+    async def answered(message: Msg) -> None:
+        if ended.done():
+            return
+        fields = message.headers or {}
+        status = fields.get("Status")
+        try:
+            if status is None:
+                found.append(stored_message(message))
+            elif status in (BATCH_END, NO_MESSAGE):
+                ended.set_result(fields)
+            else:
+                why = fields.get("Description", "")
+                ended.set_exception(refusal(subject, int(status), 0, why))
+        except (KeyError, ValueError) as error:
+            ended.set_exception(error)
+
+    subscription = await bus.listen(inbox, answered)
     try:
         async with asyncio.timeout(timeout_s):
             await bus.say(subject, msgspec.json.encode(request), reply=inbox)
-            while True:
-                message = await answers.get()
-                fields = dict(message.headers or {})
-                status = fields.get("Status")
-                if status in (BATCH_END, NO_MESSAGE):
-                    return found, fields
-                if status is not None:
-                    raise refusal(subject, int(status), 0, fields.get("Description", ""))
-                found.append(stored_message(message))
+            return found, await ended
     except TimeoutError as error:
         raise Unanswered(subject, timeout_s) from error
     finally:
