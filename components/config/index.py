@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from components.config.draft import arrives, follows
 from components.config.world import Held
+from components.ownership.evidence import Evidence
 from components.ownership.incarnations import is_newer
 from contracts.ids import GuildId, Incarnation, PodId
 from contracts.records import Assignment, Holding, RegisteredGuild
@@ -17,6 +18,9 @@ class Index:
     def __init__(self) -> None:
         self.by_pod: dict[PodId, set[GuildId]] = defaultdict(set)
         """Every guild whose assignment names the pod, in whatever role."""
+        self.awaited: dict[PodId, set[GuildId]] = defaultdict(set)
+        """Guilds that would wait for the pod, were it gone and not known to be: it owns, follows
+        or builds them, or did own them and has not said that it let go and is silent."""
         self.owned: dict[PodId, int] = defaultdict(int)
         self.followed: dict[PodId, int] = defaultdict(int)
         self.joining: dict[PodId, int] = defaultdict(int)
@@ -40,6 +44,7 @@ class Index:
         after: Assignment | None,
         holding: Holding | None,
         registered: RegisteredGuild | None,
+        evidence: Evidence,
         now_s: float,
     ) -> None:
         """A guild's assignment has changed; ``holding``: what its new owner says."""
@@ -47,17 +52,23 @@ class Index:
             self._count(before, -1)
             self.sourced[before.pod].discard(guild)
             for pod in named(before):
-                self.by_pod[pod].discard(guild)
-                if not self.by_pod[pod]:
-                    del self.by_pod[pod]
+                _discard(self.by_pod, pod, guild)
+                _discard(self.awaited, pod, guild)
         if after is not None:
             self._count(after, 1)
             if after.sources:
                 self.sourced[after.pod].add(guild)
             for pod in named(after):
                 self.by_pod[pod].add(guild)
+            for pod in waits_for(after, evidence):
+                self.awaited[pod].add(guild)
         self.held(guild, after, holding, now_s)
         self.registered(guild, after, registered)
+
+    def left(self, owned: Assignment, evidence: Evidence) -> None:
+        """An earlier owner has said that it let go, or that it is silent."""
+        for pod in {one.pod for one in owned.before} - waits_for(owned, evidence):
+            _discard(self.awaited, pod, owned.guild)
 
     def held(
         self, guild: GuildId, owned: Assignment | None, holding: Holding | None, now_s: float
@@ -89,10 +100,9 @@ class Index:
             self.by_shard[registered.shard] += 1
 
     def start_of(self, pod: PodId, assignments: Mapping[GuildId, Held]) -> Incarnation | None:
-        """The newest start of the pod that an assignment waits for; None when the pod is named
-        among sources alone, which can wait."""
+        """The newest start of the pod that an assignment waits for; None when none does."""
         newest: Incarnation | None = None
-        for guild in self.by_pod.get(pod, ()):
+        for guild in self.awaited.get(pod, ()):
             for start in _starts(assignments[guild].assignment, pod):
                 if newest is None or is_newer(start, newest):
                     newest = start
@@ -127,6 +137,22 @@ def named(assignment: Assignment) -> set[PodId]:
     if assignment.joining is not None:
         pods.add(assignment.joining.pod)
     return pods
+
+
+def waits_for(owned: Assignment, evidence: Evidence) -> set[PodId]:
+    """The pods of which the guild has to know whether they are gone (docs/decisions/0006, step
+    10). Of an earlier owner that has said itself that it let go and is silent it does not."""
+    pods = {one.pod for one in (owned, owned.follower, owned.joining) if one is not None}
+    pods.update(one.pod for one in owned.before if not evidence.has_left(owned.guild, one.epoch))
+    return pods
+
+
+def _discard(guilds_of: dict[PodId, set[GuildId]], pod: PodId, guild: GuildId) -> None:
+    guilds = guilds_of.get(pod)
+    if guilds is not None:
+        guilds.discard(guild)
+        if not guilds:
+            del guilds_of[pod]
 
 
 def _starts(assignment: Assignment, pod: PodId) -> Iterator[Incarnation]:

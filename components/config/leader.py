@@ -113,6 +113,7 @@ class Leader:
         verdict = self.suspicion.judge(
             view.pods,
             view.index.by_pod.keys(),
+            view.index.awaited.keys(),
             lambda pod: view.index.start_of(pod, view.assignments),
             view.evidence,
             now_s,

@@ -86,13 +86,15 @@ class Suspicion:
         self,
         pods: Mapping[PodId, Pod],
         named: Collection[PodId],
+        awaited: Collection[PodId],
         start_of: Callable[[PodId], Incarnation | None],
         evidence: Evidence,
         now_s: float,
         judge_from_s: float,
     ) -> Verdict:
-        """Whom to ping and whom to fence. Only pods that an assignment names are judged: nothing
-        waits for the others. ``start_of``: the newest start of a pod that an assignment waits
+        """Whom to ping and whom to fence. Only pods that an assignment names are judged, and of
+        those whose lease is gone only who is ``awaited``: nothing waits for the others, as for a
+        pod that left in order. ``start_of``: the newest start of a pod that an assignment waits
         for, asked about pods that nothing on the bus remembers."""
         verdict = Verdict(ping=[], fence=[], wake_at_s=float("inf"))
         wake_at_s = float("inf")
@@ -102,10 +104,13 @@ class Suspicion:
                 continue
             if pod.lease.incarnation is None:
                 continue  # it has just started and owns nothing
+            if pod.away_since_s is not None and pod.pod not in awaited:
+                self._suspects.pop(pod.pod, None)
+                continue
             wake_at_s = min(
                 wake_at_s, self._judge(pod, pod.lease, evidence, now_s, judge_from_s, verdict)
             )
-        for name in named:
+        for name in awaited:
             forgotten = pods.get(name)
             if forgotten is not None and forgotten.away_since_s is None:
                 continue  # it is here, or there is a value, which cannot be read

@@ -308,6 +308,7 @@ class View:
             held.assignment if held is not None else None,
             holding,
             self.registry.get(guild),
+            self.evidence,
             self._clock(),
         )
         self.dirty.add(guild)
@@ -321,11 +322,15 @@ class View:
         elif kind == "released" and (released := _read(entry, Released)) is not None:
             self.evidence.released_seen(released)
             held = self.assignments.get(released.guild)
+            if held is not None:
+                self.index.left(held.assignment, self.evidence)
             if held is not None and released.epoch >= held.assignment.epoch:
                 self.dirty.add(released.guild)
                 self._on_change()
         elif kind == "silent" and (silent := _read(entry, Silent)) is not None:
             self.evidence.silent_seen(silent)
+            if (held := self.assignments.get(silent.guild)) is not None:
+                self.index.left(held.assignment, self.evidence)
 
     def _set_holding(self, guild: GuildId, pod: PodId, holding: Holding | None) -> None:
         if holding is None:

@@ -90,6 +90,10 @@ class Evidence:
         """Whether the owner of this epoch has let go of it by its own word."""
         return self._released.get(guild, 0) >= epoch
 
+    def has_left(self, guild: GuildId, epoch: Epoch) -> bool:
+        """Whether the owner of this epoch has said itself that it let go and that it is silent."""
+        return self.has_released(guild, epoch) and self._silent.get(guild, 0) >= epoch
+
     def let_go(self, guild: GuildId, earlier: EarlierOwner) -> str:
         """The proof, in words, that the earlier owner has let go; empty: none is known."""
         if self.has_released(guild, earlier.epoch):

@@ -4,7 +4,7 @@ import pytest
 
 from contracts import storage
 from contracts.records import PodLease
-from tests.unit.config.town import Town, holder
+from tests.unit.config.town import Town, earlier, holder
 
 
 @pytest.fixture
@@ -216,3 +216,54 @@ def test_step_12_a_fenced_pod_stays_fenced_until_its_next_start(town: Town) -> N
     assert not fenced(town, "a")
     lease = town.view.pods["a"].lease  # type: ignore[index]
     assert isinstance(lease, PodLease)
+
+
+def left_in_order(town: Town, *, said: tuple[str, ...] = ("released", "silent")) -> None:
+    """Guild 1 was drained off pod a, which lets go of it and ends; its parent attests that."""
+    town.pod("c")
+    town.drain("a")
+    town.settle(built=True)
+    owner, epoch, _, follower = town.where("1")
+    assert (epoch, "a" in (owner, follower)) == (2, False)
+    assert [one.pod for one in town.a("1").before] == ["a"]
+    if "released" in said:
+        town.released("1", "a", 1)
+    if "silent" in said:
+        town.silent("1", "a", 1)
+    town.pod("a", process="p1", state="draining")
+    town.settle()
+    town.expire("a")
+    town.ended("a", "p1")
+
+
+def test_step_10_a_pod_that_left_in_order_is_not_fenced(town: Town) -> None:
+    left_in_order(town)
+    town.settle()
+    town.later(60)
+    town.settle()
+    assert not fenced(town, "a")
+
+
+def test_step_10_nor_by_a_leader_that_never_saw_it(town: Town) -> None:
+    town.released("1", "z", 1)
+    town.silent("1", "z", 1)
+    town.owned("1", "b", epoch=2, before=[earlier("z")])
+    assert town.plan().fence == []
+
+
+@pytest.mark.parametrize("said", [(), ("released",), ("silent",)])
+def test_step_10_a_pod_of_whose_silence_a_guild_waits_to_hear_is_fenced(
+    town: Town, said: tuple[str, ...]
+) -> None:
+    left_in_order(town, said=said)
+    town.settle()
+    assert fenced(town, "a")
+
+
+def test_step_10_a_pod_that_left_and_is_given_a_guild_all_the_same_is_fenced(town: Town) -> None:
+    left_in_order(town)
+    town.settle()
+    town.owned("2", "a", held=False)
+    town.settle()
+    assert fenced(town, "a")
+    assert town.where("2")[0] != "a"
