@@ -243,8 +243,7 @@ class Connection:
         except (zlib.error, zstandard.ZstdError, aiohttp.ClientError, OSError) as error:
             raise Ended(resume=True, code=None, reason=_words(error)) from error
         finally:
-            if not self._session_ended:
-                await self.close()
+            await self.close()
 
     async def _poll(self) -> None:
         while True:
@@ -257,10 +256,13 @@ class Connection:
             # Who waits for a frame would close with 4000 before our own code is sent.
             self._polling.cancel()
             await asyncio.wait({self._polling})
-        await self.close(END_SESSION)
+        await self.close()
 
-    async def close(self, code: int = RECONNECT) -> None:
-        """Close, by default so that the session can be resumed. Harmless when it is closed."""
+    async def close(self) -> None:
+        """Close so that the session can be resumed, if there is one to resume: one whose READY has
+        not come yet is ended, for nobody knows its name. Harmless when it is closed."""
+        keeps = self._socket.session_id is not None and not self._session_ended
+        code = RECONNECT if keeps else END_SESSION
         try:
             async with asyncio.timeout(5):
                 await self._socket.close(code)
