@@ -114,6 +114,7 @@ class Joining(Message, frozen=True, kw_only=True):
     by: str = ""
     """Who asked: an operator's name, or the config replica that decided."""
     since_ms: int = 0
+    """When it was asked for; tells this joining of the pod from an earlier one."""
 
 
 OwnerCause = Literal[
@@ -344,6 +345,9 @@ class Holding(Message, frozen=True, kw_only=True):
     """From the moment the pod was told to the moment it was done."""
     replayed: int = 0
     """Inputs applied for it."""
+    joined_ms: int = 0
+    """`Joining.since_ms` of the request that it answers: a report from before it is of rows that
+    may not have been followed since. 0: nobody asked."""
 
 
 class ProcessEnd(Message, frozen=True, kw_only=True):

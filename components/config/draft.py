@@ -6,10 +6,10 @@ from collections.abc import Collection
 import msgspec
 
 from components.config.sources import kept
-from components.config.standing import holds, serving
+from components.config.standing import has_joined, holds, serving
 from components.config.world import Assign, Decisions, Held, Waiting, World
 from contracts.ids import Epoch, GuildId, PodId
-from contracts.records import Assignment, Holder, PodLease
+from contracts.records import Assignment, Holder, Joining, PodLease
 
 
 class Room:
@@ -176,6 +176,10 @@ class Draft:
     def holds(self, guild: GuildId, holder: Holder | None) -> bool:
         """Whether that start of the pod is here and has the guild's rows."""
         return holds(self.world, guild, holder)
+
+    def has_joined(self, guild: GuildId, joining: Joining) -> bool:
+        """Whether the pod has answered this joining: it has the rows, and follows."""
+        return has_joined(self.world, guild, joining)
 
 
 def follows(assignment: Assignment) -> PodId | None:

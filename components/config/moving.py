@@ -26,7 +26,7 @@ def go_on_joining(draft: Draft, held: Held, joining: Joining) -> bool:
         if wanted is not None and wanted.pod == joining.pod:
             draft.out.settled[owned.guild] = given_up
         return True
-    if not draft.holds(owned.guild, target):
+    if not draft.has_joined(owned.guild, joining):
         draft.lack(owned.guild, f"{joining.pod} is building its rows, to {_purpose(joining)}")
         return joining.purpose == "own"
     if joining.purpose == "own":

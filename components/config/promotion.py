@@ -28,15 +28,9 @@ Cause = Literal["restarted", "replaced", "promoted", "restored"]
 def succeed(draft: Draft, held: Held) -> None:
     """Give the guild to whoever can go on soonest."""
     owned = held.assignment
-    joining = (
-        Holder(pod=owned.joining.pod, incarnation=owned.joining.incarnation)
-        if (owned.joining is not None)
-        else None
-    )
-    for candidate in (owned.follower, joining):
-        if candidate is not None and draft.holds(owned.guild, candidate):
-            reason = f"{owned.pod} is gone; {candidate.pod} has followed"
-            return _give(draft, held, candidate, "promoted", reason)
+    if (candidate := _follows(draft, owned)) is not None:
+        reason = f"{owned.pod} is gone; {candidate.pod} has followed"
+        return _give(draft, held, candidate, "promoted", reason)
     sources = where_rows_are(draft.world, owned)
     if (back := _come_back(draft, held, sources)) is not None:
         if back.state == "draining":
@@ -77,6 +71,16 @@ def before_of(world: World, former: Assignment) -> list[EarlierOwner]:
         for earlier in (*former.before, last)
         if not world.evidence.silent(former.guild, earlier, world.now_s)
     ]
+
+
+def _follows(draft: Draft, owned: Assignment) -> Holder | None:
+    """The pod that applies the guild's log already."""
+    if draft.holds(owned.guild, owned.follower):
+        return owned.follower
+    joining = owned.joining
+    if joining is not None and draft.has_joined(owned.guild, joining):
+        return Holder(pod=joining.pod, incarnation=joining.incarnation)
+    return None
 
 
 def _come_back(draft: Draft, held: Held, sources: list[StateSource]) -> PodLease | None:

@@ -6,7 +6,7 @@ from typing import Literal
 from components.config.world import Pod, World
 from components.ownership.incarnations import is_newer, parts
 from contracts.ids import GuildId, Incarnation, PodId
-from contracts.records import Holder, PodLease
+from contracts.records import Holder, Joining, PodLease
 
 Standing = Literal["here", "away", "unknown", "gone"]
 """``here``: it holds its lease. ``away``: its lease has ended, and it may have been renewed
@@ -38,6 +38,14 @@ def holds(world: World, guild: GuildId, holder: Holder | None) -> bool:
         return False
     holding = world.holds.get(guild, {}).get(holder.pod)
     return holding is not None and holding.incarnation == holder.incarnation
+
+
+def has_joined(world: World, guild: GuildId, joining: Joining) -> bool:
+    """Whether the pod has answered this joining: it has the rows, and follows."""
+    holder = Holder(pod=joining.pod, incarnation=joining.incarnation)
+    if not holds(world, guild, holder):
+        return False
+    return world.holds[guild][joining.pod].joined_ms == joining.since_ms
 
 
 def serving(world: World, pod: PodId) -> PodLease | None:

@@ -217,6 +217,7 @@ def write_holds(pod: "Pod", command: ask.WriteHolds) -> None:
             source=command.source,
             took_ms=command.took_ms,
             replayed=command.replayed,
+            joined_ms=command.joined_ms,
         )
 
     key = f"holds.{command.guild}.{pod.name}"

@@ -288,6 +288,11 @@ class Config:
 
     async def _assign(self, decision: Assign, term: int) -> None:
         assignment = msgspec.structs.replace(decision.assignment, by=self.name)
+        joining = assignment.joining
+        if joining is not None and not joining.since_ms:
+            now_ms = int(self.process.now_s() * 1000)
+            joining = msgspec.structs.replace(joining, since_ms=now_ms)
+            assignment = msgspec.structs.replace(assignment, joining=joining)
         guild = assignment.guild
         if not self._leads(term):
             self.view.dirty.add(guild)

@@ -138,6 +138,8 @@ class WriteHolds(GuildCommand, frozen=True, kw_only=True):
     source: Source
     took_ms: int
     replayed: int
+    joined_ms: int = 0
+    """`Joining.since_ms` of what it answers."""
 
 
 class ConfirmDrop(GuildCommand, frozen=True, kw_only=True):

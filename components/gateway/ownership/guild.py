@@ -88,6 +88,9 @@ class GuildMachine:
         self._replayed = 0
         self._told: dict[Role, float] = {}
         self._holds: tuple[Role, Epoch] | None = None
+        """What was reported last, and for which epoch."""
+        self._joined_ms = 0
+        """`Joining.since_ms` of what was answered last."""
         self._asked_drop = -1
         self._retry_at_s: float | None = None
         """When rows that were not to be had are looked for again."""
@@ -167,6 +170,8 @@ class GuildMachine:
             if known is None or assignment is None or known.epoch != assignment.epoch:
                 self._told["own"] = now_s
         elif named == "follow":
+            if (asked := self._asked(assignment)) and asked != self._asked(known):
+                self._told["follow"] = now_s
             self._told.setdefault("follow", now_s)
         else:
             self._told.pop("follow", None)
@@ -358,13 +363,16 @@ class GuildMachine:
             role, epoch = "own", self.epoch
         elif self.phase == "following" and self.assignment is not None:
             role, epoch = "follow", self.assignment.epoch
-            if self._holds is not None and self._holds[0] == "follow":
+            answered = self._asked(self.assignment) in (0, self._joined_ms)
+            if self._holds is not None and self._holds[0] == "follow" and answered:
                 return []
+            self._holds = None
         else:
             return []
         if self._holds == (role, epoch):
             return []
         self._holds = (role, epoch)
+        self._joined_ms = self._asked(self.assignment)
         took_s = now_s - self._told.get(role, now_s)
         return [
             ask.WriteHolds(
@@ -374,6 +382,7 @@ class GuildMachine:
                 source=self._source,
                 took_ms=round(took_s * 1000),
                 replayed=self._replayed,
+                joined_ms=self._joined_ms,
             )
         ]
 
@@ -396,6 +405,13 @@ class GuildMachine:
         if self._mine(earlier):
             return self.acting is None or self.acting > earlier.epoch
         return bool(self._evidence.let_go(self.guild, earlier))
+
+    def _asked(self, a: Assignment | None) -> int:
+        """When this pod was asked to join (`Joining.since_ms`); 0: it is not."""
+        joining = a.joining if a is not None else None
+        if joining is None or joining.pod != self._me.pod:
+            return 0
+        return joining.since_ms if joining.incarnation == self._me.incarnation else 0
 
     def _silent(self, earlier: EarlierOwner, now_s: float) -> bool:
         if self._mine(earlier):

@@ -326,6 +326,7 @@ class Ownership:
             source=command.source,
             took_ms=command.took_ms,
             replayed=command.replayed,
+            joined_ms=command.joined_ms,
         )
         self._handoffs.hold(holding)
 

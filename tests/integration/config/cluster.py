@@ -111,7 +111,7 @@ class Pod:
         self._nats = nats
         self._fields = fields
         self._tasks: list[asyncio.Task[None]] = []
-        self._said: dict[str, tuple[str, int]] = {}
+        self._said: dict[str, tuple[str, int, int]] = {}
 
     async def start(self) -> None:
         """A new incarnation: create the lease (or take over a fence), then serve."""
@@ -246,9 +246,12 @@ class Pod:
                 await self._say(owned, "own")
 
     async def _say(self, owned: Assignment, role: Literal["own", "follow"]) -> None:
-        if self._said.get(owned.guild) in ((role, owned.epoch), ("own", owned.epoch)):
+        joining = owned.joining
+        asked = joining.since_ms if joining is not None and joining.pod == self.name else 0
+        said = self._said.get(owned.guild)
+        if said in ((role, owned.epoch, asked), ("own", owned.epoch, asked)):
             return
-        self._said[owned.guild] = (role, owned.epoch)
+        self._said[owned.guild] = (role, owned.epoch, asked)
         assert self.incarnation is not None  # it works once it has one
         holding = Holding(
             guild=owned.guild,
@@ -262,6 +265,7 @@ class Pod:
             source="log",
             took_ms=7,
             replayed=3,
+            joined_ms=asked,
         )
         await self._handoffs.put(f"holds.{owned.guild}.{self.name}", encode(holding))
 

@@ -51,6 +51,18 @@ def test_step_14_once_the_target_holds_the_rows_it_gets_the_next_epoch(town: Tow
     assert town.a("1").joining is None
 
 
+def test_step_13_what_a_pod_said_when_it_followed_before_does_not_answer_a_joining(
+    town: Town,
+) -> None:
+    town.owned("1", "a", follower=holder("b"), joining=joining("c", since_ms=7))
+    town.holds("1", "c", joined_ms=3)  # it has been a source since, and applied nothing
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b")
+    town.holds("1", "c", joined_ms=7)
+    town.settle()
+    assert town.where("1") == ("c", 2, "moved", "b")
+
+
 def test_step_14_the_old_owner_follows_where_nobody_does(town: Town) -> None:
     town.owned("1", "a", joining=joining("c"))
     town.holds("1", "c")

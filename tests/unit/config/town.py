@@ -148,7 +148,9 @@ class Town:
         return assignment
 
     def holds(self, guild: str, pod: str, number: int = 1, **fields: Any) -> None:
-        """A pod says that it has the rows."""
+        """A pod says that it has the rows, in answer to what the assignment asks of it."""
+        held = self.view.assignments.get(GuildId(guild))
+        asked = held.assignment.joining if held is not None else None
         holding = Holding(
             **{
                 "guild": guild,
@@ -160,6 +162,7 @@ class Town:
                 "sequence": 20,
                 "beat": 5,
                 "source": "log",
+                "joined_ms": asked.since_ms if asked is not None and asked.pod == pod else 0,
                 **fields,
             }
         )

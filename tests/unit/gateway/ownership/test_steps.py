@@ -487,6 +487,23 @@ def test_step_18_a_follower_has_the_rows_and_may_do_nothing(named: dict[str, Any
     assert pod.assign(assignment(1, OTHER, **named)) == []  # once
 
 
+def test_step_13_every_joining_is_answered_also_by_a_pod_that_follows_already() -> None:
+    def joins(since_ms: int) -> dict[str, Any]:
+        joining = Joining(pod=A, incarnation=A1, purpose="own", cause="moved", since_ms=since_ms)
+        return {"joining": joining}
+
+    def answers(commands: list[Command]) -> list[int]:
+        return [told.joined_ms for told in commands if isinstance(told, ask.WriteHolds)]
+
+    pod = Driver().up()
+    pod.assign(assignment(1, OTHER, **joins(7)))
+    assert answers(pod.do("built", GUILD, "log", 0)) == [7]
+    assert answers(pod.assign(assignment(1, OTHER, **FOLLOWED))) == []
+    # It may never see that it was named no more in between.
+    assert answers(pod.assign(assignment(1, OTHER, **joins(9)))) == [9]
+    assert answers(pod.assign(assignment(2, OTHER, **joins(9)))) == []
+
+
 def test_step_19_a_follower_whose_rows_do_not_continue_the_log_is_built_anew() -> None:
     pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
     assert kinds(pod.do("not_built", GUILD, "a hole")) == ["Build"]
