@@ -1,13 +1,15 @@
 """Clients of a measurement: they ask guilds' owners and note when they were answered.
 
-`until_answered` makes attempts at a fixed pace, so that one that went to a dying pod holds up
-nobody; a write goes under one request id however often it is sent. `edge_like` asks the way an edge
-does, and `put` the way a client of the bus writes: what they raise a user would have seen.
+`until_answered` asks as an edge does, and once more beside that, so that an attempt that went to a
+dying pod holds up nobody; a write goes under one request id however often it is sent. `edge_like`
+asks the way an edge does, and `put` the way a client of the bus writes: what they raise a user
+would have seen.
 """
 
 import asyncio
 import time
 import uuid
+from typing import Any
 
 import msgspec
 
@@ -27,6 +29,9 @@ from contracts.message import encode
 from contracts.requests import GetSettings, PutSettings, Request
 
 EVERY_S = 0.025
+"""Between two attempts that nobody heard."""
+BESIDE_S = 0.1
+"""One that somebody may have heard is waited for so long before another is made beside it."""
 TRY_S = 2.0
 PUT_WITHIN_S = 5.0
 """A write is retried at least so long by whoever makes it (`components.cli.asking`)."""
@@ -66,7 +71,11 @@ async def until_answered(
             task = asyncio.create_task(attempt())
             attempts.add(task)
             task.add_done_callback(attempts.discard)
-            await asyncio.wait({answered}, timeout=EVERY_S)
+            # A plain wait for the first of them: the attempt is over at once where nobody hears it.
+            first: set[asyncio.Future[Any]] = {answered, task}
+            await asyncio.wait(first, timeout=BESIDE_S, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await asyncio.wait({answered}, timeout=EVERY_S)
         return answered.result()
     finally:
         for task in attempts:
