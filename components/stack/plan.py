@@ -77,6 +77,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     death_signal: int = signal.SIGKILL
     """What it gets when its supervisor dies."""
     grace_s: float = 10.0
+    pause_s: float = 0.1
+    """Before it is started again when it has crashed; doubled each time, up to 5 s."""
     links: list[Link] = []
 
 
@@ -230,6 +232,8 @@ def _gateways(settings: StackSettings, installation: Installation, own: set[str]
             },
             needs=["streams", *_those("s3", own), *_those("simulator", own)],
             probe=BusProbe(component="gateway", replica=name),
+            # Others serve its guilds at once: starting it again takes no processor from them.
+            pause_s=1.0 if settings.gateways > 1 else 0.1,
             essential=False,
             grace_s=35.0,  # it drains first (MODBOT_GATEWAY_GRACE_S)
             links=[_metrics(installation, name)],

@@ -1,9 +1,9 @@
 """Starts processes in order, starts crashed ones again, stops all of them in reverse order.
 
 Promise: a process starts when what it needs has been ready once; one that ends is started again
-after a pause that doubles from 0.1 s to 5 s and is short again after 10 s of running; exit code
-78 means never again, until `restart` is asked for. After `stop` or `kill` no process is left. A
-failure is told by `failure`.
+after a pause (`Process.pause_s`) that doubles up to 5 s and is short again after 10 s of running;
+exit code 78 means never again, until `restart` is asked for. After `stop` or `kill` no process is
+left. A failure is told by `failure`.
 """
 
 import asyncio
@@ -23,7 +23,6 @@ from components.stack.plan import DoneProbe, Process
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 STEADY_AFTER_S = 10.0
 PROBE_EVERY_S = 0.1
@@ -205,7 +204,7 @@ class Supervisor:
     async def _keep(self, child: Supervised) -> None:
         for need in child.process.needs:
             await self.children[need].was_ready.wait()
-        pause_s = FIRST_PAUSE_S
+        pause_s = child.process.pause_s
         while not child.stopping.is_set():
             started_s = steady_s()
             code = await self._run_once(child)
@@ -216,14 +215,14 @@ class Supervisor:
                 return
             if child.on_request:
                 child.on_request = False
-                pause_s = FIRST_PAUSE_S
+                pause_s = child.process.pause_s
                 continue
             log.debug("%s ended with %s: %s", child.name, code, child.words)
             if code == exits.CONFIG or isinstance(child.process.probe, DoneProbe):
                 self._refused(child)
                 return
             if steady_s() - started_s > STEADY_AFTER_S:
-                pause_s = FIRST_PAUSE_S
+                pause_s = child.process.pause_s
             child.restarts += 1
             if child.restarts == ATTEMPTS and not child.was_ready.is_set():
                 self._fail(StartFailed(f"{child.name} ended {ATTEMPTS} times: {_described(child)}"))
