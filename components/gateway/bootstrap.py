@@ -63,6 +63,7 @@ from components.gateway.shell.snapshots import Snapshots
 from components.gateway.shell.sweep import Sweep
 from components.gateway.shell.tenure import Outputs
 from components.gateway.shell.timers import Timers
+from components.gateway.shell.turns import Turns
 from components.process import exits
 from components.process.clock import steady_s
 from components.process.service import service
@@ -78,6 +79,12 @@ log = logging.getLogger(__name__)
 
 STOP_WITHIN_S: Final = 8.0
 """What is under way when the pod stops has this long; what is left is settled at the next start."""
+PROMOTING_AT_ONCE: Final = 16
+"""Guilds that are opened side by side after a takeover. Enough to hide the way to the log and back;
+with all of them at once the first one is served when the last one is."""
+CALM_AT_ONCE: Final = 1
+"""Of these, guilds that nobody waits for: they leave the processor to what those wait for that
+somebody does wait for."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """The applier's thread gets its turn sooner than after Python's 5 ms when the loop is busy."""
 
@@ -244,6 +251,7 @@ class _Running:
             logbook=logbook,
             clock=clock,
             opening=asyncio.Semaphore(gateway.opening_at_once),
+            promoting=Turns(PROMOTING_AT_ONCE, calm=CALM_AT_ONCE),
             tries=Tries(),
         )
         handoffs = Handoffs(bus, me.pod, me.incarnation)

@@ -36,15 +36,24 @@ Answer = Callable[[Msg], Awaitable[None]]
 class Door:
     """The subscription to one guild's requests, for one tenure."""
 
-    def __init__(self, bus: Bus, guild: GuildId) -> None:
+    def __init__(
+        self, bus: Bus, guild: GuildId, knocked: Callable[[], None] = lambda: None
+    ) -> None:
+        """``knocked``: somebody waits for the guild to be served."""
         self._bus = bus
         self._guild = guild
+        self._knocked = knocked
         self._lock = asyncio.Lock()
         self._subscription: Subscription | None = None
         self._answer: Answer | None = None
         self._waiting: list[tuple[Msg, float]] = []
         """Requests, and until when their callers wait, on the loop's clock."""
         self._closed = False
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a request waits."""
+        return bool(self._waiting)
 
     async def open(self) -> None:
         """Let requests in; nothing happens if they are, or if the door was closed."""
@@ -95,6 +104,7 @@ class Door:
         else:
             until_s = asyncio.get_running_loop().time() + deadline_s(message.headers or {})
             self._waiting.append((message, until_s))
+            self._knocked()
 
     def _take(self) -> list[tuple[Msg, float]]:
         waiting, self._waiting = self._waiting, []

@@ -40,6 +40,7 @@ from components.gateway.shell.log_clock import LogClock
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.progress import Waiters
 from components.gateway.shell.tenure import Outputs, Tenure, left_to_do
+from components.gateway.shell.turns import Turns
 from components.telemetry.traces import carry, span
 from contracts import headers, subjects
 from contracts.ids import Epoch, GuildId, Incarnation, RequestId, Sequence
@@ -53,6 +54,10 @@ AGAIN_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 LIVE_WITHIN_S: Final = 0.25
 """A follower hears its own `OwnerOpened` live; later than this the log is read for it."""
+
+ASKED_WITHIN_S: Final = 10.0
+"""A follower cannot know whether its owner has done what an input asked for; longer ago it has, or
+nobody hurries any more."""
 
 
 class Listener(Protocol):
@@ -76,6 +81,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     logbook: Logbook
     clock: LogClock
     opening: asyncio.Semaphore
+    """Of guilds that are read from the log."""
+    promoting: Turns
+    """Of guilds that were followed up to the end: those that somebody waits for come first."""
     tries: Tries
 
 
@@ -103,6 +111,8 @@ class Guild:
         """Open before a tenure is: whoever asks waits for it."""
         self._live = False
         """Whether the log was once applied up to its end."""
+        self._asked_s = float("-inf")
+        """When an input last asked for something to be done at Discord, on the loop's clock."""
         self._barrier = Sequence(0)
         self._mark = Sequence(0)
         self._taken = 0
@@ -159,7 +169,7 @@ class Guild:
 
     def await_requests(self) -> None:
         """Let requests in, to wait until the guild is served."""
-        door = self._door = Door(self._out.bus, self.id)
+        door = self._door = self._new_door()
         self._out.spawn(door.open())
 
     def turn_away(self) -> None:
@@ -337,7 +347,9 @@ class Guild:
         while not tenure.ended.is_set():
             try:
                 if self._live:
-                    await self._try_open(tenure)
+                    hurry = tenure.requests.awaited or self._is_asked_of
+                    async with self._services.promoting.turn(first=hurry, name=self.id):
+                        await self._try_open(tenure)
                 else:
                     async with self._services.opening:
                         await self._try_open(tenure)
@@ -415,6 +427,9 @@ class Guild:
         if applied.opened_epoch is not None:
             self._listener.epoch_on_log(self.id, applied.opened_epoch)
         tenure = self.tenure
+        if applied.effects and (tenure is None or not tenure.serving):
+            self._asked_s = asyncio.get_running_loop().time()
+            self._services.promoting.hurry(self.id)
         if tenure is None:
             return  # a follower: what it asks for is pending in its database as in the owner's
         if applied.alarm:
@@ -427,6 +442,11 @@ class Guild:
                 applied.reason,
             )
         tenure.deliver(applied)
+
+    @property
+    def _is_asked_of(self) -> bool:
+        """Whether something is to be done at Discord that somebody may be waiting for."""
+        return asyncio.get_running_loop().time() - self._asked_s < ASKED_WITHIN_S
 
     def _resumed(self, sequence: Sequence) -> None:
         """A parked guild goes on: take again what was only searched."""
@@ -457,8 +477,11 @@ class Guild:
         return Feed(self._out.applier, self._attempts, self.id, self._deliver, self._resumed)
 
     def _new_tenure(self, epoch: Epoch) -> Tenure:
-        door, self._door = self._door or Door(self._out.bus, self.id), None
+        door, self._door = self._door or self._new_door(), None
         return Tenure(self._out, Permit(self.id, epoch), self, door, self._newer_epoch)
+
+    def _new_door(self) -> Door:
+        return Door(self._out.bus, self.id, lambda: self._services.promoting.hurry(self.id))
 
     def _is_owner(self, assignment: Assignment) -> bool:
         return (assignment.pod, assignment.incarnation) == (

@@ -24,7 +24,7 @@ FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 AT_ONCE: Final = 32
 """Reports under way at once."""
-OWNER_AFTER_S: Final = 0.3
+OWNER_AFTER_S: Final = 1.0
 """A takeover of hundreds of guilds has more urgent things to send than that it happened; a
 follower's report is what a move waits for."""
 

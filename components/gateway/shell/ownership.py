@@ -93,6 +93,8 @@ class Ownership:
                     await self._woken.wait()
             except TimeoutError:
                 continue
+            # An event is answered in `do`; what time asks for is looked at once for several.
+            await asyncio.sleep(SHORTEST_WAIT_S)
 
     def do(self, commands: Iterable[Command]) -> None:
         """Carry out what an event led to."""

@@ -105,6 +105,11 @@ class RequestServer:
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopped = False
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a request waits for `open`."""
+        return self._door.awaited
+
     async def expect(self) -> None:
         """Let requests in; they wait for `open`."""
         await self._door.open()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.bus import stream
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.bus.errors import BusError
@@ -106,6 +107,13 @@ async def test_the_followers_of_a_killed_pod_answer_within_a_moment(
     print(f"written {written:.3f} s, answers p50 {took[len(took) // 2]:.3f}, last {took[-1]:.3f} s")
     await asyncio.gather(*(_answered(asking, town) for town in towns))
     assert took[-1] < 5
+    # Every fifteenth guild was asked for something: they do not wait for the others.
+    logs = [subjects.inputs(town.guild) for town in towns]
+    opened = (await stream.last_sequences(asking, storage.INPUTS, logs)).sequences
+    order = sorted(logs, key=opened.__getitem__)
+    places = sorted(order.index(subjects.inputs(town.guild)) for town in some)
+    print(f"places of those that were waited for: {places}")
+    assert places[len(places) // 2] < MANY / 3
 
 
 async def test_guilds_move_one_after_the_other_in_milliseconds(

@@ -10,15 +10,16 @@ from components.gateway.shell.turns import Turns
 class Queue:
     """Tasks that want their turn, and the order in which they had it."""
 
-    def __init__(self) -> None:
-        self.turns = Turns()
+    def __init__(self, places: int = 1, calm: int | None = None) -> None:
+        self.places = places
+        self.turns = Turns(places, calm=calm)
         self.had: list[str] = []
         self.together = 0
 
     async def take(self, name: str, *, first: bool) -> None:
-        async with self.turns.turn(first=first):
+        async with self.turns.turn(first=first, name=name):
             self.together += 1
-            assert self.together == 1
+            assert self.together <= self.places
             self.had.append(name)
             await asyncio.sleep(0)
             self.together -= 1
@@ -72,3 +73,28 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_hands_it_on() -> None:
     async with asyncio.timeout(1):
         await waits
     assert queue.had == ["b"]
+
+
+async def test_who_comes_to_be_in_a_hurry_while_it_waits_is_next() -> None:
+    queue = Queue()
+    async with queue.turns.turn(first=False):
+        tasks = await queue.asked("a", "b", "C", "d")
+        queue.turns.hurry("d")
+        queue.turns.hurry("nobody")
+    await asyncio.gather(*tasks)
+    queue.turns.hurry("d")  # it had its turn
+    assert queue.had == ["C", "d", "a", "b"]
+
+
+async def test_some_places_are_kept_for_those_in_a_hurry() -> None:
+    queue = Queue(2, calm=1)
+    async with queue.turns.turn(first=False):
+        calm, urgent = await queue.asked("a", "B")
+        await urgent
+        assert queue.had == ["B"]
+    await calm
+    async with queue.turns.turn(first=True), queue.turns.turn(first=True):
+        tasks = await queue.asked("c", "d", "E")
+        assert queue.had == ["B", "a"]
+    await asyncio.gather(*tasks)
+    assert queue.had == ["B", "a", "E", "c", "d"]
