@@ -178,6 +178,7 @@ class Connection:
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
         self._polling: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._session_ended = False
 
     @classmethod
@@ -260,9 +261,22 @@ class Connection:
 
     async def close(self) -> None:
         """Close so that the session can be resumed, if there is one to resume: one whose READY has
-        not come yet is ended, for nobody knows its name. Harmless when it is closed."""
+        not come yet is ended, for nobody knows its name. Harmless when it is closed.
+
+        The end is waited for, whoever gives up: a connection that goes away while Discord is still
+        sending is reset, and the close frame with it may never be read."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         keeps = self._socket.session_id is not None and not self._session_ended
         code = RECONNECT if keeps else END_SESSION
+        socket = self._socket.socket
+        if not socket.closed:
+            # aiohttp takes a receive that was cancelled for an abnormal end, after which it would
+            # not wait for Discord's answer.
+            socket._close_code = None
         try:
             async with asyncio.timeout(5):
                 await self._socket.close(code)

@@ -5,6 +5,7 @@ The socket's behaviour is tested against the simulator; this names what moved wh
 
 import inspect
 
+import aiohttp
 import discord
 from discord import utils
 from discord.gateway import DiscordWebSocket, KeepAliveHandler
@@ -58,6 +59,12 @@ def test_a_message_passes_through_the_attributes_that_the_socket_uses() -> None:
         assert f"{name}: " in source
     assert "_initial_identify" in source
     assert hasattr(utils._ActiveDecompressionContext, "decompress")
+
+
+def test_aiohttp_does_not_wait_for_the_answer_to_a_close_frame_after_a_cancel() -> None:
+    source = inspect.getsource(aiohttp.ClientWebSocketResponse)
+    assert "self._close_code = WSCloseCode.ABNORMAL_CLOSURE" in source
+    assert "if self._close_code:" in inspect.getsource(aiohttp.ClientWebSocketResponse.close)
 
 
 def test_identify_reads_the_intents_of_the_state() -> None:

@@ -183,9 +183,7 @@ async def test_a_change_that_is_taken_back_leaves_the_old_sessions_as_they_were(
     posted = await post(control, guilds, 40, 0.0)
 
     async def alone() -> bool:
-        # One that is not connected any more expires at Discord by itself.
-        sessions = await control.sessions()
-        return {session["id"] for session in sessions if session["connected"]} == before
+        return await sessions_of(control) == before
 
     await until(alone)
     await landed(bus, posted)

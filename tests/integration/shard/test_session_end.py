@@ -2,10 +2,13 @@
 ended."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 import pytest
+from aiohttp import web
 
 from components.discord_api import DiscordSettings, point_at
 from components.shard.discord_rest import DiscordRest, logged_in
@@ -13,6 +16,8 @@ from components.shard.websocket import Connection, Ended
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from tests.integration.shard.replicas import until
+
+log = logging.getLogger(__name__)
 
 
 class Hearing:
@@ -81,6 +86,72 @@ async def test_a_session_that_is_to_end_ends_whoever_closes_its_socket(
     with pytest.raises(Ended):
         await running
     await until(lambda: has_none(control))
+
+
+class Busy:
+    """A Discord that still has dispatches to send, and has not read yet, when its client ends the
+    session: what happens on a loaded machine."""
+
+    def __init__(self) -> None:
+        self.goes_on = asyncio.Event()
+        self.heard: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        """One session until its client closes it."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        assert request.transport is not None
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41_250}})
+        await socket.receive()  # IDENTIFY
+        ready = {"session_id": "abc", "resume_gateway_url": "ws://127.0.0.1:9"}
+        await socket.send_json({"op": 0, "s": 1, "t": "READY", "d": ready})
+        request.transport.pause_reading()
+        await self.goes_on.wait()
+        dispatch = msgspec.json.encode({"op": 0, "s": 2, "t": "TYPING_START", "d": "x" * 1_000})
+        for _ in range(20):
+            await socket.send_str(dispatch.decode())
+        request.transport.resume_reading()
+        async for message in socket:
+            log.debug("the client sent %s", message)  # a heartbeat
+        self.heard.set_result(socket.close_code)
+        return socket
+
+
+@pytest.fixture
+async def busy(discord: Simulator, rest: DiscordRest) -> AsyncIterator[Busy]:
+    busy = Busy()
+    application = web.Application()
+    application.router.add_get("/gateway", busy.handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0]
+    point_at(
+        DiscordSettings(
+            token=discord.world.settings.token,
+            api_url=discord.api_url,
+            gateway_url=f"ws://{host}:{port}/gateway",
+        )
+    )
+    yield busy
+    await runner.cleanup()
+
+
+async def test_a_session_is_ended_also_when_discord_is_still_sending(
+    busy: Busy, connection: Connection, hearing: Hearing
+) -> None:
+    running = asyncio.create_task(connection.run())
+    await hearing.started.wait()
+    ending = asyncio.create_task(connection.end_session())
+    await asyncio.wait({ending}, timeout=0.5)  # it must not be over before Discord has heard of it
+    running.cancel()
+    busy.goes_on.set()
+    async with asyncio.timeout(10):
+        assert await busy.heard == 1000
+    await ending
+    with pytest.raises((asyncio.CancelledError, Ended)):
+        await running
 
 
 async def has_session(control: SimulatorControl) -> bool:
