@@ -25,7 +25,7 @@ from components.gateway.engine.errors import (
     OutOfOrder,
     UnknownGuild,
 )
-from components.gateway.engine.guild_row import GuildRow, find_guild
+from components.gateway.engine.guild_row import Standing, find_guild, find_standing
 from components.gateway.engine.inputs import InputApplier
 from components.gateway.engine.model import (
     Applied,
@@ -166,29 +166,29 @@ class Engine:
         """The reply to a request that reads; else `ServiceError`."""
         return reads.read(self._database, guild, request, pod=pod, epoch=epoch)
 
-    def _next(self, item: LoggedInput) -> GuildRow:
-        row = find_guild(self._database, item.guild)
+    def _next(self, item: LoggedInput) -> Standing:
+        row = find_standing(self._database, item.guild)
         if row is None:
             raise UnknownGuild(item.guild)
         if item.sequence <= row.sequence:
             raise OutOfOrder(item.guild, item.sequence, row.sequence)
         return row
 
-    def _context(self, item: LoggedInput, row: GuildRow) -> Context:
+    def _context(self, item: LoggedInput, row: Standing) -> Context:
         return Context(
             self._database,
             guild=item.guild,
             sequence=item.sequence,
             time_ms=max(item.stored_ms, row.time_ms),
             traceparent=item.traceparent,
-            rules=self._rules.in_force(self._database, item.guild),
+            rules=self._rules.of(row.settings_version, row.settings),
             guild_name=row.name,
             owner_id=row.owner_id,
             bot_user_id=row.bot_user_id,
         )
 
     def _set_aside(
-        self, item: LoggedInput, row: GuildRow, decoded: AnyInput | None, reason: str
+        self, item: LoggedInput, row: Standing, decoded: AnyInput | None, reason: str
     ) -> Applied:
         """Quarantine the input: nothing of it is applied, the guild goes on."""
         context = self._context(item, row)

@@ -4,14 +4,12 @@ Compiled once per document: the cache is keyed by the document's bytes and so ca
 whatever is rolled back.
 """
 
-import sqlite3
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 import re2
 
-from contracts.ids import GuildId
 from contracts.settings import GuildSettings
 
 _CACHED_DOCUMENTS: Final = 1024
@@ -68,17 +66,10 @@ class RulesCache:
         self._defaults = Rules(GuildSettings(), 0)
         self._by_document: dict[tuple[int, bytes], Rules] = {}
 
-    def in_force(self, database: sqlite3.Connection, guild: GuildId) -> Rules:
-        """The rules of the guild's newest settings."""
-        row = database.execute(
-            "SELECT version, document FROM settings WHERE guild_id = ?"
-            " ORDER BY version DESC LIMIT 1",
-            (guild,),
-        ).fetchone()
-        return self._defaults if row is None else self.rules(row[0], row[1])
-
-    def rules(self, version: int, document: bytes) -> Rules:
-        """The rules of a stored document."""
+    def of(self, version: int | None, document: bytes | None) -> Rules:
+        """The rules of a stored document; the defaults without one."""
+        if version is None or document is None:
+            return self._defaults
         key = (version, document)
         rules = self._by_document.get(key)
         if rules is None:

@@ -19,6 +19,7 @@ from components.gateway.engine.engine import Engine
 from components.gateway.engine.pod_tables import BEAT, COMPLETE, complete_mark, get_meta, put_meta
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.holes import LogState
+from components.gateway.shell.shared import Shared
 from contracts import storage, subjects
 from contracts.ids import GuildId, Sequence
 
@@ -29,6 +30,7 @@ class Logbook:
     def __init__(self, bus: Bus, applier: Applier) -> None:
         self._bus = bus
         self._applier = applier
+        self._bounds = Shared(lambda: stream.bounds(bus, storage.INPUTS))
         self._begun = 0
         self.beat = 0
         """The last beat: a number that is committed with every mark."""
@@ -51,7 +53,7 @@ class Logbook:
 
     async def state(self, guild: GuildId, *, with_first: bool) -> LogState:
         """The stream now and, if asked for, the guild's first message on it."""
-        bounds = await stream.bounds(self._bus, storage.INPUTS)
+        bounds = await self._bounds.read()
         first: Sequence | None = None
         if with_first:
             message = await stream.first_of_subject(

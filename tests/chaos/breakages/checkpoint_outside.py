@@ -14,7 +14,7 @@ def install() -> None:
     if not IS_GATEWAY:
         return
     from components.gateway.engine.engine import Engine
-    from components.gateway.engine.guild_row import GuildRow, find_guild
+    from components.gateway.engine.guild_row import Standing, find_standing
     from components.gateway.shell.applier import Applier
 
     run_batch = Applier._run_batch
@@ -29,8 +29,8 @@ def install() -> None:
             time.sleep(BETWEEN_S)
         run_batch(self, database, engine, jobs)
 
-    def whatever_is_next(self: Engine, item: Any) -> GuildRow:
-        row = find_guild(self._database, item.guild)
+    def whatever_is_next(self: Engine, item: Any) -> Standing:
+        row = find_standing(self._database, item.guild)
         assert row is not None
         return row
 

@@ -134,14 +134,16 @@ def _is_exempt(context: Context, member: Member) -> bool:
     rules = context.rules
     if rules.settings.moderator_role in member.roles:
         return True
-    for role in (context.guild, *member.roles):
-        row = context.execute(
-            "SELECT administrator, name FROM roles WHERE guild_id = ? AND role_id = ?",
-            (context.guild, role),
-        ).fetchone()
-        if row is not None and (row[0] or row[1].strip().casefold() in rules.exempt_names):
-            return True
-    return False
+    roles = [context.guild, *member.roles]  # everyone's role is called as the guild is
+    rows = context.execute(
+        "SELECT administrator, name FROM roles WHERE guild_id = ? AND role_id IN"
+        " (SELECT value FROM json_each(?))",
+        (context.guild, msgspec.json.encode(roles).decode()),
+    )
+    return any(
+        administrator or name.strip().casefold() in rules.exempt_names
+        for administrator, name in rows
+    )
 
 
 def _is_trap(context: Context, posted: Posted) -> bool:
