@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from typing import cast
 
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 OPERATION = "KV-Operation"
 MARKER = "Nats-Marker-Reason"
+AT_ONCE = 32
+"""Updates that are shown before the event loop has its turn."""
 WATCHED_S = 5.0
 """The server deletes a watch's consumer so long after its connection is gone; one that ends in
 order is deleted at once."""
@@ -181,11 +184,12 @@ class Bucket:
             kv = await self._bus.client.jetstream().key_value(self.name)
             watcher = await kv.watch(keys, inactive_threshold=WATCHED_S)
         complete = False
+        at_once = 0
         try:
             while self._bus.link == link:
+                at_once = (at_once + 1) % AT_ONCE
                 try:
-                    with never_lost():
-                        update = await watcher.updates(timeout=1.0)
+                    update = await _next(watcher, at_once=at_once > 0)
                 except NatsTimeout:
                     continue  # nothing new; look whether the connection is still the same
                 if update is None:
@@ -237,6 +241,15 @@ def _seconds(ttl: str) -> int:
     """A time to live as we write it; 0 for none and for what a person wrote in another way."""
     number = ttl.removesuffix("s")
     return int(number) if number.isdecimal() else 0
+
+
+async def _next(watcher: KeyValue.KeyWatcher, *, at_once: bool) -> KeyValue.Entry | None:
+    """The next update; ``at_once``: without giving way to the event loop if it is there already,
+    which takes the client two turns of the loop. Raises `NatsTimeout` after a second."""
+    if at_once and not watcher._updates.empty():
+        return cast("KeyValue.Entry | None", watcher._updates.get_nowait())
+    with never_lost():
+        return cast("KeyValue.Entry | None", await watcher.updates(timeout=1.0))
 
 
 async def _nothing_sent(watcher: KeyValue.KeyWatcher) -> bool:
