@@ -26,8 +26,12 @@ up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" sho
 	@$(BIN)/modbot up $(ARGS)
 
 # Tests of CPU-bound code take twice as long where coverage is measured, so that is another target.
-test: $(VENV)/.dev $(NATSCLI) lint ## Check style, types and layers, then run every test
-	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+# A round of chaos asks that every request is answered within seconds, so nothing runs beside it.
+ROUNDS := tests/chaos/test_rounds.py
+test: $(VENV)/.dev $(NATSCLI) lint ## Check style, types and layers, then run every test (ARGS: some)
+	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --numprocesses 2 --dist loadfile \
+		$(or $(ARGS),--ignore=$(ROUNDS))
+	$(if $(ARGS),,$(BIN)/pytest $(ROUNDS))
 
 coverage: $(VENV)/.dev $(NATSCLI) ## Run every test and say what no test reaches
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report= $(ARGS)"
