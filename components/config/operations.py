@@ -37,6 +37,8 @@ TELL_EVERY_S = 1.0
 class _Running(msgspec.Struct, kw_only=True):
     what: str
     total: int
+    moves: set[GuildId] = set()
+    """Guilds of a move. One whose end is not heard of yet may be wanted a second time."""
     left: int = 0
     text: str = ""
     failed: int = 0
@@ -116,7 +118,8 @@ class Operations:
             return
         for intent in moves:
             one = self._operation(intent.operation, f"move guilds to {intent.pod}")
-            one.total += 1
+            one.moves.add(intent.guild)
+            one.total = len(one.moves)
         leader.want(
             Wanted(
                 guild=intent.guild,
