@@ -37,6 +37,9 @@ MAX_BATCH: Final = 256
 MAX_QUEUED: Final = 4096
 """Jobs beyond which `Applier.room` waits: what arrives then stays in the bus client's bounded
 queues, and what those drop is read from the log again."""
+ROOM_AGAIN: Final = MAX_QUEUED // 4
+"""It waits until so few are left: who fills the queue and who empties it each run for a while, and
+do not take the interpreter from each other with every job."""
 
 RUNNING: Final = "running"
 """Pod-level mark: set while the thread runs, so that the next start sees an unclean end."""
@@ -301,7 +304,7 @@ class Applier:
 
     def _deliver(self, jobs: list[_Job]) -> None:
         self._queued -= len(jobs)
-        if self._queued < MAX_QUEUED:
+        if self._queued < ROOM_AGAIN:
             self._room.set()
         if self._unheard:
             return

@@ -114,11 +114,23 @@ def gather(posted: Posted, recent: list[Tracked], key: str, rules: Rules) -> Evi
     text = analysed_text(posted)
     now = posted.at_ms
 
-    def within(window_s: int) -> list[Tracked]:
-        return [seen for seen in recent if 0 <= now - seen.at_ms <= window_s * 1000]
-
-    fast = within(spam.channel_hop_fast_window_s)
-    copies = [seen for seen in within(spam.duplicate_window_s) if key and seen.key == key]
+    copies = rapid = 0
+    channels_fast, channels_slow, copy_channels = set(), set(), set()
+    for seen in recent:
+        age_s = (now - seen.at_ms) / 1000
+        if age_s < 0:
+            continue
+        is_copy = bool(key) and seen.key == key
+        if age_s <= spam.channel_hop_fast_window_s:
+            channels_fast.add(seen.channel)
+            if is_copy:
+                copy_channels.add(seen.channel)
+        if age_s <= spam.channel_hop_slow_window_s:
+            channels_slow.add(seen.channel)
+        if age_s <= spam.rapid_fire_window_s:
+            rapid += 1
+        if is_copy and age_s <= spam.duplicate_window_s:
+            copies += 1
     mentioned = {*posted.mentioned, *_MENTION.findall(posted.content)}
     return Evidence(
         keywords=rules.bad_keywords.found(text),
@@ -128,11 +140,11 @@ def gather(posted: Posted, recent: list[Tracked], key: str, rules: Rules) -> Evi
         combining_share=combining_share(text),
         account_age_ms=max(now - snowflake_time_ms(posted.author.id), 0),
         tenure_ms=None if posted.joined_ms is None else max(now - posted.joined_ms, 0),
-        copies=len(copies),
-        copy_channels=len({seen.channel for seen in fast if key and seen.key == key}),
-        channels_fast=len({seen.channel for seen in fast}),
-        channels_slow=len({seen.channel for seen in within(spam.channel_hop_slow_window_s)}),
-        messages_rapid=len(within(spam.rapid_fire_window_s)),
+        copies=copies,
+        copy_channels=len(copy_channels),
+        channels_fast=len(channels_fast),
+        channels_slow=len(channels_slow),
+        messages_rapid=rapid,
         settings_version=rules.version,
     )
 
