@@ -35,8 +35,8 @@ from contracts.records import Assignment, PodPing
 log = logging.getLogger(__name__)
 
 AT_ONCE = 128
-"""Writes in flight. 300 assignments beside a takeover took 0.2 to 0.6 s with 64 or with 256; with 24
-guilds were served later."""
+"""Writes in flight. 300 assignments beside a takeover took 0.2 to 0.6 s with 64 or with 256; with
+24 guilds were served later."""
 LOOKS_AT_ONCE = 512
 """Logs looked at before the plan is made again: what is urgent must not queue behind them."""
 AGAIN_S = 0.2
