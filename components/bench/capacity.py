@@ -5,7 +5,8 @@ For each size a stack of its own with one gateway, which owns every guild. Measu
 - the time from the first guild that invites the bot to the last open one, and resident memory;
 - reads and writes, one at a time;
 - the log that is already there: messages are posted while the pod is down, and it applies them
-  when it is back. ``events_per_s`` is by its own database, from the first of them to the last;
+  when it is back. ``events_per_s`` is by its own database, from the moment in which the pod opens
+  it to the last of them;
 - what following costs: a second pod follows every guild, and both take the same messages;
 - the takeover: the owner is killed and stays away; a sample of guilds is asked until it answers.
 
@@ -14,6 +15,7 @@ the owner.
 """
 
 import asyncio
+import contextlib
 import random
 import signal
 import sqlite3
@@ -33,6 +35,8 @@ from components.bench.stage import id_of, make_guilds, opened, pause, put_all, s
 from components.bus import stream
 from components.bus.connection import Bus
 from components.chaos.arena import Arena, NotInTime, NotThere
+from components.gateway.engine.pod_tables import get_meta
+from components.gateway.shell.applier import RUNNING
 from components.simulator.client import GuildInfo
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
@@ -50,6 +54,8 @@ AHEAD = 1_000
 LIVE_PART = 4
 """Live, a quarter of the backlog is posted."""
 LOOK_EVERY_S = 0.05
+LOOK_AT_DISK_S = 0.1
+"""Each look takes some milliseconds of a processor that the pod needs."""
 QUESTIONS = 300
 SAMPLED = 20
 TAKEN_WITHIN_S = 60.0
@@ -204,14 +210,15 @@ async def _catch_up(
         found.backlog = await _appended(arena, first, options.backlog)
         ends = await _ends(arena)
     await arena.restarted(POD, before)
-    looks: list[tuple[float, int]] = []
-    until = time.monotonic() + CAUGHT_UP_WITHIN_S
-    while not looks or looks[-1][1] > 0:
-        if time.monotonic() > until:
+    database = disk(arena, POD)
+    await arena.until(lambda: _is_running(database), f"{POD} opens its database")
+    began = time.monotonic()
+    while await asyncio.to_thread(_left, database, ends) > 0:
+        if time.monotonic() > began + CAUGHT_UP_WITHIN_S:
             raise NotInTime(f"not within {CAUGHT_UP_WITHIN_S:g} s: the pod has caught up")
-        looks.append((time.monotonic(), await asyncio.to_thread(_left, disk(arena, POD), ends)))
-        await asyncio.sleep(LOOK_EVERY_S)
-    found.events_per_s = found.backlog / took_of(looks)
+        await asyncio.sleep(LOOK_AT_DISK_S)
+    found.events_per_s = found.backlog / (time.monotonic() - began)
+    await arena.restarted(POD, before)
     began = time.monotonic()
     read = [await _read(arena.live.bus, guild, first) for guild in ends]
     found.read_per_s = sum(read) / (time.monotonic() - began)
@@ -239,7 +246,7 @@ async def _live(
     while await asyncio.to_thread(_left, disk(arena, POD), ends) > 0:
         if time.monotonic() > began + CAUGHT_UP_WITHIN_S:
             raise NotInTime(f"not within {CAUGHT_UP_WITHIN_S:g} s: the pod has applied all")
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(LOOK_AT_DISK_S)
     found.logged_per_s = count / (logged - began)
     found.live_per_s = count / (time.monotonic() - began)
 
@@ -264,15 +271,6 @@ async def _reached(arena: Arena, end: int) -> float:
     return time.monotonic()
 
 
-def took_of(looks: list[tuple[float, int]]) -> float:
-    """Seconds from the last look at which nothing was applied yet to the first at which all was,
-    a look being a moment and the sum of sequences that are left."""
-    all_of_it = looks[0][1]
-    begun = max(at for at, left in looks if left == all_of_it)
-    ended = min(at for at, left in looks if left == 0)
-    return max(ended - begun, LOOK_EVERY_S)
-
-
 async def _ends(arena: Arena) -> dict[GuildId, int]:
     """The last input on each guild's log."""
     ends: dict[GuildId, int] = {}
@@ -286,13 +284,20 @@ async def _ends(arena: Arena) -> dict[GuildId, int]:
     return ends
 
 
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _is_running(path: Path) -> bool:
+    """Whether a pod has this database open, by its own mark."""
+    with contextlib.closing(_reading(path)) as database:
+        return get_meta(database, RUNNING) == "yes"
+
+
 def _left(path: Path, ends: dict[GuildId, int]) -> int:
     """How far guilds are from those inputs in the database, in sequences, over all guilds."""
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
+    with contextlib.closing(_reading(path)) as database:
         at = dict(database.execute("SELECT guild_id, sequence FROM guilds").fetchall())
-    finally:
-        database.close()
     return sum(max(0, end - int(at.get(guild, 0))) for guild, end in ends.items())
 
 

@@ -7,6 +7,7 @@ come from the stream's leader. The only barrier is an append's acknowledgement (
 import asyncio
 import base64
 import contextlib
+import functools
 from collections.abc import Sequence as Seq
 from datetime import datetime
 
@@ -239,5 +240,10 @@ def _parse_headers(block: bytes) -> dict[str, str]:
 def milliseconds(timestamp: str) -> int:
     """Milliseconds since 1970 of an RFC 3339 time with up to nanoseconds."""
     head, _, fraction = timestamp.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(head + "+00:00").timestamp())
-    return seconds * 1000 + int((fraction + "000")[:3])
+    return _seconds(head) * 1000 + int((fraction + "000")[:3])
+
+
+@functools.lru_cache(maxsize=64)
+def _seconds(timestamp: str) -> int:
+    """Hundreds of messages that follow each other are of one second."""
+    return int(datetime.fromisoformat(timestamp + "+00:00").timestamp())

@@ -39,6 +39,7 @@ from components.gateway.settings import (
 )
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.attempts import Tries
+from components.gateway.shell.backlog import Backlog
 from components.gateway.shell.backup import Backup
 from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.building import Rows
@@ -218,6 +219,8 @@ class _Running:
         timers = Timers(bus, gate, clock)
         logbook = Logbook(bus, self._applier)
         await logbook.load()
+        backlog = Backlog(bus)
+        spawn(backlog.read(list(machine.guilds), logbook.mark))
         snapshots = Snapshots(
             bus, self._applier, self._folder.database, self._folder.path / "snapshots"
         )
@@ -249,6 +252,7 @@ class _Running:
             outputs=outputs,
             rows=Rows(self._applier, logbook, snapshots, replicas, holder, gateway.opening_at_once),
             logbook=logbook,
+            backlog=backlog,
             clock=clock,
             opening=asyncio.Semaphore(gateway.opening_at_once),
             promoting=Turns(PROMOTING_AT_ONCE, calm=CALM_AT_ONCE),

@@ -10,11 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from components.bus.stream import StoredMessage
 from components.gateway.engine.model import Applied, LoggedInput
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.attempts import Attempts
-from contracts import headers
 from contracts.ids import GuildId, Sequence
 from contracts.inputs import AnyInput, SkipInput
 from contracts.message import MalformedMessage, decode
@@ -55,11 +53,11 @@ class Feed:
         """The database says that the guild is parked at ``sequence``."""
         self._parked_at = sequence
 
-    def note_skips(self, batch: list[StoredMessage]) -> None:
-        """Look ahead: these messages of the log may say what to skip."""
-        for stored in batch:
-            word = skip_of(stored.headers.get(headers.MSG_ID, ""), stored.data)
-            if word is not None and word.sequence < stored.sequence:
+    def note_skips(self, batch: list[LoggedInput]) -> None:
+        """Look ahead: these inputs may say what to skip."""
+        for item in batch:
+            word = skip_of(item.message_id, item.data)
+            if word is not None and word.sequence < item.sequence:
                 self._skips.setdefault(word.sequence, word)
 
     async def hand(self, item: LoggedInput) -> None:

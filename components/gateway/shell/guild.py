@@ -18,12 +18,12 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from components.bus.errors import BusError
-from components.bus.stream import StoredMessage
 from components.gateway.engine.inputs import ENGINE_VERSION
-from components.gateway.engine.model import Applied, CommandReply
+from components.gateway.engine.model import Applied, CommandReply, LoggedInput
 from components.gateway.ownership.commands import Source
 from components.gateway.ownership.guild import CRASHED
 from components.gateway.shell.attempts import Attempts, Tries
+from components.gateway.shell.backlog import Backlog
 from components.gateway.shell.building import Found, Rows
 from components.gateway.shell.door import Door
 from components.gateway.shell.errors import (
@@ -79,6 +79,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Outputs
     rows: Rows
     logbook: Logbook
+    backlog: Backlog
     clock: LogClock
     opening: asyncio.Semaphore
     """Of guilds that are read from the log."""
@@ -305,6 +306,7 @@ class Guild:
             self._feed.hand,
             self._on_hole,
             self._services.clock.saw,
+            (self._services.backlog, max(start, found.mark)),
         )
         self._intake = intake
         await intake.subscribe()
@@ -393,8 +395,8 @@ class Guild:
             engine_version=ENGINE_VERSION,
         )
         name = owner_opened_id(self.id, permit.epoch, self._services.incarnation, uuid4().hex)
+        self._out.gate.check(permit)
         with span("open guild", parent="", guild=self.id):
-            self._out.gate.check(permit)
             stored = await self._out.bus.append(
                 subjects.inputs(self.id), encode(opened), carry({headers.MSG_ID: name})
             )
@@ -402,7 +404,7 @@ class Guild:
 
     # What the intake shows while it catches up (`intake.Look`)
 
-    def batch(self, batch: list[StoredMessage]) -> None:
+    def batch(self, batch: list[LoggedInput]) -> None:
         """Look for words of operators on what comes before them."""
         self._feed.note_skips(batch)
 

@@ -19,8 +19,9 @@ from nats.errors import Error as NatsError
 from components.bus import stream
 from components.bus.connection import Bus
 from components.bus.errors import BusError
-from components.bus.stream import StoredMessage, stored_message
+from components.bus.stream import stored_message
 from components.gateway.engine.model import LoggedInput
+from components.gateway.shell.backlog import Backlog, logged_input
 from components.gateway.shell.errors import HoleFound
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
@@ -36,7 +37,7 @@ Hand = Callable[[LoggedInput], Awaitable[None]]
 class Look(Protocol):
     """Watches a guild being caught up."""
 
-    def batch(self, batch: list[StoredMessage]) -> None:
+    def batch(self, batch: list[LoggedInput]) -> None:
         """Sees every message before the first one is handed on."""
         ...
 
@@ -57,7 +58,10 @@ class Intake:
         hand: Hand,
         on_hole: Callable[[HoleFound], None],
         saw: Callable[[int], None] = lambda stored_ms: None,
+        backlog: tuple[Backlog, Sequence] | None = None,
     ) -> None:
+        """``backlog``: what was read for all guilds, and up to where this one's rows are complete
+        (``start`` or later)."""
         self._bus = bus
         self._guild = guild
         self._subject = subjects.inputs(guild)
@@ -65,7 +69,10 @@ class Intake:
         self._on_hole = on_hole
         self._lock = asyncio.Lock()
         self._subscription: Subscription | None = None
-        self._kept: list[StoredMessage] = []
+        self._kept: list[LoggedInput] = []
+        self._backlog = backlog
+        self._quiet = (start, start)
+        """Between these two the log is known to hold nothing of the guild."""
         self._look: Look | None = None
         self._caught_up = asyncio.Event()
         self._ended = False
@@ -131,7 +138,7 @@ class Intake:
             try:
                 if before > self.seen:
                     await self._fill(Sequence(before))
-                await self._hand_on([stored])
+                await self._hand_on([logged_input(self._guild, stored)])
                 await self._fill(stored.sequence)  # only if it was rewound
             except BusError as error:
                 log.info("gap of %s not filled yet: %s", self._subject, error)
@@ -144,27 +151,35 @@ class Intake:
 
     async def _look_ahead(self, up_to: Sequence, look: "Look") -> None:
         at = self.seen
-        first: list[StoredMessage] = []
+        kept: list[LoggedInput] = []
+        whole = True
         while at < up_to and not self._ended:
             batch = await self._read(at, up_to)
             look.batch(batch)
-            first = first or batch
+            whole = whole and len(kept) < BATCH
+            if whole:
+                kept += batch
             at = batch[-1].sequence
-        self._kept = first  # mostly the only batch: not read twice
+        self._kept = kept  # mostly all of it: not read twice
 
-    async def _read(self, after: Sequence, up_to: Sequence) -> list[StoredMessage]:
-        """The next messages after a sequence; there are some, for ``up_to`` is on the log."""
+    async def _read(self, after: Sequence, up_to: Sequence) -> list[LoggedInput]:
+        """The next inputs after a sequence; there are some, for ``up_to`` is on the log."""
         kept, self._kept = self._kept, []
         if kept and after < kept[0].sequence and after == self.seen:
             return kept
+        if self._backlog is not None:
+            batch = await self._from_backlog(*self._backlog, after)
+            self._backlog = None
+            if batch:
+                return await self._verified(batch, after)
         deadline = asyncio.get_running_loop().time() + FILL_WITHIN_S
         while True:
-            batch = await stream.read_batch(
-                self._bus, storage.INPUTS, self._subject, Sequence(after + 1), batch=BATCH
+            start = self._quiet[1] if after == self._quiet[0] else after
+            stored = await stream.read_batch(
+                self._bus, storage.INPUTS, self._subject, Sequence(start + 1), batch=BATCH
             )
-            if self._look is not None:
-                await self._look.verify(after)
-            if batch:
+            batch = [logged_input(self._guild, message) for message in stored]
+            if await self._verified(batch, after):
                 return batch
             if asyncio.get_running_loop().time() > deadline:
                 raise HoleFound(
@@ -173,29 +188,32 @@ class Intake:
             # The replica that answered is behind the stream's leader.
             await asyncio.sleep(0.05)
 
-    async def _hand_on(self, batch: list[StoredMessage]) -> None:
-        for stored in batch:
+    async def _from_backlog(
+        self, backlog: Backlog, complete: Sequence, after: Sequence
+    ) -> list[LoggedInput]:
+        part = await backlog.take(self._guild, max(after, complete))
+        if part is None:
+            return []
+        batch = [item for item in part.inputs if item.sequence > after]
+        self._quiet = (batch[-1].sequence if batch else after, part.up_to)
+        return batch
+
+    async def _verified(self, batch: list[LoggedInput], after: Sequence) -> list[LoggedInput]:
+        if self._look is not None:
+            await self._look.verify(after)
+        return batch
+
+    async def _hand_on(self, batch: list[LoggedInput]) -> None:
+        for item in batch:
             if self._ended:
                 return
-            if stored.sequence <= self.seen:
+            if item.sequence <= self.seen:
                 continue
-            before, self.seen = self.seen, stored.sequence
+            before, self.seen = self.seen, item.sequence
             try:
-                await self._hand(logged_input(self._guild, stored))
+                await self._hand(item)
             except BaseException:
                 self.seen = before  # not taken: it comes again
                 raise
-            if self.seen != stored.sequence:
+            if self.seen != item.sequence:
                 return  # rewound: what follows is read again
-
-
-def logged_input(guild: GuildId, stored: StoredMessage) -> LoggedInput:
-    """A stored message as the engine takes it."""
-    return LoggedInput(
-        guild=guild,
-        sequence=stored.sequence,
-        stored_ms=stored.stored_ms,
-        message_id=stored.headers.get(headers.MSG_ID, ""),
-        traceparent=stored.headers.get(headers.TRACEPARENT, ""),
-        data=stored.data,
-    )

@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from components.bench.capacity import Carried, took_of
+from components.bench.capacity import Carried
 from components.bench.capacity import figures_of as capacity_figures
 from components.bench.failover import Response, Times, figures_of, first_responses, split
 from components.bench.handoff import Told, pause_ms
@@ -100,10 +100,6 @@ def test_a_takeover_that_is_too_slow_breaks_its_limits() -> None:
 def test_the_other_kinds_have_limits_of_their_own(kind: str, limited: set[str]) -> None:
     figures = figures_of(kind, Times(answered=[0.1], effects=[0.1]), [])  # type: ignore[arg-type]
     assert {f.name for f in figures if f.limit is not None} == {f"{kind}_{one}" for one in limited}
-
-
-def test_catching_up_is_measured_from_the_last_look_at_an_untouched_database() -> None:
-    assert took_of([(1.0, 90), (1.5, 90), (2.0, 40), (2.5, 0)]) == 1.0
 
 
 def test_what_is_there_anyway_is_no_growth() -> None:
