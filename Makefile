@@ -12,6 +12,9 @@ SPEC := $(wildcard ../shared/discord)
 NATSCLI_VERSION := $(shell sed -n 's|.*github.com/nats-io/natscli v\([^ ]*\).*|\1|p' tools/go.mod)
 NATSCLI := .tools/nats-$(NATSCLI_VERSION)/nats
 
+# Every process would compile every module anew, and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup tools up test coverage lint bench chaos requirements clean
 
