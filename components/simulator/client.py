@@ -13,6 +13,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
+from components.simulator.faults import ActiveFault
 from components.simulator.record import Entry
 
 
@@ -228,6 +229,10 @@ class SimulatorControl:
     async def add_fault(self, **fields: Any) -> int:
         """A REST fault. Fields: those of `faults.RestFault`. Returns its id."""
         return int((await self._post("/faults", fields))["id"])
+
+    async def faults(self) -> list[ActiveFault]:
+        """The REST faults that last, with how many requests each has met."""
+        return msgspec.convert((await self._get("/faults"))["faults"], list[ActiveFault])
 
     async def clear_faults(self) -> None:
         await self._call("DELETE", "/faults")
