@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.gateway.engine.case_store import list_cases
 from components.gateway.engine.engine import Engine
@@ -13,9 +14,11 @@ from components.gateway.engine.model import LoggedInput
 from components.gateway.engine.schema import open_database
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import GuildInfo, SimulatorControl
-from contracts import headers
+from contracts import headers, storage
 from contracts.ids import GuildId
 from contracts.inputs import DiscordDispatch
+from contracts.message import decode
+from contracts.records import SessionResume
 from contracts.requests import CaseView
 from tests.integration.shard.replicas import (
     Replicas,
@@ -166,6 +169,15 @@ async def test_a_replacement_whose_resume_is_refused_reads_the_gap_too(
         assert (cases, alarms) == ([], [])
 
 
+async def all_saved(bus: Bus, control: SimulatorControl) -> bool:
+    """Whether the bucket has the session as far as Discord has sent it."""
+    saved = await Bucket(bus, storage.SESSIONS).snapshot()
+    resumes = [decode(entry.value, SessionResume) for entry in saved.values() if entry.value]
+    reached = {resume.session: resume.sequence for resume in resumes}
+    (session,) = [session for session in await control.sessions() if session["connected"]]
+    return bool(reached.get(session["id"], 0) >= session["seq"])
+
+
 async def test_a_gap_that_a_killed_shard_left_unread_is_read_by_who_resumes_its_session(
     bus: Bus, guilds: list[GuildInfo], control: SimulatorControl, replicas: Replicas
 ) -> None:
@@ -180,7 +192,7 @@ async def test_a_gap_that_a_killed_shard_left_unread_is_read_by_who_resumes_its_
     await replica.said("reading the last")
     live = await post(control, guilds, 6, 0)
     await all_there(bus, live)
-    await asyncio.sleep(0.6)  # the session is saved at most every 0.25 s
+    await until(lambda: all_saved(bus, control))
     await replica.kill()
     await control.clear_faults()
     session = await sessions_of(control)
