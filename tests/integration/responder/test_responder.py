@@ -219,7 +219,7 @@ async def test_with_too_many_waiting_the_next_is_deferred_at_once(
         responder.expect(InteractionId("1")),
         responder.expect(InteractionId("2")),
         responder.expect(INTERACTION) as pending,
-        asyncio.timeout(1),
+        asyncio.timeout(10),
     ):
         assert await owner.answers(an_answer()) is False
         assert await pending.wait(60) is None
