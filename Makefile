@@ -28,13 +28,21 @@ tools: $(NATSCLI) ## Build the nats command into .tools, checked against pinned 
 up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" shows the options
 	@$(BIN)/modbot up $(ARGS)
 
+# Most tests wait for processes, leases and timers, so three at a time keep two processors busy; of
+# those that start whole stacks two do. A round of chaos asks that every request is answered within
+# seconds, so nothing runs beside it.
 # Tests of CPU-bound code take twice as long where coverage is measured, so that is another target.
-# A round of chaos asks that every request is answered within seconds, so nothing runs beside it.
+STACKS := tests/chaos tests/integration/live tests/integration/stack
 ROUNDS := tests/chaos/test_rounds.py
+PYTEST := MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --dist loadfile
 test: $(VENV)/.dev $(NATSCLI) lint ## Check style, types and layers, then run every test (ARGS: some)
-	MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --numprocesses 2 --dist loadfile \
-		$(or $(ARGS),--ignore=$(ROUNDS))
-	$(if $(ARGS),,$(BIN)/pytest $(ROUNDS))
+ifdef ARGS
+	$(PYTEST) --numprocesses 2 $(ARGS)
+else
+	$(PYTEST) --numprocesses 3 $(STACKS:%=--ignore=%)
+	$(PYTEST) --numprocesses 2 $(STACKS) --ignore=$(ROUNDS)
+	$(BIN)/pytest $(ROUNDS)
+endif
 
 coverage: $(VENV)/.dev $(NATSCLI) ## Run every test and say what no test reaches
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report= $(ARGS)"
