@@ -323,6 +323,14 @@ def _operations() -> tuple[Channel, ...]:
             takes_errors=True,
         ),
         Channel(
+            name="pods.released",
+            address="modbot.pods.{pod}.released",
+            purpose="What an owner that lets go of a guild writes into bucket handoffs, told to "
+            "the next owner directly, so that it need not wait for the bucket.",
+            sent=(Sent(type=records.Released, senders=(GATEWAY,), headers=TRACED),),
+            receivers=(GATEWAY,),
+        ),
+        Channel(
             name="pods.ping",
             address="modbot.pods.{pod}.ping",
             purpose="Whether a suspected pod is there. Nobody answers when its connection is gone.",

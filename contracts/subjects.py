@@ -13,6 +13,7 @@ EVENTS_WILDCARD: Final = "modbot.events.*.>"
 CONFIG_SERVICE: Final = "modbot.config"
 PODS_WILDCARD: Final = "modbot.pods.*.ping"
 POD_SNAPSHOTS_WILDCARD: Final = "modbot.pods.*.snapshot.*"
+POD_RELEASED_WILDCARD: Final = "modbot.pods.*.released"
 SHARD_BUDGET: Final = "modbot.shards.budget"
 """Asks any shard replica what Discord grants: answered with `operations.SessionBudget`."""
 DISCONNECTS: Final = "sys.disconnect"
@@ -70,6 +71,11 @@ def answers(component: str, replica: str) -> str:
 def ping(pod: PodId) -> str:
     """Asks one pod whether it is there: `records.PodPing`, answered with the same."""
     return f"modbot.pods.{pod}.ping"
+
+
+def pod_released(pod: PodId) -> str:
+    """Tells one pod that an epoch of a guild is released to it: `records.Released`."""
+    return f"modbot.pods.{pod}.released"
 
 
 def pod_snapshot(pod: PodId, guild: GuildId) -> str:

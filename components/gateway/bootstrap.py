@@ -298,6 +298,7 @@ class _Running:
             spawn(snapshots.answer(message))
 
         await bus.listen(subjects.pod_snapshots(me.pod), asked_for_rows)
+        await bus.listen(subjects.pod_released(me.pod), sights.hear_released)
         self._pod.state("serving")
         loops = [
             tasks.create_task(loop)

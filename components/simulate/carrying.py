@@ -11,7 +11,7 @@ from components.gateway.ownership import commands as ask
 from components.gateway.ownership.commands import Command
 from components.simulate import building
 from components.simulate.kv import WrongRevision
-from components.simulate.link import NotConnected, Unanswered
+from components.simulate.link import NoResponder, NotConnected, Unanswered
 from contracts import storage
 from contracts.ids import GuildId, Incarnation, PodId, Sequence
 from contracts.records import Assignment, Holding, Released, Silent
@@ -164,6 +164,11 @@ def write_released(pod: "Pod", command: ask.WriteReleased) -> None:
         pod=PodId(pod.name),
         incarnation=Incarnation(pod.incarnation),
     )
+    machine = pod.machine
+    assert machine is not None  # it asked
+    following = machine.guilds[command.guild].assignment
+    if following is not None and following.pod != pod.name and following.epoch > command.epoch:
+        pod.process.start(_tell(pod, f"released.{following.pod}", value))
     pod.process.start(_hand_off(pod, f"released.{command.guild}", value))
 
 
@@ -176,6 +181,14 @@ def write_silent(pod: "Pod", command: ask.WriteSilent) -> None:
         incarnation=Incarnation(pod.incarnation),
     )
     pod.process.start(_hand_off(pod, f"silent.{command.guild}", value))
+
+
+async def _tell(pod: "Pod", subject: str, value: Released) -> None:
+    """Once and directly; whoever does not hear it sees the bucket."""
+    try:
+        await pod.link.request(subject, value)
+    except (NoResponder, NotConnected, Unanswered):
+        pod.loop.seen["released, not told"] += 1
 
 
 async def _hand_off(pod: "Pod", key: str, value: Released | Silent) -> None:

@@ -162,6 +162,7 @@ class Pod:
         link.watch(storage.HANDOFFS, self._handoff, self._each(self._handoff))
         link.watch(storage.LEADERS, self._leader, self._each(self._leader))
         link.listen(f"ping.{self.name}", self._pinged)
+        link.listen(f"released.{self.name}", self._told_released)
         if link.connected:
             self.carry_out(machine.connected(link.count, now_s()))
         self.process.start(self._sweep())
@@ -289,6 +290,11 @@ class Pod:
             self.carry_out(machine.released_seen(entry.value, now_s))
         elif isinstance(entry.value, Silent):
             self.carry_out(machine.silent_seen(entry.value, now_s))
+
+    def _told_released(self, word: Released) -> None:
+        if self.machine is not None:
+            self.loop.seen["released, told directly"] += 1
+            self.carry_out(self.machine.released_seen(word, self.process.now_s()))
 
     def _leader(self, entry: Entry) -> None:
         if self.machine is None:

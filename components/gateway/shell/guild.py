@@ -119,6 +119,8 @@ class Guild:
         self._taken = 0
         self._building: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        """The end of the last tenure."""
 
     # What requests ask (`requests.Progress`)
 
@@ -217,7 +219,7 @@ class Guild:
         log.debug("letting go of guild %s at epoch %s", self.id, epoch)
         if tenure is not None:
             tenure.stop()
-        self._out.spawn(self._end(tenure, epoch))
+        self._leaving = self._out.spawn(self._end(tenure, epoch))
 
     def drop(self) -> None:
         """Delete the rows."""
@@ -227,6 +229,11 @@ class Guild:
         """Wait until nothing more is applied, after `stop_following`."""
         if self._ending is not None:
             await asyncio.wait([self._ending])
+
+    async def left(self) -> None:
+        """Wait until those who still asked have been told to ask again, after `stop_owning`."""
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving])
 
     async def compare(self, last: Sequence, up_to: Sequence, ticket: int) -> None:
         """The log ends at ``last``, as known up to stream sequence ``up_to``, and was read after
@@ -469,8 +476,11 @@ class Guild:
 
     async def _end(self, tenure: Tenure | None, epoch: Epoch) -> None:
         if tenure is not None:
-            await tenure.close()
+            # Others wait for this; callers at the door, who are told to ask again, do not.
+            await tenure.outputs_ended()
         self._listener.effects_ended(self.id, epoch)
+        if tenure is not None:
+            await tenure.close()
 
     def _newer_epoch(self, epoch: Epoch) -> None:
         self._listener.epoch_on_log(self.id, epoch)

@@ -3,6 +3,10 @@
 `released.<guild>` and `silent.<guild>` are written over an older epoch's alone and are repeated
 until they are there, or a later epoch's is. `holds.<guild>.<pod>` is this pod's own key; many of
 them are written a few at a time, for nobody waits for them. Everything ends with the pod.
+
+Who is to own a guild next is told `released` directly as well: what is true of an epoch stays true,
+so the word counts the same whichever way it comes, and over the bucket it takes a write to a disk
+longer.
 """
 
 import asyncio
@@ -13,7 +17,8 @@ from typing import Final
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.bus.errors import BusError, WrongLastSequence
-from contracts import storage
+from components.telemetry.traces import carry
+from contracts import storage, subjects
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import Holding, Released, Silent
@@ -33,6 +38,7 @@ class Handoffs:
     """The pod's words to others about its guilds."""
 
     def __init__(self, bus: Bus, pod: PodId, incarnation: Incarnation) -> None:
+        self._bus = bus
         self._bucket = Bucket(bus, storage.HANDOFFS)
         self._pod = pod
         self._incarnation = incarnation
@@ -46,8 +52,11 @@ class Handoffs:
         """A watch has shown the key at this revision: it is written over at the first try."""
         self._revisions[key] = max(revision, self._revisions.get(key, 0))
 
-    async def release(self, guild: GuildId, epoch: Epoch, sequence: Sequence) -> None:
-        """Write that the epoch is released; returns once that is known to everybody who reads."""
+    async def release(
+        self, guild: GuildId, epoch: Epoch, sequence: Sequence, *, to: PodId | None = None
+    ) -> None:
+        """Write that the epoch is released; returns once that is known to everybody who reads.
+        ``to``: the next owner."""
         released = Released(
             guild=guild,
             epoch=epoch,
@@ -55,6 +64,11 @@ class Handoffs:
             pod=self._pod,
             incarnation=self._incarnation,
         )
+        if to is not None and to != self._pod:
+            try:
+                await self._bus.say(subjects.pod_released(to), encode(released), carry())
+            except BusError as error:
+                log.info("%s is not told of guild %s directly: %s", to, guild, error)
         await self._write_over(f"released.{guild}", released)
 
     async def silence(self, guild: GuildId, epoch: Epoch) -> None:

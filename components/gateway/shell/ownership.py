@@ -127,6 +127,7 @@ class Ownership:
             await self._changed.wait()
         for guild in list(self.guilds.values()):
             await guild.ended()
+            await guild.left()
 
     async def changed(self, *, within_s: float) -> None:
         """Wait until anything has changed, or so long."""
@@ -307,7 +308,9 @@ class Ownership:
         self.compare_all()
 
     async def _release(self, guild: Guild, epoch: Epoch) -> None:
-        await self._handoffs.release(guild.id, epoch, guild.applied)
+        following = guild.assignment
+        to = following.pod if following is not None and following.epoch > epoch else None
+        await self._handoffs.release(guild.id, epoch, guild.applied, to=to)
         self.do(self.machine.released_written(guild.id, epoch, self._clock()))
 
     async def _silence(self, guild: Guild, epoch: Epoch) -> None:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from nats.aio.msg import Msg
+
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
 from components.gateway.shell.handoffs import Handoffs
@@ -87,6 +89,15 @@ class Sights:
         if entry.value is not None:
             released = decode(entry.value, Released)
             self._ownership.do(self._machine.released_seen(released, self._ownership.now_s()))
+
+    async def hear_released(self, message: Msg) -> None:
+        """The same, from the earlier owner itself (`subjects.pod_released`)."""
+        try:
+            released = decode(message.data, Released)
+        except MalformedMessage as error:
+            log.error("%s is not readable: %s", message.subject, error)  # noqa: TRY400
+            return
+        self._ownership.do(self._machine.released_seen(released, self._ownership.now_s()))
 
     def _silent(self, entry: Entry) -> None:
         self._handoffs.seen(entry.key, entry.revision)

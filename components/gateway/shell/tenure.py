@@ -126,9 +126,13 @@ class Tenure:
         self._timers.close(self.permit.guild)
         self.requests.stop()
 
-    async def close(self) -> None:
+    async def outputs_ended(self) -> None:
         """Wait until nothing of it is under way, at Discord or on its way to EVENTS."""
         self.stop()
-        await self.requests.close()
         await self._facts.close()
         await self.lanes.close()
+
+    async def close(self) -> None:
+        """`outputs_ended`, and whoever still asks is told to ask again."""
+        await self.outputs_ended()
+        await self.requests.close()

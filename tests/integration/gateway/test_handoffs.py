@@ -1,11 +1,14 @@
 """Words about guilds are written until they are there, over a real server."""
 
 import asyncio
+from typing import Any
+
+from nats.aio.msg import Msg
 
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
 from components.gateway.shell.handoffs import FIRST_PAUSE_S, Handoffs
-from contracts import storage
+from contracts import storage, subjects
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
 from contracts.message import decode, encode
 from contracts.records import Released
@@ -88,3 +91,33 @@ async def test_a_later_epochs_word_stays(nats_server: RunningNats) -> None:
     async with asyncio.timeout(20):
         await handoffs.release(GUILD, Epoch(4), Sequence(9))
     assert await kept_epoch(real) == 5
+
+
+async def test_the_next_owner_is_told_before_the_key_is_written(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("gateway")
+    next_owner = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    told: asyncio.Future[tuple[Released, Entry | None]] = asyncio.get_running_loop().create_future()
+
+    async def hear(message: Msg) -> None:
+        told.set_result((decode(message.data, Released), await real.get(KEY)))
+
+    await next_owner.listen(subjects.pod_released(PodId("c")), hear)
+    await next_owner.barrier()
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    held = asyncio.Event()
+
+    class HeldBucket(Bucket):
+        async def replace(self, *arguments: Any, **options: Any) -> int:
+            await held.wait()
+            return await super().replace(*arguments, **options)
+
+    handoffs._bucket = HeldBucket(bus, storage.HANDOFFS)
+    releasing = asyncio.create_task(handoffs.release(GUILD, Epoch(2), Sequence(9), to=PodId("c")))
+    async with asyncio.timeout(20):
+        word, entry = await told
+        assert (word.guild, word.epoch, word.sequence, word.pod) == (GUILD, 2, 9, "b")
+        assert entry is None
+        held.set()
+        await releasing
+    assert await kept_epoch(real) == 2

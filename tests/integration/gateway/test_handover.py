@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from components.bus.buckets import Bucket
+from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.gateway.shell.loads import rows_of
 from contracts import storage
@@ -27,6 +28,7 @@ from contracts.records import (
     StateSource,
 )
 from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
+from tests.support.nats import RunningNats
 from tests.support.replay import dump_of_pod, replay
 
 LONG = {"MODBOT_GATEWAY_LEASE_TTL_S": "60"}
@@ -326,6 +328,29 @@ async def test_step_23_without_a_leader_a_restarted_pod_takes_its_guilds_back(
     taken = decode(entry.value or b"", Assignment)
     assert (taken.incarnation, taken.cause, taken.by) == (pod.incarnation, "restarted", pod.name)
     assert [source.incarnation for source in taken.sources] == [former]
+
+
+async def seal(provisioner: Bus, stream: str) -> None:
+    """Nothing is written to the stream any more."""
+    info = await provisioner.ask(f"$JS.API.STREAM.INFO.{stream}", b"")
+    config = msgspec.json.decode(info.data)["config"] | {"sealed": True}
+    answer = await provisioner.ask(f"$JS.API.STREAM.UPDATE.{stream}", msgspec.json.encode(config))
+    assert "error" not in msgspec.json.decode(answer.data)
+
+
+async def test_step_15_the_next_owner_opens_at_the_word_of_the_one_before(
+    town: Town, pods: Pods, nats_server: RunningNats
+) -> None:
+    """The bucket says nothing: it takes nothing that the owner before writes."""
+    first, second = await pair(town, pods, **LONG)
+    bucket = Bucket(town.operator, storage.HANDOFFS)
+    await seal(await nats_server.connect("provisioner"), f"KV_{storage.HANDOFFS}")
+    await town.assign(
+        second.name, second.incarnation, before=[earlier(first, 1)], follower=holder(first)
+    )
+    status = await town.served()
+    assert (status.pod, status.epoch) == (second.name, 2)
+    assert await bucket.get(f"released.{town.guild}") is None
 
 
 async def test_a_pod_that_leaves_releases_what_it_owns(town: Town, pods: Pods) -> None:
