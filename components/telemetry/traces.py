@@ -1,17 +1,18 @@
 """Traces: W3C trace context through every bus header, spans to a file when one is named.
 
-`configure_traces` is called once a process. Without a span file spans are still made, so that
-``traceparent`` travels; they are just not written.
+`configure_traces` is called once a process. Without a span file spans are mere names, so that
+``traceparent`` travels: one that nobody writes need not know when it began, and costs a fifth.
 """
 
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import (
@@ -19,8 +20,15 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
     SpanExportResult,
 )
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from contracts import headers
@@ -28,6 +36,8 @@ from contracts import headers
 _propagator = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("modbot")
 """Made once, which costs a third of a span; it finds the provider that is configured later."""
+_unwritten: TraceIdRatioBased | None = None
+"""Set where spans are not written: decides which new traces those may write who do."""
 
 
 class SpanLines(SpanExporter):
@@ -64,22 +74,24 @@ class SpanLines(SpanExporter):
 
 def configure_traces(
     service: str, replica: str, *, folder: Path | None = None, ratio: float = 1.0
-) -> TracerProvider:
+) -> None:
     """Set up the process's tracer; ``folder`` receives ``<service>-<replica>.jsonl``.
 
     ``ratio`` is the share of new traces that are recorded; a trace that came in keeps its own
     decision.
     """
+    global _unwritten
+    if folder is None:
+        _unwritten = TraceIdRatioBased(ratio)
+        return
     provider = TracerProvider(
         resource=Resource.create({"service.name": service, "service.instance.id": replica}),
         sampler=ParentBased(TraceIdRatioBased(ratio)),
     )
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / f"{service}-{replica}.jsonl").open("a", encoding="utf-8")
-        provider.add_span_processor(BatchSpanProcessor(SpanLines(file), schedule_delay_millis=500))
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / f"{service}-{replica}.jsonl").open("a", encoding="utf-8")
+    provider.add_span_processor(BatchSpanProcessor(SpanLines(file), schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
-    return provider
 
 
 def traceparent() -> str:
@@ -114,7 +126,27 @@ def span(
     """A span that is current inside the block. ``parent`` is a ``traceparent``; without one the
     current span is the parent."""
     context = context_of(parent) if parent is not None else None
+    if _unwritten is not None:
+        current = NonRecordingSpan(_below(context, _unwritten))
+        token = attach(set_span_in_context(current))
+        try:
+            yield current
+        finally:
+            detach(token)
+        return
     with _tracer.start_as_current_span(
         name, context=context, kind=kind, attributes=attributes
-    ) as current:
-        yield current
+    ) as recorded:
+        yield recorded
+
+
+def _below(context: Context | None, roots: TraceIdRatioBased) -> SpanContext:
+    """The name of a new span below the one of the context, or of a trace of its own."""
+    above = trace.get_current_span(context).get_span_context()
+    if above.is_valid:
+        trace_id, flags = above.trace_id, above.trace_flags
+    else:
+        trace_id = random.getrandbits(128)
+        sampled = roots.should_sample(None, trace_id, "").decision is Decision.RECORD_AND_SAMPLE
+        flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    return SpanContext(trace_id, random.getrandbits(64), is_remote=False, trace_flags=flags)
