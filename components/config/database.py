@@ -45,6 +45,9 @@ AGAIN_S = 0.5
 """Pause between attempts to connect."""
 COMPARE_AGAIN_S = 5.0
 """What a killed leader wrote last may be seen after its successor first compared."""
+GATHER_S = 0.5
+"""Rows are written so long after the first of them: hundreds at once when a pod has died, and not
+while its guilds are being given away."""
 LOOK_EVERY_S = 5.0
 """A hung server is noticed by a query that does not return, so one is made now and then."""
 DEADLINE_S = 5.0
@@ -206,6 +209,7 @@ class Database:
                     while True:
                         await self._write()
                         await self._pause()
+                        await asyncio.sleep(GATHER_S)
                 except AWAY as error:
                     self._lost(error, told=told)
                     told = True

@@ -23,6 +23,8 @@ LATE_S = 1.0
 """A plan that comes so long after it was due: the process, or its machine, could not."""
 AT_A_TIME = 512
 """Guilds decided about in one plan: news of a crash must not queue behind the rest."""
+URGENT_AT_A_TIME = 150
+"""Of guilds without an owner: the first are given away before the others are thought about."""
 
 
 class Leader:
@@ -163,14 +165,14 @@ class Leader:
             if self._wake_of.get(guild) == at_s:
                 del self._wake_of[guild]
                 view.dirty.add(guild)
-        if len(view.dirty) <= AT_A_TIME:
+        if urgent := self._ownerless():
+            chosen = list(islice(urgent, URGENT_AT_A_TIME))
+            view.dirty.difference_update(chosen)
+        elif len(view.dirty) <= AT_A_TIME:
             chosen = list(view.dirty)
             view.dirty.clear()
         else:
-            urgent = self._ownerless()
-            chosen = list(urgent)[:AT_A_TIME]
-            rest = (guild for guild in view.dirty if guild not in urgent)
-            chosen += islice(rest, AT_A_TIME - len(chosen))
+            chosen = list(islice(view.dirty, AT_A_TIME))
             view.dirty.difference_update(chosen)
         turn = list(self._postponed)[: AT_A_TIME // 2]
         for guild in turn:

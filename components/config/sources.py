@@ -11,7 +11,7 @@ import msgspec
 from components.config.standing import holds, standing
 from components.config.world import Held, World
 from contracts.ids import GuildId, Incarnation, PodId
-from contracts.records import Assignment, Holder, Holding, PodLease, StateSource
+from contracts.records import Assignment, Holding, PodLease, StateSource
 
 
 def source_of(
@@ -31,12 +31,14 @@ def kept(world: World, before: Assignment, after: Assignment) -> Assignment:
     """``after``, with those who held the rows in ``before`` and are named no more as its
     sources; the owner, who had the most to go on from, is the newest of them."""
     still = _named(after)
-    sources = list(after.sources)
+    sources = after.sources
     for one in reversed(_named(before)):
-        new = source_of(world, before.guild, one.pod, one.incarnation)
-        if one not in still and new is not None:
+        if one in still:
+            continue
+        new = source_of(world, before.guild, *one)
+        if new is not None:
             sources = [old for old in sources if not _same(old, new)] + [new]
-    return msgspec.structs.replace(after, sources=sources)
+    return after if sources is after.sources else msgspec.structs.replace(after, sources=sources)
 
 
 def shrunk(world: World, held: Held) -> list[StateSource]:
@@ -63,9 +65,7 @@ def shrunk(world: World, held: Held) -> list[StateSource]:
 def where_rows_are(world: World, assignment: Assignment) -> list[StateSource]:
     """Every place where the rows are known to be, the best one first: the owner's, the
     follower's, that of who joins, the other sources, newest first."""
-    found = [
-        source_of(world, assignment.guild, one.pod, one.incarnation) for one in _named(assignment)
-    ]
+    found = [source_of(world, assignment.guild, *one) for one in _named(assignment)]
     known = [source for source in found if source is not None]
     others = [old for old in reversed(assignment.sources) if old not in known]
     return [*known, *sorted(others, key=lambda source: source.pod != assignment.pod)]
@@ -76,10 +76,10 @@ def has_rows(lease: PodLease, sources: list[StateSource]) -> bool:
     return any(source.data and source.data == lease.data for source in sources)
 
 
-def _named(assignment: Assignment) -> list[Holder]:
+def _named(assignment: Assignment) -> list[tuple[PodId, Incarnation]]:
     """Owner, follower and who joins."""
     found = (assignment, assignment.follower, assignment.joining)
-    return [Holder(pod=one.pod, incarnation=one.incarnation) for one in found if one is not None]
+    return [(one.pod, one.incarnation) for one in found if one is not None]
 
 
 def _open(world: World, owned: Assignment, holding: Holding | None) -> bool:

@@ -6,6 +6,7 @@ pod sees a division and however old the leases are that the leader knows
 (docs/decisions/0007-rest-shares.md). Pure: no clock, no I/O. Shares are whole requests a second.
 """
 
+import heapq
 import math
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -94,16 +95,29 @@ def by_demand(limit: float, wanted: Mapping[PodId, int]) -> dict[PodId, int]:
     has. What nobody wants is spread evenly, so that demand that begins is met at once."""
     minimum = MINIMUM if len(wanted) * MINIMUM <= limit else 0
     shares = dict.fromkeys(sorted(wanted), minimum)
-    for _ in range(max(0, math.floor(limit) - sum(shares.values()))):
-        lacking = [pod for pod in shares if shares[pod] < wanted[pod]]
-        if lacking:
-            neediest = min(lacking, key=lambda pod: shares[pod])
-        elif shares:
-            neediest = min(shares, key=lambda pod: shares[pod] - max(wanted[pod], minimum))
-        else:
-            break
-        shares[neediest] += 1
+    left = max(0, math.floor(limit) - sum(shares.values()))
+    lacking = [(share, pod) for pod, share in shares.items() if share < wanted[pod]]
+    left = _one_by_one(shares, lacking, left, wanted)
+    beyond = [(share - max(wanted[pod], minimum), pod) for pod, share in shares.items()]
+    _one_by_one(shares, beyond, left, None)
     return shares
+
+
+def _one_by_one(
+    shares: dict[PodId, int],
+    neediest: list[tuple[int, PodId]],
+    left: int,
+    most: Mapping[PodId, int] | None,
+) -> int:
+    """Give what is left to whoever comes first, until each has its most; returns the rest."""
+    heapq.heapify(neediest)
+    while left and neediest:
+        at, pod = heapq.heappop(neediest)
+        shares[pod] += 1
+        left -= 1
+        if most is None or shares[pod] < most[pod]:
+            heapq.heappush(neediest, (at + 1, pod))
+    return left
 
 
 def _wanted(record: RestShares, pod: PodId, leases: Leases) -> int:
