@@ -1,11 +1,12 @@
 """Restores the newest state of every living pod's replica, and reads the round's guilds in it.
 
 A replica that cannot be restored is a finding, with its words; one that is a moment behind is not.
+So is a path that two pods write to: what lies there may be whole when it is read, by luck.
 """
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,9 +56,22 @@ async def restored(arena: Arena, guilds: Sequence[GuildId]) -> Backups:
             for guild in guilds:
                 if (rows := held_in(file, f"the replica of {pod}", guild)) is not None:
                     held[guild].append(msgspec.structs.replace(rows, role="replica"))
+    failures += shared(replicas)
     return Backups(
         restored=len(files), held=held, failures=failures, files=files, replicas=replicas
     )
+
+
+def shared(replicas: Mapping[str, str]) -> list[str]:
+    """Words for each path, of ``replicas`` by pod, that is not one pod's alone."""
+    writers: dict[str, list[str]] = {}
+    for pod, path in sorted(replicas.items()):
+        writers.setdefault(path, []).append(pod)
+    return [
+        f"{' and '.join(pods)} replicate to one path ({path}) and destroy what lies there"
+        for path, pods in writers.items()
+        if len(pods) > 1
+    ]
 
 
 async def _restore(settings: BackupSettings, replica: str, to: Path) -> None:

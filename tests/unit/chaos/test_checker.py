@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from components.chaos.backups import Backups
+from components.chaos.backups import Backups, shared
 from components.chaos.checker import History, check_round, nothing_checked
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
@@ -381,3 +381,10 @@ def test_each_stop_explains_one_call() -> None:
     )
     checked, found = check_round(history)
     assert (checked.in_window, len(found.effects_stale_owner)) == (1, 1)
+
+
+def test_a_path_that_two_pods_replicate_to_is_a_finding_whatever_lies_there() -> None:
+    own = {"gateway-0": "pods/gateway-0/i-1", "gateway-1": "pods/gateway-1/i-2"}
+    assert shared(own) == []
+    (words,) = shared({**own, "gateway-2": "pods/gateway-0/i-1"})
+    assert words.startswith("gateway-0 and gateway-2 replicate to one path (pods/gateway-0/i-1)")
