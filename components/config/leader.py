@@ -23,8 +23,6 @@ LATE_S = 1.0
 """A plan that comes so long after it was due: the process, or its machine, could not."""
 AT_A_TIME = 512
 """Guilds decided about in one plan: news of a crash must not queue behind the rest."""
-URGENT_AT_A_TIME = 150
-"""Of guilds without an owner: the first are given away before the others are thought about."""
 
 
 class Leader:
@@ -166,7 +164,7 @@ class Leader:
                 del self._wake_of[guild]
                 view.dirty.add(guild)
         if urgent := self._ownerless():
-            chosen = list(islice(urgent, URGENT_AT_A_TIME))
+            chosen = list(islice(urgent, AT_A_TIME))
             view.dirty.difference_update(chosen)
         elif len(view.dirty) <= AT_A_TIME:
             chosen = list(view.dirty)

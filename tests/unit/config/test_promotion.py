@@ -2,7 +2,6 @@
 
 import pytest
 
-from components.config.leader import URGENT_AT_A_TIME
 from tests.unit.config.town import NOW_S, Town, earlier, holder, joining, source
 
 
@@ -210,25 +209,20 @@ def test_who_restores_is_limited_by_capacity_and_a_follower_is_not(town: Town) -
     assert "all at their capacity" in town.reason("2")
 
 
-def test_promotions_are_planned_in_waves_before_all_else(town: Town) -> None:
-    """The first wave is written before the second is thought about, and who only lost a follower
-    comes last."""
-    count = 2 * URGENT_AT_A_TIME
-    for number in range(1, count + 1):
+def test_promotions_are_planned_together_and_before_all_else(town: Town) -> None:
+    """Who only lost a follower is not even thought about before they are written."""
+    for number in range(1, 301):
         town.owned(str(number), "a", follower=holder("b"))
-    for number in range(count + 1, count + 11):
+    for number in range(301, 311):
         town.owned(str(number), "b", follower=holder("a"))
     town.settle()
     town.ended("a", "process of a")
     plan = town.once()
     assert [fence.lease.pod for fence in plan.fence] == ["a"]
-    for left in (URGENT_AT_A_TIME, 0):
-        plan = town.once()
-        assert len(plan.assign) == URGENT_AT_A_TIME
-        assert {decision.assignment.cause for decision in plan.assign} == {"promoted"}
-        assert plan.more
-        still = [held for held in town.view.assignments.values() if held.assignment.pod == "a"]
-        assert len(still) == left
+    plan = town.once()
+    assert len(plan.assign) == 300
+    assert {decision.assignment.cause for decision in plan.assign} == {"promoted"}
+    assert plan.more
 
 
 def test_a_new_leader_without_any_memory_decides_the_same(town: Town) -> None:
