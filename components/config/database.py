@@ -174,6 +174,8 @@ class Database:
     ) -> list[OwnershipChange] | None:
         """The last changes of ownership, newest first; None while PostgreSQL is away."""
         try:
+            if self._connection is not None and self._known is not None:
+                await self._write()  # who has just made a change finds it
             async with self._lock:
                 if self._connection is None:
                     return None
