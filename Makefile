@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 # What `make bench` measures; `modbot bench --help` lists all, with their options.
 BENCH ?= event
+# Of each scenario in `make acceptance`, and three times as many of `storm`.
+SEED ?= 1
+ROUNDS_EACH ?= 10
 # Discord's published specifications, where they lie beside the checkout: bodies are then checked.
 SPEC := $(wildcard ../shared/discord)
 # The nats command: its version, and the hash of everything it is built from, are in tools/.
@@ -16,7 +19,7 @@ NATSCLI := .tools/nats-$(NATSCLI_VERSION)/nats
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools up test coverage lint bench chaos requirements clean
+.PHONY: help setup tools up test coverage lint bench chaos acceptance requirements clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +68,16 @@ bench: $(VENV)/.runtime ## Measure speed beside a baseline; BENCH="failover hand
 chaos: $(VENV)/.dev ## Kill every component under traffic and check that nothing is lost or doubled
 	MODBOT_CHAOS_MOVES=all $(BIN)/pytest tests/chaos $(ARGS)
 
+acceptance: $(VENV)/.dev ## What docs/reliability.md quotes: every scenario, 75 minutes with nothing beside it (SEED, ROUNDS_EACH)
+	@mkdir -p acceptance-results
+	@failed=; for name in $$($(BIN)/modbot chaos --list | cut -d ' ' -f 1); do \
+		rounds=$(ROUNDS_EACH); if [ $$name = storm ]; then rounds=$$((3 * rounds)); fi; \
+		$(BIN)/modbot chaos $$name --seed $(SEED) --rounds $$rounds --json \
+			> acceptance-results/$$name.json || failed="$$failed $$name"; \
+	done; \
+	$(BIN)/modbot chaos --table acceptance-results/*.json; \
+	if [ -n "$$failed" ]; then echo "violations, or not played:$$failed"; exit 1; fi
+
 requirements: ## Pin the requirements anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header -q pyproject.toml --extra build --extra stack -o requirements.txt
@@ -74,7 +87,7 @@ requirements: ## Pin the requirements anew (needs uv)
 
 clean: ## Remove .venv, .tools, the stack's data and every cache
 	rm -rf $(VENV) .tools .modbot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
-		.coverage .coverage.* htmlcov dist bench-results
+		.coverage .coverage.* htmlcov dist bench-results acceptance-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

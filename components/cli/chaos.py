@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as DrawnTable
 
 from components.chaos.results import ChaosResult
 from components.chaos.run import run
 from components.chaos.scenarios import SCENARIOS
+from components.chaos.table import table
 from components.cli.errors import CommandError
 from components.stack.live import StackDidNotStart
 
@@ -26,6 +27,9 @@ def main(arguments: list[str]) -> int:
     if options.list:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:<24} {scenario.words}")
+        return 0
+    if options.table:
+        print(table([_kept(Path(name)) for name in options.table]))
         return 0
     if options.scenario is None:
         raise CommandError("name a scenario; `modbot chaos --list` lists them", 64)
@@ -65,17 +69,24 @@ def main(arguments: list[str]) -> int:
     return 0 if result.ok else 1
 
 
+def _kept(file: Path) -> ChaosResult:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=ChaosResult)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CommandError(f"{file} is not what `modbot chaos --json` printed: {error}") from error
+
+
 def _draw(result: ChaosResult) -> None:
     checked = ", ".join(
         f"{getattr(result.checked, name)} {name}" for name in result.checked.__struct_fields__
     )
-    table = Table(title=f"{result.scenario}: {result.rounds} rounds, seed {result.seed}")
-    table.add_column("violation")
-    table.add_column("found", justify="right")
+    drawn = DrawnTable(title=f"{result.scenario}: {result.rounds} rounds, seed {result.seed}")
+    drawn.add_column("violation")
+    drawn.add_column("found", justify="right")
     for name, count in result.violations.items():
-        table.add_row(name.replace("_", " "), f"[{'red' if count else 'green'}]{count}[/]")
+        drawn.add_row(name.replace("_", " "), f"[{'red' if count else 'green'}]{count}[/]")
     console = Console()
-    console.print(table)
+    console.print(drawn)
     console.print(f"checked: {checked}")
     for name in ("reads", "effects"):
         of = getattr(result.unowned_s, name)
@@ -107,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("scenario", nargs="?", choices=list(SCENARIOS), metavar="SCENARIO")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
+    parser.add_argument(
+        "--table", nargs="+", metavar="FILE", help="kept results (--json) as a Markdown table"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of all random choices (default 1)")
     parser.add_argument(
         "--rounds", type=int, default=1, metavar="K", help="default 1; 0: until Ctrl-C"

@@ -1,0 +1,69 @@
+"""Kept results become the table that the documents quote."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from components.chaos.checker import Checked, Violations
+from components.chaos.results import ChaosResult, Percentiles, Unowned
+from components.chaos.table import table
+from components.cli.chaos import main
+from components.cli.errors import CommandError
+
+NEVER = Percentiles()
+
+
+def result(name: str, **changes: object) -> ChaosResult:
+    """Ten rounds of a scenario without a violation."""
+    made = ChaosResult(
+        scenario=name,
+        seed=7,
+        rounds=10,
+        checked=Checked(inputs=1200, effects=600, facts=1300, requests=2100),
+        violations=Violations().counts(),
+        unowned_s=Unowned(reads=Percentiles(p50=0.128, p99=0.2, max=0.25), effects=NEVER),
+        evidence="",
+        examples={},
+        causes={},
+        struck={},
+        round_s=Percentiles(p50=16.4, p99=17.0, max=17.0),
+        not_played=[],
+        ok=True,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_each_result_is_a_row_and_the_last_one_sums_them_up() -> None:
+    found = {**Violations().counts(), "inputs_lost": 2}
+    lines = table([result("kill-edge"), result("storm", rounds=30, violations=found)]).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len({len(row) for row in rows}) == 1
+    first, second, sums = rows[2:]
+    assert first[:6] == ["kill-edge", "7", "10", "0", "0.13 / 0.25", "-"]
+    assert first[6:] == ["1,200", "600", "1,300", "2,100", "16"]
+    assert second[:4] == ["storm", "7", "30", "2"]
+    assert sums[:4] == ["all", "", "40", "2"]
+    assert sums[6:10] == ["2,400", "1,200", "2,600", "4,200"]
+
+
+def test_a_round_that_was_not_played_is_named() -> None:
+    told = table([result("reshard", rounds=9, not_played=["round 4: not within 60 s: it is so"])])
+    assert told.endswith("- reshard: round 4: not within 60 s: it is so")
+
+
+def test_the_command_draws_what_it_has_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kill-edge.json"
+    kept.write_bytes(msgspec.json.encode(result("kill-edge")))
+    assert main(["--table", str(kept)]) == 0
+    assert capsys.readouterr().out.strip() == table([result("kill-edge")])
+
+
+def test_what_is_no_result_is_refused_with_words(tmp_path: Path) -> None:
+    for text in ("", "{}"):
+        other = tmp_path / "other.json"
+        other.write_text(text)
+        with pytest.raises(CommandError, match=r"other\.json is not what"):
+            main(["--table", str(other)])
