@@ -43,7 +43,7 @@ ifdef ARGS
 	$(PYTEST) --numprocesses 2 $(ARGS)
 else
 	$(PYTEST) --numprocesses 3 $(STACKS:%=--ignore=%)
-	$(PYTEST) --numprocesses 2 $(STACKS) --ignore=$(ROUNDS)
+	$(PYTEST) --numprocesses 2 --no-loadscope-reorder $(STACKS) --ignore=$(ROUNDS)
 	$(BIN)/pytest $(ROUNDS)
 endif
 

@@ -44,6 +44,8 @@ class Handoffs:
         self._incarnation = incarnation
         self._revisions: dict[str, int] = {}
         self._holdings: dict[GuildId, Holding] = {}
+        self._held: set[GuildId] = set()
+        """Guilds that were reported and not taken back."""
         self._order: deque[GuildId] = deque()
         self._waiting = asyncio.Event()
         self._writing: dict[GuildId, asyncio.Task[None]] = {}
@@ -79,16 +81,21 @@ class Handoffs:
     def hold(self, holding: Holding) -> None:
         """Report that the rows are here; a later report of the guild takes its place."""
         self._holdings[holding.guild] = holding
+        self._held.add(holding.guild)
         if holding.role == "follow":
             self._enqueue(holding.guild)
         else:
             asyncio.get_running_loop().call_later(OWNER_AFTER_S, self._enqueue, holding.guild)
 
     async def forget(self, guild: GuildId) -> None:
-        """Take the report back, also one that is under way. Raises `BusError`."""
+        """Take the report back, also one that is under way, but not one that is made meanwhile:
+        that is of rows that the pod was asked for again. Raises `BusError`."""
         self._holdings.pop(guild, None)
+        self._held.discard(guild)
         if (writing := self._writing.get(guild)) is not None:
             await asyncio.wait([writing])
+        if guild in self._held:
+            return
         await self._bucket.delete(self._holds_key(guild))
 
     async def run(self) -> None:

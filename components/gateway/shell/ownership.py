@@ -337,6 +337,9 @@ class Ownership:
 
     async def _confirm_drop(self, guild: Guild) -> None:
         while True:
+            machine = self.machine.guilds.get(guild.id)
+            if machine is None or machine.phase != "kept":
+                return  # asked for again meanwhile: what is reported of it from now on stays
             try:
                 await self._handoffs.forget(guild.id)
                 entry = await self._bucket.get(guild.id)

@@ -11,7 +11,7 @@ from components.gateway.shell.handoffs import FIRST_PAUSE_S, Handoffs
 from contracts import storage, subjects
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
 from contracts.message import decode, encode
-from contracts.records import Released
+from contracts.records import Holding, Released
 from tests.support.nats import RunningNats
 
 GUILD = GuildId("42")
@@ -121,3 +121,60 @@ async def test_the_next_owner_is_told_before_the_key_is_written(nats_server: Run
         held.set()
         await releasing
     assert await kept_epoch(real) == 2
+
+
+async def test_a_report_that_is_made_while_an_older_one_is_taken_back_stays(
+    nats_server: RunningNats,
+) -> None:
+    """A pod that was to drop the rows and is asked to join again: nobody would wait for the report
+    of its joining in vain."""
+    bus = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    writing, goes_on = asyncio.Event(), asyncio.Event()
+
+    class SlowBucket(Bucket):
+        async def put(self, *arguments: Any, **options: Any) -> int:
+            writing.set()
+            await goes_on.wait()
+            return await super().put(*arguments, **options)
+
+    handoffs._bucket = SlowBucket(bus, storage.HANDOFFS)
+    running = asyncio.create_task(handoffs.run())
+    handoffs.hold(holding(joined_ms=1))
+    async with asyncio.timeout(20):
+        await writing.wait()
+        forgetting = asyncio.create_task(handoffs.forget(GUILD))
+        await asyncio.sleep(0)  # it waits for the report that is under way
+        handoffs.hold(holding(joined_ms=2))
+        goes_on.set()
+        await forgetting
+
+        async def reported() -> int:
+            entry = await real.get(f"holds.{GUILD}.b")
+            return decode(entry.value, Holding).joined_ms if entry and entry.value else 0
+
+        while await reported() != 2:
+            await asyncio.sleep(0.01)
+        await bus.barrier()
+        assert await reported() == 2
+        await handoffs.forget(GUILD)
+        assert await reported() == 0
+    running.cancel()
+
+
+def holding(joined_ms: int) -> Holding:
+    return Holding(
+        guild=GUILD,
+        pod=PodId("b"),
+        incarnation=Incarnation("j"),
+        data="d",
+        role="follow",
+        epoch=Epoch(1),
+        sequence=Sequence(7),
+        beat=1,
+        source="disk",
+        took_ms=0,
+        replayed=0,
+        joined_ms=joined_ms,
+    )
