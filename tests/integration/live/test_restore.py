@@ -29,7 +29,9 @@ from contracts.requests import (
     CaseList,
     CaseView,
     GetCase,
+    GetGuildStatus,
     GetSettings,
+    GuildStatus,
     ListCases,
     PutSettings,
     RestoredRow,
@@ -93,6 +95,13 @@ async def effects_since(stack: LiveStack, made: GuildInfo, entry: int) -> list[t
         for one in entries
         if one.data["method"] != "GET" and places & set(one.data["path"].split("/"))
     ]
+
+
+async def all_sent(stack: LiveStack, guild: GuildId) -> None:
+    """Wait until everything that the guild's log asked for so far is done at Discord."""
+    async with asyncio.timeout(60):
+        while (await ask(stack.bus, guild, GetGuildStatus(), GuildStatus)).outbox_pending:
+            await asyncio.sleep(0.05)
 
 
 async def backed_up(stack: LiveStack) -> None:
@@ -184,6 +193,7 @@ async def test_parts_come_back_as_they_were_and_the_guild_keeps_what_came_since(
     assert (code, "put back settings and cases of guild" in err) == (1, True), err
     assert await timeout_of(stack, guild) == 77
 
+    await all_sent(stack, guild)
     assert await effects_since(stack, made, 0), "what is sent is seen"
     sent = (await stack.control.record(limit=1)).last
     code, text, err = await typed(
@@ -202,6 +212,7 @@ async def test_parts_come_back_as_they_were_and_the_guild_keeps_what_came_since(
     assert [found.number for found in await cases(stack, guild)] == [2, 1]
     fact = await restored_fact(stack, guild, report["applied"]["restore"])
     assert (fact.by, fact.undone, sorted(fact.parts)) == ("alice", False, ["cases", "settings"])
+    await all_sent(stack, guild)
     assert await effects_since(stack, made, sent) == [], "no old effect is sent again"
 
     code, text, err = await typed(
