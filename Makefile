@@ -68,7 +68,7 @@ bench: $(VENV)/.runtime ## Measure speed beside a baseline; BENCH="failover hand
 chaos: $(VENV)/.dev ## Kill every component under traffic and check that nothing is lost or doubled
 	MODBOT_CHAOS_MOVES=all $(BIN)/pytest tests/chaos $(ARGS)
 
-acceptance: $(VENV)/.dev ## What docs/reliability.md quotes: every scenario, 75 minutes with nothing beside it (SEED, ROUNDS_EACH)
+acceptance: $(VENV)/.dev ## What docs/reliability.md quotes: every scenario, more than an hour with nothing beside it (SEED, ROUNDS_EACH)
 	@mkdir -p acceptance-results
 	@failed=; for name in $$($(BIN)/modbot chaos --list | cut -d ' ' -f 1); do \
 		rounds=$(ROUNDS_EACH); if [ $$name = storm ]; then rounds=$$((3 * rounds)); fi; \

@@ -218,7 +218,6 @@ async def _catch_up(
             raise NotInTime(f"not within {CAUGHT_UP_WITHIN_S:g} s: the pod has caught up")
         await asyncio.sleep(LOOK_AT_DISK_S)
     found.events_per_s = found.backlog / (time.monotonic() - began)
-    await arena.restarted(POD, before)
     began = time.monotonic()
     read = [await _read(arena.live.bus, guild, first) for guild in ends]
     found.read_per_s = sum(read) / (time.monotonic() - began)

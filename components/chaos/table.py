@@ -21,7 +21,7 @@ NUMBERS_FROM = 1
 """The first column that is aligned to the right."""
 
 
-def table(results: Sequence[ChaosResult]) -> str:
+def markdown(results: Sequence[ChaosResult]) -> str:
     """Markdown: a row for each result, the sums below. Times are seconds; a round's is the median.
     Rounds that were not played to their end are named under the table."""
     rules = ["---" if at < NUMBERS_FROM else "---:" for at in range(len(COLUMNS))]

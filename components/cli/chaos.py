@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.table import Table as DrawnTable
+from rich.table import Table
 
 from components.chaos.results import ChaosResult
 from components.chaos.run import run
 from components.chaos.scenarios import SCENARIOS
-from components.chaos.table import table
+from components.chaos.table import markdown
 from components.cli.errors import CommandError
 from components.stack.live import StackDidNotStart
 
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
             print(f"{scenario.name:<24} {scenario.words}")
         return 0
     if options.table:
-        print(table([_kept(Path(name)) for name in options.table]))
+        print(markdown([_kept(Path(name)) for name in options.table]))
         return 0
     if options.scenario is None:
         raise CommandError("name a scenario; `modbot chaos --list` lists them", 64)
@@ -80,13 +80,13 @@ def _draw(result: ChaosResult) -> None:
     checked = ", ".join(
         f"{getattr(result.checked, name)} {name}" for name in result.checked.__struct_fields__
     )
-    drawn = DrawnTable(title=f"{result.scenario}: {result.rounds} rounds, seed {result.seed}")
-    drawn.add_column("violation")
-    drawn.add_column("found", justify="right")
+    table = Table(title=f"{result.scenario}: {result.rounds} rounds, seed {result.seed}")
+    table.add_column("violation")
+    table.add_column("found", justify="right")
     for name, count in result.violations.items():
-        drawn.add_row(name.replace("_", " "), f"[{'red' if count else 'green'}]{count}[/]")
+        table.add_row(name.replace("_", " "), f"[{'red' if count else 'green'}]{count}[/]")
     console = Console()
-    console.print(drawn)
+    console.print(table)
     console.print(f"checked: {checked}")
     for name in ("reads", "effects"):
         of = getattr(result.unowned_s, name)

@@ -153,7 +153,7 @@ class Leader:
 
     def _take(self, now_s: float) -> list[GuildId]:
         """Who is decided about now: whoever the news concern, those whose time has come, and some
-        of those that wait for their turn."""
+        of those that wait for their turn; first those without an owner, and they alone."""
         view = self._view
         if view.pods_changed:
             view.pods_changed = False
@@ -163,15 +163,8 @@ class Leader:
             if self._wake_of.get(guild) == at_s:
                 del self._wake_of[guild]
                 view.dirty.add(guild)
-        if urgent := self._ownerless():
-            chosen = list(islice(urgent, AT_A_TIME))
-            view.dirty.difference_update(chosen)
-        elif len(view.dirty) <= AT_A_TIME:
-            chosen = list(view.dirty)
-            view.dirty.clear()
-        else:
-            chosen = list(islice(view.dirty, AT_A_TIME))
-            view.dirty.difference_update(chosen)
+        chosen = list(islice(self._ownerless() or view.dirty, AT_A_TIME))
+        view.dirty.difference_update(chosen)
         turn = list(self._postponed)[: AT_A_TIME // 2]
         for guild in turn:
             del self._postponed[guild]

@@ -19,8 +19,8 @@ from components.gateway.engine.engine import Engine
 from components.gateway.engine.errors import UnknownGuild
 from components.gateway.engine.model import Applied, Checkpoint
 from components.gateway.engine.transfer import GuildRows
-from components.gateway.shell.backlog import logged_input
 from components.gateway.shell.feed import skip_of
+from components.gateway.shell.logged import logged_input
 from components.process.clock import steady_s
 from components.restoring.errors import CannotRebuild
 from contracts import headers, storage, subjects

@@ -164,11 +164,8 @@ def write_released(pod: "Pod", command: ask.WriteReleased) -> None:
         pod=PodId(pod.name),
         incarnation=Incarnation(pod.incarnation),
     )
-    machine = pod.machine
-    assert machine is not None  # it asked
-    following = machine.guilds[command.guild].assignment
-    if following is not None and following.pod != pod.name and following.epoch > command.epoch:
-        pod.process.start(_tell(pod, f"released.{following.pod}", value))
+    if command.to is not None:
+        pod.process.start(_tell(pod, f"released.{command.to}", value))
     pod.process.start(_hand_off(pod, f"released.{command.guild}", value))
 
 

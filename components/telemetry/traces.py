@@ -5,7 +5,6 @@
 """
 
 import json
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
     SpanExportResult,
 )
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -36,6 +36,7 @@ from contracts import headers
 _propagator = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("modbot")
 """Made once, which costs a third of a span; it finds the provider that is configured later."""
+_ids = RandomIdGenerator()
 _unwritten: TraceIdRatioBased | None = None
 """Set where spans are not written: decides which new traces those may write who do."""
 
@@ -146,7 +147,7 @@ def _below(context: Context | None, roots: TraceIdRatioBased) -> SpanContext:
     if above.is_valid:
         trace_id, flags = above.trace_id, above.trace_flags
     else:
-        trace_id = random.getrandbits(128)
+        trace_id = _ids.generate_trace_id()
         sampled = roots.should_sample(None, trace_id, "").decision is Decision.RECORD_AND_SAMPLE
         flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
-    return SpanContext(trace_id, random.getrandbits(64), is_remote=False, trace_flags=flags)
+    return SpanContext(trace_id, _ids.generate_span_id(), is_remote=False, trace_flags=flags)

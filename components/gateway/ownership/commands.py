@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from contracts.ids import Epoch, GuildId
+from contracts.ids import Epoch, GuildId, PodId
 from contracts.records import Assignment
 
 Role = Literal["own", "follow"]
@@ -119,9 +119,11 @@ class StopOwning(GuildCommand, frozen=True, kw_only=True):
 
 
 class WriteReleased(GuildCommand, frozen=True, kw_only=True):
-    """Write ``released.<guild>`` over an older epoch's: `PodMachine.released_written`."""
+    """Write ``released.<guild>`` over an older epoch's: `PodMachine.released_written`. ``to``: the
+    next owner, who is told directly as well."""
 
     epoch: Epoch
+    to: PodId | None = None
 
 
 class WriteSilent(GuildCommand, frozen=True, kw_only=True):

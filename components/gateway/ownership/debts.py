@@ -10,7 +10,7 @@ import msgspec
 
 from components.gateway.ownership import commands as ask
 from components.gateway.ownership.commands import Command
-from contracts.ids import Epoch, GuildId
+from contracts.ids import Epoch, GuildId, PodId
 from contracts.records import EarlierOwner
 
 Proof = Callable[[EarlierOwner], bool]
@@ -47,14 +47,18 @@ class Debts:
             self._open[epoch] = _Debt(before=before)
 
     def due(
-        self, let_go: Proof, silent: Proof, may_speak: Callable[[Epoch], bool]
+        self,
+        let_go: Proof,
+        silent: Proof,
+        may_speak: Callable[[Epoch], bool],
+        next_owner: PodId | None,
     ) -> list[Command]:
         """What can be written now. ``may_speak``: no request of our own is under way."""
         todo: list[Command] = []
         for epoch, debt in self._open.items():
             if not debt.releasing and all(map(let_go, debt.before)):
                 debt.releasing = True
-                todo.append(ask.WriteReleased(guild=self._guild, epoch=epoch))
+                todo.append(ask.WriteReleased(guild=self._guild, epoch=epoch, to=next_owner))
             if not debt.silencing and may_speak(epoch) and all(map(silent, debt.before)):
                 debt.silencing = True
                 todo.append(ask.WriteSilent(guild=self._guild, epoch=epoch))

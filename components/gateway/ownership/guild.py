@@ -423,10 +423,12 @@ class GuildMachine:
             # Also of an epoch at which this pod never saw that it was the owner.
             if self._mine(earlier) and self.acting != earlier.epoch:
                 self._owe(earlier.epoch)
+        a = self.assignment
         return self._debts.due(
             self._let_go,
             lambda earlier: self._silent(earlier, now_s),
             lambda epoch: not any(own <= epoch for own in self._under_way),
+            a.pod if a is not None and a.pod != self._me.pod else None,
         )
 
     def _owe(self, epoch: Epoch) -> None:

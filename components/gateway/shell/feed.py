@@ -56,8 +56,6 @@ class Feed:
     def note_skips(self, batch: list[LoggedInput]) -> None:
         """Look ahead: these inputs may say what to skip."""
         for item in batch:
-            if not item.message_id.startswith(SKIP_PREFIX):
-                continue
             word = skip_of(item.message_id, item.data)
             if word is not None and word.sequence < item.sequence:
                 self._skips.setdefault(word.sequence, word)

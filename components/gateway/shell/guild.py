@@ -480,7 +480,7 @@ class Guild:
             await tenure.outputs_ended()
         self._listener.effects_ended(self.id, epoch)
         if tenure is not None:
-            await tenure.close()
+            await tenure.requests.close()
 
     def _newer_epoch(self, epoch: Epoch) -> None:
         self._listener.epoch_on_log(self.id, epoch)

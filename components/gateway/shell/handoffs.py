@@ -66,7 +66,7 @@ class Handoffs:
             pod=self._pod,
             incarnation=self._incarnation,
         )
-        if to is not None and to != self._pod:
+        if to is not None:
             try:
                 await self._bus.say(subjects.pod_released(to), encode(released), carry())
             except BusError as error:

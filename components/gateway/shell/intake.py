@@ -21,8 +21,9 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.bus.stream import stored_message
 from components.gateway.engine.model import LoggedInput
-from components.gateway.shell.backlog import Backlog, logged_input
+from components.gateway.shell.backlog import Backlog
 from components.gateway.shell.errors import HoleFound
+from components.gateway.shell.logged import logged_input
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
 
@@ -167,19 +168,13 @@ class Intake:
         kept, self._kept = self._kept, []
         if kept and after < kept[0].sequence and after == self.seen:
             return kept
-        if self._backlog is not None:
-            batch = await self._from_backlog(*self._backlog, after)
-            self._backlog = None
-            if batch:
-                return await self._verified(batch, after)
+        batch = await self._from_backlog(after)
         deadline = asyncio.get_running_loop().time() + FILL_WITHIN_S
         while True:
-            start = self._quiet[1] if after == self._quiet[0] else after
-            stored = await stream.read_batch(
-                self._bus, storage.INPUTS, self._subject, Sequence(start + 1), batch=BATCH
-            )
-            batch = [logged_input(self._guild, message) for message in stored]
-            if await self._verified(batch, after):
+            batch = batch or await self._from_stream(after)
+            if self._look is not None:
+                await self._look.verify(after)
+            if batch:
                 return batch
             if asyncio.get_running_loop().time() > deadline:
                 raise HoleFound(
@@ -188,20 +183,25 @@ class Intake:
             # The replica that answered is behind the stream's leader.
             await asyncio.sleep(0.05)
 
-    async def _from_backlog(
-        self, backlog: Backlog, complete: Sequence, after: Sequence
-    ) -> list[LoggedInput]:
+    async def _from_backlog(self, after: Sequence) -> list[LoggedInput]:
+        """The guild's part, at the first time; it may hold nothing."""
+        if self._backlog is None:
+            return []
+        backlog, complete = self._backlog
         part = await backlog.take(self._guild, max(after, complete))
+        self._backlog = None
         if part is None:
             return []
         batch = [item for item in part.inputs if item.sequence > after]
         self._quiet = (batch[-1].sequence if batch else after, part.up_to)
         return batch
 
-    async def _verified(self, batch: list[LoggedInput], after: Sequence) -> list[LoggedInput]:
-        if self._look is not None:
-            await self._look.verify(after)
-        return batch
+    async def _from_stream(self, after: Sequence) -> list[LoggedInput]:
+        start = self._quiet[1] if after == self._quiet[0] else after
+        stored = await stream.read_batch(
+            self._bus, storage.INPUTS, self._subject, Sequence(start + 1), batch=BATCH
+        )
+        return [logged_input(self._guild, message) for message in stored]
 
     async def _hand_on(self, batch: list[LoggedInput]) -> None:
         for item in batch:

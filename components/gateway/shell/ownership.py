@@ -26,7 +26,7 @@ from components.gateway.shell.handoffs import Handoffs
 from components.gateway.shell.pod import Pod
 from components.process.clock import SteadyClock, steady_s, wall_ms
 from contracts import storage
-from contracts.ids import Epoch, GuildId, is_snowflake
+from contracts.ids import Epoch, GuildId, PodId, is_snowflake
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import Assignment, Holding
 
@@ -235,7 +235,7 @@ class Ownership:
                 guild.stop_owning(command.epoch)
                 self._tell("let go of", guild.id, command.epoch)
             case ask.WriteReleased():
-                self._out.spawn(self._release(guild, command.epoch))
+                self._out.spawn(self._release(guild, command.epoch, command.to))
             case ask.WriteSilent():
                 self._out.spawn(self._silence(guild, command.epoch))
             case ask.WriteHolds():
@@ -307,9 +307,7 @@ class Ownership:
                 held.assignment = machine.assignment
         self.compare_all()
 
-    async def _release(self, guild: Guild, epoch: Epoch) -> None:
-        following = guild.assignment
-        to = following.pod if following is not None and following.epoch > epoch else None
+    async def _release(self, guild: Guild, epoch: Epoch, to: PodId | None) -> None:
         await self._handoffs.release(guild.id, epoch, guild.applied, to=to)
         self.do(self.machine.released_written(guild.id, epoch, self._clock()))
 

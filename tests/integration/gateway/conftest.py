@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from components.bus.connection import Bus
 from components.discord_api import DiscordSettings, point_at
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.effects.limits import InvalidRequests, RateShare
@@ -18,6 +19,18 @@ from tests.integration.gateway.town import Pods, Town
 from tests.support.discord import checked_simulator
 from tests.support.nats import RunningNats
 from tests.support.ownership import acting
+
+
+@pytest.fixture
+async def shard(nats_server: RunningNats) -> Bus:
+    """A connection with the shard's rights."""
+    return await nats_server.connect("shard")
+
+
+@pytest.fixture
+async def bus(nats_server: RunningNats) -> Bus:
+    """A connection with a pod's rights."""
+    return await nats_server.connect("gateway")
 
 
 @pytest.fixture

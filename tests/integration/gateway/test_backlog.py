@@ -19,16 +19,6 @@ ANOTHERS = GuildId("45")
 START = Sequence(0)
 
 
-@pytest.fixture
-async def shard(nats_server: RunningNats) -> Bus:
-    return await nats_server.connect("shard")
-
-
-@pytest.fixture
-async def bus(nats_server: RunningNats) -> Bus:
-    return await nats_server.connect("gateway")
-
-
 async def append(shard: Bus, *guilds: GuildId) -> list[Sequence]:
     """Returns the sequences."""
     return [

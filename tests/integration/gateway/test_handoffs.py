@@ -12,6 +12,7 @@ from contracts import storage, subjects
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
 from contracts.message import decode, encode
 from contracts.records import Holding, Released
+from tests.integration.gateway.town import until
 from tests.support.nats import RunningNats
 
 GUILD = GuildId("42")
@@ -154,8 +155,7 @@ async def test_a_report_that_is_made_while_an_older_one_is_taken_back_stays(
             entry = await real.get(f"holds.{GUILD}.b")
             return decode(entry.value, Holding).joined_ms if entry and entry.value else 0
 
-        while await reported() != 2:
-            await asyncio.sleep(0.01)
+        await until(reported)
         await bus.barrier()
         assert await reported() == 2
         await handoffs.forget(GUILD)

@@ -38,16 +38,6 @@ class Reader:
         assert self.got == sequences
 
 
-@pytest.fixture
-async def shard(nats_server: RunningNats) -> Bus:
-    return await nats_server.connect("shard")
-
-
-@pytest.fixture
-async def bus(nats_server: RunningNats) -> Bus:
-    return await nats_server.connect("gateway")
-
-
 async def append(shard: Bus, count: int, guild: GuildId = GUILD) -> list[int]:
     return [
         (await shard.append(subjects.inputs(guild), b"{}", {"x": "y"})).sequence

@@ -7,7 +7,7 @@ import pytest
 
 from components.chaos.checker import Checked, Violations
 from components.chaos.results import ChaosResult, Percentiles, Unowned
-from components.chaos.table import table
+from components.chaos.table import markdown
 from components.cli.chaos import main
 from components.cli.errors import CommandError
 
@@ -36,7 +36,9 @@ def result(name: str, **changes: object) -> ChaosResult:
 
 def test_each_result_is_a_row_and_the_last_one_sums_them_up() -> None:
     found = {**Violations().counts(), "inputs_lost": 2}
-    lines = table([result("kill-edge"), result("storm", rounds=30, violations=found)]).splitlines()
+    lines = markdown(
+        [result("kill-edge"), result("storm", rounds=30, violations=found)]
+    ).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len({len(row) for row in rows}) == 1
     first, second, sums = rows[2:]
@@ -48,7 +50,9 @@ def test_each_result_is_a_row_and_the_last_one_sums_them_up() -> None:
 
 
 def test_a_round_that_was_not_played_is_named() -> None:
-    told = table([result("reshard", rounds=9, not_played=["round 4: not within 60 s: it is so"])])
+    told = markdown(
+        [result("reshard", rounds=9, not_played=["round 4: not within 60 s: it is so"])]
+    )
     assert told.endswith("- reshard: round 4: not within 60 s: it is so")
 
 
@@ -58,7 +62,7 @@ def test_the_command_draws_what_it_has_printed(
     kept = tmp_path / "kill-edge.json"
     kept.write_bytes(msgspec.json.encode(result("kill-edge")))
     assert main(["--table", str(kept)]) == 0
-    assert capsys.readouterr().out.strip() == table([result("kill-edge")])
+    assert capsys.readouterr().out.strip() == markdown([result("kill-edge")])
 
 
 def test_what_is_no_result_is_refused_with_words(tmp_path: Path) -> None:

@@ -391,9 +391,11 @@ def test_step_8_an_entry_that_is_gone_proves_nothing() -> None:
 def test_step_15_an_owner_that_is_replaced_releases_at_once_and_says_when_it_is_silent() -> None:
     pod = Driver().up().owns(assignment(1))
     moved = assignment(2, OTHER, before=[earlier(1, (A, A1))], **FOLLOWED)
-    asked = kinds(pod.assign(moved))
+    todo = pod.assign(moved)
+    asked = kinds(todo)
     assert asked[:1] == ["StopOwning"]
     assert "WriteReleased" in asked
+    assert [one.to for one in todo if isinstance(one, ask.WriteReleased)] == [moved.pod]
     assert "WriteSilent" not in asked
     assert not pod.may(1)
     pod.do("released_written", GUILD, Epoch(1))
