@@ -4,7 +4,8 @@ The mark "complete up to G" is kept in the database after every comparison of al
 which every guild of the database was complete. It lets a guild that was quiet for longer than the
 stream holds be opened, and an older restore be refused (design.md, "Holes are seen"). A guild
 whose rows are here without being ours keeps the mark it had, in a row of its own; so does one
-whose rows have just come, until it is as complete as the others.
+whose rows have just come, until it is as complete as the others, and one that is parked, until it
+goes on: what it waits for is missing in its own rows alone.
 
 Every mark is a *beat*: a number that grows. What was committed before a beat is in every copy of
 the database that holds the beat, so a copy can be judged by it (`PodLease.backed_up_beat`).
@@ -108,10 +109,14 @@ def _note(
             "SELECT key FROM pod_meta WHERE key LIKE ?", (f"{COMPLETE}.%",)
         )
     }
+    parked = {guild for (guild,) in database.execute("SELECT guild_id FROM parked")}
     reached: list[int] = []
     whole = True
     for guild in here:
-        if guild in complete and (guild not in apart or complete[guild] >= mark):
+        if guild in parked:
+            if guild not in apart:
+                put_meta(database, f"{COMPLETE}.{guild}", str(mark))
+        elif guild in complete and (guild not in apart or complete[guild] >= mark):
             reached.append(complete[guild])
             if guild in apart:
                 database.execute("DELETE FROM pod_meta WHERE key = ?", (f"{COMPLETE}.{guild}",))

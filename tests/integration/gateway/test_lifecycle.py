@@ -65,11 +65,11 @@ async def test_a_quiet_guild_is_served_after_the_stream_has_moved_on(
     last = (await town.shard.append("modbot.in.77", b"{}")).sequence
 
     async def marked() -> bool:
-        return await _mark(pod.data) >= last
+        return await mark(pod.data) >= last
 
     await until(marked)
     await pod.kill()
-    await _purge(nats_server, last)
+    await purge(nats_server, last)
     await pod.start()
     await town.assign(pod.name, pod.incarnation)
     assert (await town.served()).parked_at is None
@@ -84,28 +84,29 @@ async def test_a_guild_is_refused_when_the_stream_moved_past_what_the_pod_had(
     await pod.kill()
     await town.say("unheard")
     last = (await town.shard.append("modbot.in.77", b"{}")).sequence
-    await _purge(nats_server, last)
+    await purge(nats_server, last)
     await pod.start()
     await town.assign(pod.name, pod.incarnation)
+    assert "starts at" in await until(lambda: refusal(town))
 
-    async def refused() -> str | None:
-        try:
-            await town.status()
-        except ServiceError as error:
-            return error.description if error.code == ErrorCode.UNAVAILABLE else None
-        except BusError:
-            return None
+
+async def refusal(town: Town) -> str | None:
+    """Why the guild is not served, once its owner says so."""
+    try:
+        await town.status()
+    except ServiceError as error:
+        return error.description if error.code == ErrorCode.UNAVAILABLE else None
+    except BusError:
         return None
+    return None
 
-    assert "starts at" in await until(refused)
 
-
-async def _purge(nats: RunningNats, up_to: int) -> None:
+async def purge(nats: RunningNats, up_to: int) -> None:
     provisioner = await nats.connect("provisioner")
     await provisioner.ask("$JS.API.STREAM.PURGE.INPUTS", f'{{"seq": {up_to}}}'.encode())
 
 
-async def _mark(data: Path) -> int:
+async def mark(data: Path) -> int:
     database = sqlite3.connect(f"file:{data}/gateway.db?mode=ro", uri=True)
     try:
         row = database.execute("SELECT value FROM pod_meta WHERE key = 'complete'").fetchone()

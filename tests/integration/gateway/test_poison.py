@@ -14,6 +14,7 @@ from contracts.errors import ErrorCode, ServiceError
 from contracts.requests import GuildStatus
 from tests.integration.gateway.conftest import make_towns
 from tests.integration.gateway.test_handover import holder, pair
+from tests.integration.gateway.test_lifecycle import mark, purge, refusal
 from tests.integration.gateway.town import OPERATOR, SPAM, PodProcess, Pods, Town, until
 from tests.support.nats import RunningNats
 
@@ -79,6 +80,42 @@ async def test_a_parked_guild_answers_reads_refuses_writes_and_goes_on_by_a_skip
     assert [item["sequence"] for item in listed] == [at]
     assert "seen" in listed[0]["reason"]
     assert await Bucket(town.operator, storage.ATTEMPTS).get(town.guild) is not None
+
+
+async def test_a_parked_guild_holds_up_no_other_guilds_mark(
+    discord: Simulator, control: SimulatorControl, nats_server: RunningNats, pods: Pods
+) -> None:
+    sick, well = await make_towns(2, discord, control, nats_server)
+    pod = await pods.start(**POISONED)
+
+    async def marked() -> int:
+        """The pod's mark has passed what is on the log now."""
+        last = (await well.shard.append("modbot.in.77", b"{}")).sequence
+
+        async def passed() -> bool:
+            return await mark(pod.data) >= last
+
+        await until(passed)
+        return last
+
+    for town in (sick, well):
+        await town.assign(pod.name, pod.incarnation)
+        await town.served()
+    await marked()
+    status = await parked(sick, pod)
+    await well.assign(pod.name, pod.incarnation)
+    await well.served()
+    last = await marked()
+    await pod.kill()
+    await purge(nats_server, last)
+    await pod.start()
+    for town in (sick, well):
+        await town.assign(pod.name, pod.incarnation)
+    assert (await well.served()).parked_at is None
+    # What the parked guild waits at is gone with the stream's beginning, and it says so.
+    assert status.parked_at is not None
+    assert status.parked_at <= last
+    assert "starts at" in await until(lambda: refusal(sick))
 
 
 async def test_a_rebuild_by_replay_never_tries_what_the_log_says_to_skip(
