@@ -77,8 +77,10 @@ USERS: Final = (
         purpose="appends Discord's dispatches; keeps shard leases, resume data, the registry",
         publish=(
             subjects.INPUTS_WILDCARD,
-            *_kv_read(storage.SHARDS, storage.SESSIONS, storage.REGISTRY),
+            *_kv_read(storage.SHARDS, storage.SESSIONS, storage.REGISTRY, storage.SHARES),
             *_kv_write(storage.SHARDS, storage.SESSIONS, storage.REGISTRY),
+            # a replica enters itself into the division of the rate limit, by compare-and-set
+            *_kv_write(storage.SHARES),
         ),
         subscribe=("modbot.answers.shard.>", subjects.SHARD_BUDGET),
         answers=True,

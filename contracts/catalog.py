@@ -411,7 +411,15 @@ def _records() -> tuple[Channel, ...]:
         ),
         _record(kept.LOADS, "{pod}", records.PodLoads, (GATEWAY,), CONFIG),
         *_intents(),
-        _record(kept.SHARES, "{limit}", records.RestShares, (CONFIG, GATEWAY), GATEWAY, CONFIG),
+        _record(
+            kept.SHARES,
+            "{limit}",
+            records.RestShares,
+            (CONFIG, GATEWAY, SHARD),
+            GATEWAY,
+            CONFIG,
+            SHARD,
+        ),
     )
 
 

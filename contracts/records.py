@@ -264,6 +264,12 @@ class ShardReplica(Message, frozen=True, kw_only=True):
     invalid_requests: int = 0
     """In ``replica.<name>``: answers of 401, 403 and 429 that it got from Discord within the last
     10 minutes."""
+    incarnation: Incarnation = Incarnation("")
+    """In ``replica.<name>``: of this holding of the key; another each time that it is acquired."""
+    rest_wanted_per_s: float = 0.0
+    """In ``replica.<name>``, as in `PodLease`: requests a second that it could use; ..."""
+    rest_share_revision: int = 0
+    """... and the revision of `RestShares` that gave the share it keeps to."""
 
 
 class SessionResume(Message, frozen=True, kw_only=True):
@@ -434,21 +440,22 @@ class BalanceIntent(Message, frozen=True, kw_only=True):
 
 
 class RestShares(Message, frozen=True, kw_only=True):
-    """Bucket ``shares``, key ``rest``: how Discord's global limit is divided among the pods.
+    """Bucket ``shares``, key ``rest``: how Discord's global limit is divided among pods, by their
+    names, and replicas of the shard, by their keys in ``shards`` (``replica.<name>``).
 
-    Divided by the config leader; a pod enters itself when it starts, with what is free. Both by
-    compare-and-set. The last division holds while config is away. A pod that is not named, or at
-    another incarnation, has no share. The sum of `at_most` never exceeds `per_s` (docs/decisions,
+    Divided by the config leader; who starts enters itself with what is free. Both by
+    compare-and-set. The last division holds while config is away. Who is not named, or at another
+    incarnation, has no share. The sum of `at_most` never exceeds `per_s` (docs/decisions,
     0007-rest-shares).
     """
 
     per_s: float
     """The limit that is divided."""
-    shares: dict[PodId, float]
-    incarnations: dict[PodId, Incarnation] = {}
-    """Whose the share is: of the start of the pod that entered it."""
-    at_most: dict[PodId, float] = {}
-    """What the pod may still be using, until its lease says that it keeps to a later division."""
+    shares: dict[str, float]
+    incarnations: dict[str, Incarnation] = {}
+    """Whose the share is: of the start that entered it."""
+    at_most: dict[str, float] = {}
+    """What it may still be using, until its lease says that it keeps to a later division."""
     invalid_requests: int = 0
     """Answers of 401, 403 and 429 within the last 10 minutes, of all pods and of the shard's
     replicas."""

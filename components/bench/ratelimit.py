@@ -276,8 +276,10 @@ async def _divided(stack: LiveStack, as_wanted: Callable[[list[float]], bool]) -
         async for entry in bucket.watch("rest"):
             if entry is None or entry.value is None:
                 continue
-            shares = list(decode(entry.value, RestShares).shares.values())
-            if len(shares) == PODS and sum(shares) == GLOBAL_PER_S and as_wanted(shares):
+            record = decode(entry.value, RestShares).shares
+            shares = [n for who, n in record.items() if not who.startswith(storage.SHARD_REPLICA)]
+            whole = len(shares) == PODS and sum(record.values()) == GLOBAL_PER_S
+            if whole and as_wanted(shares):
                 return
 
 

@@ -9,6 +9,7 @@ somebody else wrote the key: the lease is lost for good.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -114,11 +115,19 @@ class Lease:
             log.info("lease %s was not released, it will expire: %s", self.key, error)
 
     async def keep(
-        self, value: Callable[[], bytes], on_renewed: Callable[[], None] | None = None
+        self,
+        value: Callable[[], bytes],
+        on_renewed: Callable[[], None] | None = None,
+        soon: asyncio.Event | None = None,
     ) -> None:
-        """Renew until cancelled. Raises `LeaseLost` as soon as the lease cannot be kept."""
+        """Renew until cancelled; at once when ``soon`` is set, which is cleared. Raises
+        `LeaseLost` as soon as the lease cannot be kept."""
+        soon = soon or asyncio.Event()
         while True:
-            await asyncio.sleep(min(self.renew_every_s, max(0.0, self.remaining_s / 2)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self.renew_every_s, max(0.0, self.remaining_s / 2))):
+                    await soon.wait()
+            soon.clear()
             try:
                 await self.renew(value())
             except BusError as error:

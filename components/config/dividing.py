@@ -2,8 +2,8 @@
 
 Promise: a division is written by compare-and-set on the one it was made from, and only with a
 valid leader's lease; a refused or unanswered write is read back. Follows the buckets ``pods``,
-``ends`` and ``shares`` by itself, and in ``shards`` which replicas live, since every renewal counts
-here. Fails: never; what the bus refuses is tried again, and meanwhile the last division holds.
+``ends`` and ``shares`` and the replicas in ``shards`` by itself, since every renewal counts here.
+Fails: never; what the bus refuses is tried again, and meanwhile the last division holds.
 """
 
 import asyncio
@@ -85,7 +85,11 @@ class Divider:
                     self._news.set()
 
     def _new_book(self) -> ShareBook:
-        return ShareBook(limit=self._settings.rest_per_s, ttl_s=self._settings.pod_ttl_s)
+        return ShareBook(
+            limit=self._settings.rest_per_s,
+            ttl_s=self._settings.pod_ttl_s,
+            shard_ttl_s=self._settings.shard_ttl_s,
+        )
 
     async def _until_news(self) -> None:
         try:
@@ -122,7 +126,7 @@ class Divider:
         self._known_shards.add(entry.key)
         replica = _read(entry, ShardReplica)
         if replica is not None or entry.value is None:
-            self._book.shard_seen(entry.key, replica, self._clock())
+            self._book.shard_seen(entry.key, replica, entry.revision, self._clock())
 
     def _end(self, entry: Entry) -> None:
         if (ended := _read(entry, ProcessEnd)) is not None:
@@ -136,8 +140,8 @@ class Divider:
             self._book.pod_seen(PodId(pod), None, revision, self._clock())
 
     async def _read_shards(self) -> None:
-        for key in await self._gone(self._shards, self._known_shards):
-            self._book.shard_seen(key, None, self._clock())
+        for key, revision in (await self._gone(self._shards, self._known_shards)).items():
+            self._book.shard_seen(key, None, revision, self._clock())
 
     async def _gone(self, bucket: Bucket, known: Iterable[str]) -> dict[str, int]:
         """Keys that hold nothing any more, and at which revision: a watch that starts over does
@@ -156,13 +160,14 @@ class Divider:
                 }
 
     async def _confirm(self) -> None:
-        for pod, revision in self._book.to_confirm(self._clock()).items():
-            incarnation = self._book.named(pod)
-            entry = await self._pods.get(pod)
+        for who, revision in self._book.to_confirm(self._clock()).items():
+            incarnation = self._book.named(who)
+            shard = who.startswith(storage.SHARD_REPLICA)
+            entry = await (self._shards if shard else self._pods).get(who)
             # Also the mark of an expiry expires, long after it.
             still = entry is None or (entry.value is None and entry.revision == revision)
             if still and incarnation is not None:
-                self._book.confirm(pod, incarnation)
+                self._book.confirm(who, incarnation)
 
     async def _write(self) -> bool:
         made = self._book.next(self._clock())

@@ -61,16 +61,17 @@ class InvalidLedger:
 class ShareBook:
     """The leader's view. Times are seconds of its own steady clock."""
 
-    def __init__(self, *, limit: float, ttl_s: float) -> None:
+    def __init__(self, *, limit: float, ttl_s: float, shard_ttl_s: float = 0.0) -> None:
         self._limit = limit
-        self._ttl_s = ttl_s
+        self._gone_after_s = max(ttl_s, shard_ttl_s) + MARGIN_S
         self._evidence = Evidence(ttl_s=ttl_s, margin_s=MARGIN_S)
-        self._leases: dict[PodId, PodLease] = {}
-        self._revisions: dict[PodId, int] = {}
-        self._absent: dict[PodId, tuple[int, float]] = {}
-        """Revision at which a named pod has no lease, and since when that is known."""
-        self._confirmed: dict[PodId, Incarnation] = {}
-        self._ended_at: dict[tuple[PodId, Incarnation], float] = {}
+        self._leases: dict[str, PodLease | ShardReplica] = {}
+        """Of pods by name and of replicas of the shard by key, as in `RestShares`; so below."""
+        self._revisions: dict[str, int] = {}
+        self._absent: dict[str, tuple[int, float]] = {}
+        """Revision at which a named one has no lease, and since when that is known."""
+        self._confirmed: dict[str, Incarnation] = {}
+        self._ended_at: dict[tuple[str, Incarnation], float] = {}
         self._record: RestShares | None = None
         self._revision = 0
         self._invalid = InvalidLedger()
@@ -79,28 +80,42 @@ class ShareBook:
 
     def pod_seen(self, pod: PodId, lease: PodLease | None, revision: int, now_s: float) -> None:
         """An entry of bucket ``pods``; None: deleted, expired, or not there (any more)."""
-        if revision < self._revisions.get(pod, 0) and lease is not None:
+        if not self._seen(pod, lease, revision, now_s):
             return
-        self._revisions[pod] = revision
         if lease is None:
-            self._leases.pop(pod, None)
             self._invalid.gone(f"pod {pod}", now_s)
-            if self._absent.get(pod, (-1,))[0] != revision:
-                self._absent[pod] = (revision, now_s)
-            return
-        self._absent.pop(pod, None)
-        self._evidence.pod_seen(lease, revision, now_s)
-        self._leases[pod] = lease
-        self._invalid.seen(f"pod {pod}", lease.incarnation, lease.invalid_requests, now_s)
+        else:
+            self._evidence.pod_seen(lease, revision, now_s)
+            self._invalid.seen(f"pod {pod}", lease.incarnation, lease.invalid_requests, now_s)
 
-    def shard_seen(self, name: str, replica: ShardReplica | None, now_s: float) -> None:
+    def shard_seen(
+        self, key: str, replica: ShardReplica | None, revision: int, now_s: float
+    ) -> None:
         """An entry of bucket ``shards`` by which a replica shows that it lives; None: it is not
-        there (any more). It has no share, but its invalid requests count."""
+        there (any more)."""
+        if not self._seen(key, replica, revision, now_s):
+            return
         if replica is None:
-            self._invalid.gone(f"shard {name}", now_s)
+            self._invalid.gone(f"shard {key}", now_s)
         else:
             count = replica.invalid_requests
-            self._invalid.seen(f"shard {name}", replica.since_ms, count, now_s)
+            self._invalid.seen(f"shard {key}", replica.since_ms, count, now_s)
+
+    def _seen(
+        self, who: str, lease: PodLease | ShardReplica | None, revision: int, now_s: float
+    ) -> bool:
+        """Remember it; False when something later was seen."""
+        if revision < self._revisions.get(who, 0) and lease is not None:
+            return False
+        self._revisions[who] = revision
+        if lease is not None:
+            self._absent.pop(who, None)
+            self._leases[who] = lease
+            return True
+        self._leases.pop(who, None)
+        if self._absent.get(who, (-1,))[0] != revision:
+            self._absent[who] = (revision, now_s)
+        return True
 
     def end_seen(self, end: ProcessEnd) -> None:
         """An entry of bucket ``ends``."""
@@ -117,21 +132,21 @@ class ShareBook:
             if pod not in self._leases:
                 self._absent.setdefault(pod, (self._revisions.get(pod, 0), now_s))
 
-    def to_confirm(self, now_s: float) -> dict[PodId, int]:
-        """Pods without a lease for longer than any could last: whoever still finds none, at this
+    def to_confirm(self, now_s: float) -> dict[str, int]:
+        """Who is without a lease for longer than any could last: whoever still finds none, at this
         revision, in the bucket's leader calls `confirm`. (A watch may be late; no renewal can
         succeed after that revision, and what was renewed before it is over.)"""
         return {
             pod: revision
             for pod, (revision, since_s) in self._absent.items()
-            if now_s >= since_s + self._ttl_s + MARGIN_S and self._named(pod) is not None
+            if now_s >= since_s + self._gone_after_s and self._named(pod) is not None
         }
 
-    def confirm(self, pod: PodId, incarnation: Incarnation) -> None:
+    def confirm(self, pod: str, incarnation: Incarnation) -> None:
         """`to_confirm` was true of the pod while the division named this start of it."""
         self._confirmed[pod] = incarnation
 
-    def named(self, pod: PodId) -> Incarnation | None:
+    def named(self, pod: str) -> Incarnation | None:
         """The start of the pod that the division names."""
         return self._named(pod)
 
@@ -158,14 +173,15 @@ class ShareBook:
         self._published_s = now_s
         return msgspec.structs.replace(made, invalid_requests=total), revision
 
-    def _has_ended(self, pod: PodId, now_s: float) -> bool:
+    def _has_ended(self, pod: str, now_s: float) -> bool:
         incarnation = self._named(pod)
         if incarnation is None:
             return True  # nobody uses what nobody is named for
         start = (pod, incarnation)
         if start not in self._ended_at:
-            # The judge of ownership knows the proofs; of a guild there is no talk here.
-            whose = EarlierOwner(pod=pod, incarnation=incarnation, epoch=Epoch(1))
+            # The judge of ownership knows the proofs for pods (it never heard of a replica, which
+            # enters by itself when it is started again); of a guild there is no talk here.
+            whose = EarlierOwner(pod=PodId(pod), incarnation=incarnation, epoch=Epoch(1))
             silent = self._evidence.silent(GuildId(""), whose, now_s)
             if not silent and self._confirmed.get(pod) != incarnation:
                 return False
@@ -174,5 +190,5 @@ class ShareBook:
             }
         return now_s >= self._ended_at[start] + COUNTED_S
 
-    def _named(self, pod: PodId) -> Incarnation | None:
+    def _named(self, pod: str) -> Incarnation | None:
         return None if self._record is None else self._record.incarnations.get(pod)

@@ -45,9 +45,8 @@ from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.building import Rows
 from components.gateway.shell.data_folder import DataFolder
 from components.gateway.shell.effects.lanes import Outlets
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.rest import Rest
-from components.gateway.shell.effects.shares import Shares
 from components.gateway.shell.gate import Gate
 from components.gateway.shell.guild import Services
 from components.gateway.shell.handoffs import Handoffs
@@ -70,6 +69,8 @@ from components.process.clock import steady_s
 from components.process.service import service
 from components.process.settings import load
 from components.process.stopping import unless_stopped
+from components.sharing.place import Shares
+from components.sharing.slots import RateShare
 from components.telemetry.traces import carry
 from contracts import subjects
 from contracts.ids import GuildId, PodId, Sequence
@@ -287,7 +288,14 @@ class _Running:
             ownership, self._applier, self._share, self._invalid, logbook, backup, pruning
         )
         self._share.on_news = ownership.renew_soon
-        shares = Shares(bus, me.pod, me.incarnation, self._share, self._invalid, gateway.rest_per_s)
+        shares = Shares(
+            bus,
+            me.pod,
+            me.incarnation,
+            self._share,
+            gateway.rest_per_s,
+            heard=lambda record: self._invalid.publish(record.invalid_requests, len(record.shares)),
+        )
         loads = Loads(bus, me, self._applier, self._folder.database, lambda: ownership.followed)
         bus.on_lost(ownership.disconnected)
         bus.on_connected(ownership.connected)

@@ -9,6 +9,7 @@ also when the server does not let it expire (`components.bus.staleness`).
 
 import asyncio
 import logging
+from typing import Any
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -173,6 +174,7 @@ def fair_share(shard_count: int, replicas: int) -> int:
     return -(-shard_count // max(1, replicas))
 
 
-def encode_replica(replica: str, now_ms: int, invalid_requests: int = 0) -> bytes:
-    """The value by which a replica shows that it lives, or takes its turn to IDENTIFY."""
-    return encode(ShardReplica(replica=replica, since_ms=now_ms, invalid_requests=invalid_requests))
+def encode_replica(replica: str, now_ms: int, **fields: Any) -> bytes:
+    """The value by which a replica shows that it lives, or takes its turn to IDENTIFY. ``fields``:
+    others of `ShardReplica`."""
+    return encode(ShardReplica(replica=replica, since_ms=now_ms, **fields))

@@ -27,12 +27,13 @@ from components.shard.errors import DiscordUnavailable
 from components.shard.flood import FloodLimit
 from components.shard.gate import LeaseGate
 from components.shard.generations import Generation
-from components.shard.history import History, Pace
+from components.shard.history import History, Turns
 from components.shard.hold import Hold
 from components.shard.identify import IdentifyTurns
 from components.shard.intake import Intake
 from components.shard.interactions import FirstResponder
 from components.shard.overlap import Overlap
+from components.shard.presence import Presence
 from components.shard.registry import Registry
 from components.shard.resume_data import ResumeData
 from components.shard.settings import ShardSettings
@@ -100,7 +101,14 @@ async def _serve(
         count = settings.count or (await rest.gateway_advice()).shards
         turns = IdentifyTurns(rest, board, replica)
         first_responder = FirstResponder(responder, session, group)
-        pace = Pace()
+        presence = Presence(
+            bus,
+            replica,
+            ttl_s=settings.lease_ttl_s,
+            invalid=invalid,
+            rest_per_s=settings.rest_per_s,
+        )
+        reads = Turns(presence.share, presence.valid)
 
         def new_hold(shard: int, generation: Generation, gate: LeaseGate, since_ms: int) -> Hold:
             shard_count = generation.count
@@ -133,7 +141,7 @@ async def _serve(
                 shard_count=shard_count,
                 bus=bus,
                 gate=gate,
-                history=History(rest, pace, gate.opened),
+                history=History(rest, reads, gate.opened),
                 registry=registry,
             )
             intake = Intake(
@@ -181,10 +189,10 @@ async def _serve(
             shard_count=count,
             count_is_advice=settings.count == 0,
             new_hold=new_hold,
-            invalid=invalid,
+            presence=presence,
         )
         bus.on_connected(claims.nats_is_back)
-        _measure(bus, claims, invalid)
+        _measure(bus, claims, presence, invalid)
         await answer_budget(bus, rest, replica)
         helpers = [
             group.create_task(registry.run()),
@@ -195,10 +203,12 @@ async def _serve(
             helper.cancel()
 
 
-def _measure(bus: Bus, claims: Claims, invalid: InvalidCount) -> None:
+def _measure(bus: Bus, claims: Claims, presence: Presence, invalid: InvalidCount) -> None:
     """The figures for Prometheus."""
     gauge("modbot.nats.connected", lambda: int(bus.connected), "1 while the bus is reached")
     gauge("modbot.shards.held", lambda: claims.held, "Shard ids that the replica holds")
+    gauge("modbot.rest.share", lambda: presence.share.share, "Slots of Discord's global rate limit")
+    gauge("modbot.rest.in_use", lambda: presence.share.in_use, "Slots that are taken")
     gauge(
         "modbot.invalid.requests",
         lambda: invalid.count,

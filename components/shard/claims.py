@@ -1,8 +1,8 @@
 """Which shard ids this replica holds: its fair share, claimed, kept, handed over.
 
-A replica shows that it lives by a key of its own; the share is the shard ids over the living
-replicas, rounded up. It claims what nobody holds up to its share, and hands over in order what it
-holds beyond it. Who gets a shard id is decided by compare-and-set, never by what was seen.
+A replica shows that it lives by a key of its own (`presence`); the share is the shard ids over the
+living replicas, rounded up. It claims what nobody holds up to its share, and hands over in order
+what it holds beyond it. Who gets a shard id is decided by compare-and-set, never by what was seen.
 
 While the number of shards changes (`generations`) this holds for the old and the new shard ids
 alike; which of them are to end, and which may go on, is what the plan says.
@@ -16,15 +16,15 @@ from collections.abc import Callable
 
 from components.bus.buckets import Bucket
 from components.bus.errors import BusError
-from components.bus.leases import Lease, LeaseLost
-from components.process.clock import steady_s, wall_ms
-from components.shard.board import Board, View, encode_replica, fair_share
+from components.bus.leases import Lease
+from components.process.clock import steady_s
+from components.shard.board import Board, View, fair_share
 from components.shard.gate import LeaseGate
 from components.shard.generations import Generation, wanted
 from components.shard.hold import Hold, first_value
-from components.sharing.invalid import InvalidCount
+from components.shard.presence import Presence
 from contracts.records import ShardPlan
-from contracts.storage import SHARD_REPLICA, shard_key, shard_of_key
+from contracts.storage import shard_key, shard_of_key
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Claims:
         shard_count: int,
         count_is_advice: bool,
         new_hold: Callable[[int, Generation, LeaseGate, int], Hold],
-        invalid: InvalidCount,
+        presence: Presence,
     ) -> None:
         self._replica = replica
         self._board = board
@@ -58,7 +58,8 @@ class Claims:
         self._shard_count = shard_count
         self._count_is_advice = count_is_advice
         self._new_hold = new_hold
-        self._invalid = invalid
+        self._presence = presence
+        presence.on_shown = board.refresh_soon
         self._holds: dict[Where, Hold] = {}
         self._tidied: tuple[int, str] | None = None
         self._told: int | None = None
@@ -84,7 +85,7 @@ class Claims:
             async with asyncio.TaskGroup() as helpers:
                 tasks = [
                     helpers.create_task(self._board.run()),
-                    helpers.create_task(self._show_life()),
+                    helpers.create_task(self._presence.run()),
                     helpers.create_task(self._claim_for_ever(holds)),
                 ]
                 await stop.wait()
@@ -216,22 +217,3 @@ class Claims:
         finally:
             del self._holds[hold.generation, hold.shard]
             self._board.refresh_soon()
-
-    async def _show_life(self) -> None:
-        lease = Lease(self._board.bucket, f"{SHARD_REPLICA}{self._replica}", ttl_s=self._ttl_s)
-        since_ms = wall_ms()
-
-        def value() -> bytes:
-            return encode_replica(self._replica, since_ms, self._invalid.count)
-
-        try:
-            while True:
-                try:
-                    if await lease.acquire(value()):
-                        self._board.refresh_soon()
-                        await lease.keep(value)
-                except (BusError, LeaseLost) as error:
-                    log.debug("replica is not shown: %s", error)
-                await asyncio.sleep(LOOK_EVERY_S)
-        finally:
-            await lease.release()

@@ -2,8 +2,8 @@
 
 Promise: everything found lies in the gap, oldest first over all channels (what a member does
 across channels is judged in that order). Bounded per channel and guild; what lies beyond a bound
-is counted in the log's words. Paced, so that a thousand guilds leave the global rate limit to
-effects.
+is counted in the log's words. Each read takes a slot of the
+installation's global rate (`components.sharing`), and reads are spread over time.
 
 Fails: what Discord refuses or does not answer is logged and left out; after too many refusals
 (10,000 in 10 min ban the address) nothing more is read of this gap.
@@ -11,7 +11,8 @@ Fails: what Discord refuses or does not answer is logged and left out; after too
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -19,12 +20,15 @@ import msgspec
 from components.process.clock import steady_s
 from components.shard.discord_rest import PAGE, DiscordRest
 from components.shard.errors import DiscordUnavailable
+from components.sharing.slots import RateShare
 from contracts.ids import ChannelId, GuildId, SessionId, UserId, is_snowflake, snowflake_at
 
 log = logging.getLogger(__name__)
 
 REQUESTS_PER_S: Final = 10
-"""Of one replica. Discord grants 50 to the whole installation, most of which are for effects."""
+"""Most that one replica reads. Discord grants 50 to the whole installation: what effects need of
+them is divided off first come, first served (docs/decisions/0007-rest-shares.md)."""
+AGAIN_S: Final = 0.2
 MESSAGES_PER_CHANNEL: Final = 500
 MESSAGES_PER_GUILD: Final = 1_000
 ENTRIES_PER_GUILD: Final = 500
@@ -82,30 +86,45 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
-class Pace:
-    """Spreads requests over time, for a whole replica."""
+class Turns:
+    """Spreads reads over time, for a whole replica; each takes a slot of the installation's rate.
+    ``may_use``: whether the replica's part of it is certainly still its own."""
 
-    def __init__(self, per_s: float = REQUESTS_PER_S) -> None:
+    def __init__(
+        self, share: RateShare, may_use: Callable[[], bool], per_s: float = REQUESTS_PER_S
+    ) -> None:
+        self._share = share
+        self._may_use = may_use
         self._every_s = 1 / per_s
         self._next_s = float("-inf")
 
-    async def turn(self) -> None:
-        """Wait for the next request's time."""
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the next request's time and for a slot, which is taken until it is answered."""
         now_s = steady_s()
         at_s = max(now_s, self._next_s)
         self._next_s = at_s + self._every_s
         if at_s > now_s:
             await asyncio.sleep(at_s - now_s)
+        await self._share.take(urgent=False)
+        while not self._may_use():
+            self._share.unused()
+            await asyncio.sleep(AGAIN_S)  # the lease comes back, or the share is taken away
+            await self._share.take(urgent=False)
+        try:
+            yield
+        finally:
+            self._share.answered()
 
 
 class History:
     """Reads gaps of one shard id; ``may_read`` waits until the shard may act."""
 
     def __init__(
-        self, rest: DiscordRest, pace: Pace, may_read: Callable[[], Awaitable[None]]
+        self, rest: DiscordRest, turns: Turns, may_read: Callable[[], Awaitable[None]]
     ) -> None:
         self._rest = rest
-        self._pace = pace
+        self._turns = turns
         self._may_read = may_read
         self._refusals = 0
 
@@ -222,10 +241,10 @@ class History:
         if self._refusals >= REFUSALS:
             return None
         await self._may_read()
-        await self._pace.turn()
-        await self._may_read()  # the turn may have come much later
         try:
-            return await fetch(argument)
+            async with self._turns.turn():
+                await self._may_read()  # the turn may have come much later
+                return await fetch(argument)
         except DiscordUnavailable as error:
             self._refusals += error.status in REFUSED
             log.log(

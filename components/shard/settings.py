@@ -14,6 +14,8 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Shards of the whole installation; 0 takes what Discord recommends."""
     lease_ttl_s: Annotated[int, msgspec.Meta(ge=2)] = 4
     """After a replica died, how long until another takes its shard ids. Renewed every second."""
+    rest_per_s: Annotated[float, msgspec.Meta(ge=1)] = 50.0
+    """Discord's global limit for the whole installation, until config says what it is."""
     window: Positive = 256
     """Appends in flight, at most one of them for a guild."""
     queue_dispatches: Positive = 50_000

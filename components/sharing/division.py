@@ -1,8 +1,8 @@
-"""Divides a limit among pods, as successive revisions of one record.
+"""Divides a limit among pods and replicas of the shard, as successive revisions of one record.
 
 Promise: whoever writes what `enter` or `divide` return, by compare-and-set on the revision that
 they were given, keeps the sum of what pods may be using at or below the limit, however late a
-pod sees a division and however old the leases are that the leader knows
+process sees a division and however old the leases are that the leader knows
 (docs/decisions/0007-rest-shares.md). Pure: no clock, no I/O. Shares are whole requests a second.
 """
 
@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from contracts.ids import Incarnation, PodId
-from contracts.records import PodLease, RestShares
+from contracts.ids import Incarnation
+from contracts.records import PodLease, RestShares, ShardReplica
 
 REST: Final = "rest"
 """The key of the division in bucket ``shares``."""
@@ -24,11 +24,12 @@ FAR: Final = 0.1
 """A division that differs by this part of the limit from the one that demand asks for is made
 anew also when nobody needs more; smaller differences are not worth a write."""
 
-Leases = Mapping[PodId, PodLease]
+Leases = Mapping[str, PodLease | ShardReplica]
+"""By name as in `RestShares`. Below "pod" is said of replicas of the shard, too."""
 
 
 def enter(
-    record: RestShares | None, pod: PodId, incarnation: Incarnation, limit: float
+    record: RestShares | None, pod: str, incarnation: Incarnation, limit: float
 ) -> RestShares | None:
     """The record with the pod in it; None when it is there already.
 
@@ -52,7 +53,7 @@ def enter(
 
 
 def divide(
-    record: RestShares, revision: int, leases: Leases, ended: Collection[PodId], limit: float
+    record: RestShares, revision: int, leases: Leases, ended: Collection[str], limit: float
 ) -> RestShares | None:
     """The next division by demand; None when the last one, at ``revision``, is still good.
 
@@ -63,7 +64,7 @@ def divide(
     ideal = by_demand(limit, wanted)
     bounds = bounds_of(record, revision, leases)
     bounds = {pod: bounds[pod] for pod in pods}
-    shares: dict[PodId, float] = {pod: record.shares[pod] for pod in pods}
+    shares: dict[str, float] = {pod: record.shares[pod] for pod in pods}
     complete = sum(record.shares.values()) >= math.floor(limit) == math.floor(record.per_s)
     if complete and len(pods) == len(record.shares):
         hungry = any(shares[pod] < min(ideal[pod], max(wanted[pod], MINIMUM)) for pod in pods)
@@ -85,12 +86,12 @@ def divide(
     )
 
 
-def bounds_of(record: RestShares, revision: int, leases: Leases) -> dict[PodId, float]:
+def bounds_of(record: RestShares, revision: int, leases: Leases) -> dict[str, float]:
     """The most that each pod may be using now, whatever it has seen of the record."""
     return {pod: _bound(record, revision, pod, leases) for pod in record.shares}
 
 
-def by_demand(limit: float, wanted: Mapping[PodId, int]) -> dict[PodId, int]:
+def by_demand(limit: float, wanted: Mapping[str, int]) -> dict[str, int]:
     """The limit divided max-min fair: nobody gets more of what another one lacks than the other
     has. What nobody wants is spread evenly, so that demand that begins is met at once."""
     minimum = MINIMUM if len(wanted) * MINIMUM <= limit else 0
@@ -104,10 +105,10 @@ def by_demand(limit: float, wanted: Mapping[PodId, int]) -> dict[PodId, int]:
 
 
 def _one_by_one(
-    shares: dict[PodId, int],
-    neediest: list[tuple[int, PodId]],
+    shares: dict[str, int],
+    neediest: list[tuple[int, str]],
     left: int,
-    most: Mapping[PodId, int] | None,
+    most: Mapping[str, int] | None,
 ) -> int:
     """Give what is left to whoever comes first, until each has its most; returns the rest."""
     heapq.heapify(neediest)
@@ -120,14 +121,14 @@ def _one_by_one(
     return left
 
 
-def _wanted(record: RestShares, pod: PodId, leases: Leases) -> int:
+def _wanted(record: RestShares, pod: str, leases: Leases) -> int:
     lease = leases.get(pod)
     if lease is None or lease.incarnation != record.incarnations.get(pod):
         return 0
     return math.ceil(max(0.0, min(lease.rest_wanted_per_s, record.per_s)))
 
 
-def _bound(record: RestShares, revision: int, pod: PodId, leases: Leases) -> float:
+def _bound(record: RestShares, revision: int, pod: str, leases: Leases) -> float:
     lease = leases.get(pod)
     if (
         lease is not None
@@ -138,5 +139,5 @@ def _bound(record: RestShares, revision: int, pod: PodId, leases: Leases) -> flo
     return _ceiling(record, pod)
 
 
-def _ceiling(record: RestShares, pod: PodId) -> float:
+def _ceiling(record: RestShares, pod: str) -> float:
     return max(record.at_most.get(pod, 0), record.shares[pod])

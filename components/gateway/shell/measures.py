@@ -3,10 +3,11 @@
 from components.bus.connection import Bus
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.backup import Backup
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.ownership import Ownership
 from components.gateway.shell.pruning import Pruning
+from components.sharing.slots import RateShare
 from components.telemetry.metrics import counter, gauge
 
 

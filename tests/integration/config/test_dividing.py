@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+import aiohttp
 import pytest
 from discord.http import HTTPClient
 
@@ -17,11 +18,18 @@ from components.config.leadership import Leadership
 from components.config.settings import ConfigSettings
 from components.discord_api import DiscordSettings, point_at
 from components.gateway.ownership.commands import Permit
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.outcomes import Refused
 from components.gateway.shell.effects.rest import Rest
-from components.gateway.shell.effects.shares import Shares
 from components.gateway.shell.gate import Gate
+from components.process.clock import steady_s
+from components.shard.discord_rest import DiscordRest, logged_in
+from components.shard.errors import DiscordUnavailable
+from components.shard.history import Turns
+from components.shard.presence import Presence
+from components.sharing.invalid import InvalidCount
+from components.sharing.place import Shares
+from components.sharing.slots import RateShare
 from components.simulator.bootstrap import Simulator, running_simulator
 from components.simulator.client import SimulatorControl
 from contracts import storage
@@ -61,7 +69,14 @@ class Member:
     async def start(self) -> None:
         assert await self.lease.acquire(self._value())
         self.share.on_news = self._soon.set
-        shares = Shares(self.bus, self.pod, self.incarnation, self.share, self.invalid, 50.0)
+        shares = Shares(
+            self.bus,
+            self.pod,
+            self.incarnation,
+            self.share,
+            50.0,
+            heard=lambda record: self.invalid.publish(record.invalid_requests, len(record.shares)),
+        )
         self._tasks = [
             asyncio.create_task(self._keep()),
             asyncio.create_task(shares.run()),
@@ -197,6 +212,48 @@ async def test_one_hot_pod_uses_nearly_everything_and_a_quiet_one_has_a_share_to
         assert (await control.limits())["global_429"] == 0
         for task in hammers:
             task.cancel()
+
+
+async def test_a_replica_of_the_shard_reads_a_gap_within_the_limit_of_all(
+    nats_server: RunningNats, members: list[Member], discord: Simulator
+) -> None:
+    bus = await nats_server.connect("shard")
+    presence = Presence(bus, "shard-0", ttl_s=2, invalid=InvalidCount(steady_s), rest_per_s=50.0)
+    reads = Turns(presence.share, presence.valid, per_s=100.0)
+    key = f"{storage.SHARD_REPLICA}shard-0"
+
+    async def read(rest: DiscordRest) -> None:
+        while True:
+            async with reads.turn():
+                with contextlib.suppress(DiscordUnavailable):  # there is no such guild
+                    await rest.channels(GuildId("42"))
+
+    async def even() -> bool:
+        shares = (await shares_now(members[0])).shares
+        return min(shares[members[0].pod], shares.get(key, 0)) >= 23
+
+    async def returned() -> bool:
+        return (await shares_now(members[0])).shares[key] == 1
+
+    token = discord.world.settings.token
+    async with (
+        SimulatorControl(discord.url) as control,
+        dividing(nats_server),
+        logged_in(token, aiohttp.TraceConfig()) as rest,
+    ):
+        await control.set_limits(buckets={"guild": (1000, 1.0)})
+        shown = asyncio.create_task(presence.run())
+        hammers = [asyncio.create_task(hammer(members[0])) for _ in range(8)]
+        reading = [asyncio.create_task(read(rest)) for _ in range(30)]
+        await until(even, 20.0)
+        for task in reading:
+            task.cancel()
+        await until(returned, 20.0)
+        for task in hammers:
+            task.cancel()
+        shown.cancel()
+        await asyncio.wait([shown, *hammers, *reading])
+        assert (await control.limits())["global_429"] == 0
 
 
 async def test_the_last_division_holds_while_config_is_away(

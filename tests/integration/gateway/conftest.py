@@ -8,9 +8,10 @@ import pytest
 from components.bus.connection import Bus
 from components.discord_api import DiscordSettings, point_at
 from components.gateway.shell.applier import Applier
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.gate import Gate
+from components.sharing.slots import RateShare
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings

@@ -9,13 +9,14 @@ import pytest
 from discord.http import HTTPClient
 
 from components.discord_api import DiscordSettings, point_at
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.outcomes import Again, Refused
 from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
 from components.process.clock import steady_s
 from components.process.exits import CannotStart
+from components.sharing.slots import RateShare
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from contracts.ids import Epoch, GuildId, Incarnation, PodId

@@ -17,8 +17,9 @@ from components.shard import catch_up, history
 from components.shard.catch_up import CatchUp
 from components.shard.discord_rest import DiscordRest, logged_in
 from components.shard.gate import LeaseGate
-from components.shard.history import ActiveChannel, Found, Gap, History, Pace
+from components.shard.history import ActiveChannel, Found, Gap, History, Turns
 from components.shard.registry import Registry
+from components.sharing.slots import RateShare
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import GuildInfo, SimulatorControl
 from contracts import storage
@@ -53,8 +54,12 @@ async def at_once() -> None:
     """The shard may act."""
 
 
+def turns(per_s: float = FAST) -> Turns:
+    return Turns(RateShare(1000), lambda: True, per_s)
+
+
 def reader(rest: DiscordRest) -> History:
-    return History(rest, Pace(FAST), at_once)
+    return History(rest, turns(), at_once)
 
 
 def gap(guild: GuildInfo, last: dict[int, int], since_ms: int | None = None) -> Gap:
@@ -205,11 +210,29 @@ async def test_after_too_many_refusals_nothing_more_is_asked_until_the_next_gap(
     assert ids(await reading.read(gap(guild, {channel: posted[-1]}))) == posted
 
 
+async def take(turns: Turns) -> None:
+    async with turns.turn():
+        pass
+
+
 async def test_requests_keep_their_pace() -> None:
-    pace = Pace(100)
+    paced = turns(per_s=100)
     started_s = steady_s()
-    await asyncio.gather(*(pace.turn() for _ in range(11)))
+    await asyncio.gather(*(take(paced) for _ in range(11)))
     assert steady_s() - started_s >= 0.099
+
+
+async def test_a_read_waits_until_the_replica_has_a_slot_that_is_its_own() -> None:
+    share, own = RateShare(0), asyncio.Event()
+    paced = Turns(share, own.is_set, FAST)
+    reading = asyncio.create_task(take(paced))
+    share.divide(1, 1)
+    done, _ = await asyncio.wait({reading}, timeout=0.3)
+    assert not done
+    assert share.in_use == 0, "what it may not use is not kept from others"
+    own.set()
+    await reading
+    assert share.in_use == 1, "until a second after the answer"
 
 
 class Waiting:
@@ -222,7 +245,7 @@ class Waiting:
             shard_count=1,
             bus=bus,
             gate=gate,
-            history=History(rest, Pace(FAST), gate.opened),
+            history=History(rest, turns(), gate.opened),
             registry=Registry(Bucket(bus, storage.REGISTRY)),
         )
         self.sequence = 1

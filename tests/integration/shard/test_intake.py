@@ -16,11 +16,12 @@ from components.shard.dispatches import Translator
 from components.shard.errors import QueueFull
 from components.shard.gate import LeaseGate
 from components.shard.guild_create import Identity
-from components.shard.history import History, Pace
+from components.shard.history import History, Turns
 from components.shard.intake import Intake
 from components.shard.interactions import FirstResponder
 from components.shard.registry import Registry
 from components.shard.resume_data import ResumeData
+from components.sharing.slots import RateShare
 from contracts import storage
 from contracts.ids import SessionId, UserId
 from tests.support.nats import RunningNats
@@ -52,6 +53,7 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
 
     gate = LeaseGate(Lease(Bucket(bus, storage.SHARDS), "0"))
     http = HTTPClient(asyncio.get_running_loop())  # nothing is asked of it
+    turns = Turns(RateShare(), lambda: True)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
         responder = Responder(bus, component="shard", replica="shard-0")
         intake = Intake(
@@ -67,7 +69,7 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
                 shard_count=1,
                 bus=bus,
                 gate=gate,
-                history=History(DiscordRest(http, IDENTITY), Pace(), gate.opened),
+                history=History(DiscordRest(http, IDENTITY), turns, gate.opened),
                 registry=Registry(Bucket(bus, storage.REGISTRY)),
             ),
         )

@@ -4,24 +4,28 @@ import asyncio
 import contextlib
 import random
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.shares import InvalidLedger, ShareBook
-from components.gateway.shell.effects.limits import RateShare
 from components.sharing.division import enter
+from components.sharing.slots import RateShare
 from contracts.ids import Incarnation, PodId
 from contracts.records import PodLease, ProcessEnd, RestShares, ShardReplica
+from contracts.storage import SHARD_REPLICA
 
 LIMIT = 12
 TTL_S = 5.0
-PODS = [PodId(name) for name in ("a", "b", "c")]
+REPLICA = f"{SHARD_REPLICA}s"
+PODS = ["a", "b", REPLICA]
+"""Who shares the limit: two pods and a replica of the shard."""
+
+AnyLease = PodLease | ShardReplica
 
 
-def lease(pod: PodId, start: str, **fields: object) -> PodLease:
+def lease(pod: str, start: str, **fields: object) -> PodLease:
     values: dict[str, object] = {
-        "pod": pod,
+        "pod": PodId(pod),
         "incarnation": Incarnation(start),
         "process": f"{pod}/{start}",
         "data": pod,
@@ -33,6 +37,24 @@ def lease(pod: PodId, start: str, **fields: object) -> PodLease:
         **fields,
     }
     return PodLease(**values)  # type: ignore[arg-type]
+
+
+def replica(start: str, **fields: object) -> ShardReplica:
+    values = {"replica": "s", "since_ms": 1, "incarnation": Incarnation(start), **fields}
+    return ShardReplica(**values)  # type: ignore[arg-type]
+
+
+def lease_of(who: str, start: str, **fields: object) -> AnyLease:
+    return replica(start, **fields) if who == REPLICA else lease(who, start, **fields)
+
+
+def see(book: ShareBook, who: str, value: AnyLease | None, revision: int, now_s: float) -> None:
+    if who == REPLICA:
+        assert not isinstance(value, PodLease)
+        book.shard_seen(who, value, revision, now_s)
+    else:
+        assert not isinstance(value, ShardReplica)
+        book.pod_seen(PodId(who), value, revision, now_s)
 
 
 class Clock:
@@ -50,11 +72,11 @@ class Bus:
         self.revision = 0
         self.record: tuple[int, RestShares | None] = (0, None)
         self.records: list[tuple[int, RestShares | None]] = [(0, None)]
-        self.leases: dict[PodId, tuple[int, PodLease | None]] = {}
-        self.log: list[tuple[PodId, int, PodLease | None]] = []
+        self.leases: dict[str, tuple[int, AnyLease | None]] = {}
+        self.log: list[tuple[str, int, AnyLease | None]] = []
         self.ends: list[ProcessEnd] = []
 
-    def put_lease(self, pod: PodId, value: PodLease | None) -> None:
+    def put_lease(self, pod: str, value: AnyLease | None) -> None:
         self.revision += 1
         self.leases[pod] = (self.revision, value)
         self.log.append((pod, self.revision, value))
@@ -69,22 +91,22 @@ class Bus:
 
 
 class Process:
-    """One start of a pod: its slots, what it has seen, its requests under way."""
+    """One start of a pod or of the replica: its slots, what it has seen, its requests under way."""
 
-    def __init__(self, bus: Bus, clock: Clock, pod: PodId, counted: list[float]) -> None:
+    def __init__(self, bus: Bus, clock: Clock, pod: str, counted: list[float]) -> None:
         self.bus, self.clock, self.pod, self.counted = bus, clock, pod, counted
         self.share = RateShare(0, clock)
         self.joined = self.renewed = clock.now
         self.flying: list[float] = []
         self.cursor = random.Random(len(bus.log)).randrange(len(bus.records))
         self.start = Incarnation(f"k-{bus.revision + 1}")
-        bus.put_lease(pod, lease(pod, self.start))
+        bus.put_lease(pod, lease_of(pod, self.start))
 
     def renew(self) -> None:
         wanted, _, kept = self.share.report()
         self.renewed = self.clock.now
         fields = {"rest_wanted_per_s": wanted, "rest_share_revision": kept}
-        self.bus.put_lease(self.pod, lease(self.pod, self.start, **fields))
+        self.bus.put_lease(self.pod, lease_of(self.pod, self.start, **fields))
 
     def see(self, steps: int) -> None:
         for revision, record in self.bus.records[self.cursor : self.cursor + steps]:
@@ -126,12 +148,12 @@ class Leader:
         self.at_lease = max(0, len(bus.log) - dice.randrange(8))
         self.at_record = max(0, len(bus.records) - dice.randrange(1, 4))
         for pod, revision, value in bus.log[: self.at_lease]:
-            self.book.pod_seen(pod, value, revision, clock.now)
+            see(self.book, pod, value, revision, clock.now)
 
     def see(self, leases: int, records: int) -> None:
         now = self.clock.now
         for pod, revision, value in self.bus.log[self.at_lease : self.at_lease + leases]:
-            self.book.pod_seen(pod, value, revision, now)
+            see(self.book, pod, value, revision, now)
         self.at_lease = min(len(self.bus.log), self.at_lease + leases)
         for revision, record in self.bus.records[self.at_record : self.at_record + records]:
             self.book.record_seen(record, revision, now)
@@ -159,8 +181,8 @@ class World:
         self.dice = random.Random(seed)
         self.clock, self.bus = Clock(), Bus()
         self.counted: list[float] = []
-        self.alive: dict[PodId, Process] = {}
-        self.expiring: dict[PodId, float] = {}
+        self.alive: dict[str, Process] = {}
+        self.expiring: dict[str, float] = {}
         self.hot = PODS[0]
         self.blind_until = 0.0
         self.leader = Leader(self.bus, self.clock, self.dice)
@@ -171,16 +193,20 @@ class World:
                 del self.expiring[pod]
                 self.bus.put_lease(pod, None)
 
-    def begin(self, pod: PodId) -> None:
+    def begin(self, pod: str) -> None:
+        if pod == REPLICA and pod in self.expiring:
+            return  # a lease is acquired when nobody holds it
         self.expiring.pop(pod, None)
         self.alive[pod] = Process(self.bus, self.clock, pod, self.counted)
 
-    def die(self, pod: PodId) -> None:
+    def die(self, pod: str) -> None:
         process = self.alive.pop(pod)
         process.answer(self.dice, 1.0)
         self.expiring[pod] = process.renewed + TTL_S
-        if self.dice.random() < 0.5:
-            end = ProcessEnd(pod=pod, process=f"{pod}/{process.start}", exit_code=-9, ended_ms=0)
+        if pod != REPLICA and self.dice.random() < 0.5:
+            end = ProcessEnd(
+                pod=PodId(pod), process=f"{pod}/{process.start}", exit_code=-9, ended_ms=0
+            )
             self.leader.book.end_seen(end)
 
     async def step(self) -> None:
@@ -225,8 +251,11 @@ class World:
         if dice.random() < 0.7:
             process.renew()
 
-    async def settle(self, hot: PodId) -> None:
+    async def settle(self, hot: str) -> None:
         """Everything is seen at once from now on, and one pod has much to send."""
+        if self.expiring:
+            self.clock.now = max(self.clock.now, *self.expiring.values())
+            self.expire()
         for other in PODS:
             if other not in self.alive:
                 self.begin(other)
@@ -295,7 +324,6 @@ def test_a_pod_that_started_again_keeps_its_invalid_requests_for_ten_minutes() -
 
 def test_the_shards_invalid_requests_count_like_the_pods() -> None:
     book = ShareBook(limit=LIMIT, ttl_s=TTL_S)
-    name = str(PODS[0])  # a replica may have any name
 
     def published(now_s: float) -> int:
         made = book.next(now_s)
@@ -303,22 +331,23 @@ def test_the_shards_invalid_requests_count_like_the_pods() -> None:
         book.record_seen(made[0], made[1] + 1, now_s)
         return made[0].invalid_requests
 
-    def replica(since_ms: int, count: int) -> ShardReplica:
-        return ShardReplica(replica=name, since_ms=since_ms, invalid_requests=count)
+    def shard(revision: int, since_ms: int, count: int, now_s: float) -> None:
+        told = replica("k", since_ms=since_ms, invalid_requests=count)
+        book.shard_seen(REPLICA, told, revision, now_s)
 
     first = lease(PODS[0], "k-1", invalid_requests=10)
-    book.pod_seen(PODS[0], first, 5, 0.0)
+    book.pod_seen(PodId(PODS[0]), first, 5, 0.0)
     incarnations = {PODS[0]: Incarnation("k-1")}
     record = RestShares(per_s=LIMIT, shares={PODS[0]: LIMIT}, incarnations=incarnations)
     book.record_seen(record, 6, 0.0)
-    book.shard_seen(name, replica(1, 7), 1.0)
+    shard(6, 1, 7, 1.0)
     assert published(2.0) == 17
-    book.shard_seen(name, replica(2, 1), 3.0)  # started again
+    shard(7, 2, 1, 3.0)  # started again
     assert published(4.0) == 18
-    book.shard_seen(name, None, 5.0)
-    book.pod_seen(PODS[0], lease(PODS[0], "k-1", invalid_requests=11), 8, 6.0)
+    book.shard_seen(REPLICA, None, 8, 5.0)
+    book.pod_seen(PodId(PODS[0]), lease(PODS[0], "k-1", invalid_requests=11), 8, 6.0)
     assert published(6.0) == 19
-    book.pod_seen(PODS[0], first, 9, 604.0)
+    book.pod_seen(PodId(PODS[0]), first, 9, 604.0)
     assert published(604.0) == 11
     assert published(606.0) == 10
 
@@ -333,11 +362,10 @@ def test_a_new_leader_counts_nobody_twice_in_whatever_order_it_hears_of_them() -
         invalid_requests=4000,
     )
     book.record_seen(record, 6, 0.0)
-    book.pod_seen(PODS[0], lease(PODS[0], "k-1", invalid_requests=2600), 7, 0.0)
-    shard = ShardReplica(replica="shard-0", since_ms=1, invalid_requests=900)
-    book.shard_seen("shard-0", shard, 0.0)
+    book.pod_seen(PodId(PODS[0]), lease(PODS[0], "k-1", invalid_requests=2600), 7, 0.0)
+    book.shard_seen(REPLICA, replica("k", invalid_requests=900), 8, 0.0)
     assert book.next(1.0) is None
-    book.shard_seen("shard-0", msgspec.structs.replace(shard, invalid_requests=901), 2.0)
+    book.shard_seen(REPLICA, replica("k", invalid_requests=901), 9, 2.0)
     made = book.next(3.0)
     assert made is not None
     assert made[0].invalid_requests == 4001
@@ -345,7 +373,7 @@ def test_a_new_leader_counts_nobody_twice_in_whatever_order_it_hears_of_them() -
 
 def test_a_new_leader_goes_on_from_what_was_counted() -> None:
     book = ShareBook(limit=LIMIT, ttl_s=TTL_S)
-    book.pod_seen(PODS[0], lease(PODS[0], "k-1", invalid_requests=10), 5, 0.0)
+    book.pod_seen(PodId(PODS[0]), lease(PODS[0], "k-1", invalid_requests=10), 5, 0.0)
     record = RestShares(
         per_s=LIMIT,
         shares={PODS[0]: LIMIT},
@@ -355,7 +383,7 @@ def test_a_new_leader_goes_on_from_what_was_counted() -> None:
     )
     book.record_seen(record, 6, 0.0)
     assert book.next(1.0) is None
-    book.pod_seen(PODS[0], lease(PODS[0], "k-1", invalid_requests=30), 7, 2.0)
+    book.pod_seen(PodId(PODS[0]), lease(PODS[0], "k-1", invalid_requests=30), 7, 2.0)
     made = book.next(2.0)
     assert made is not None
     assert made[0].invalid_requests == 4020

@@ -3,16 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.sharing.division import by_demand, divide, enter
+from components.sharing.division import Leases, by_demand, divide, enter
 from contracts.ids import Incarnation, PodId
 from contracts.records import PodLease, RestShares
 
-A, B, C = PodId("a"), PodId("b"), PodId("c")
+A, B, C = "a", "b", "c"
 
 
-def lease(pod: PodId, *, wanted: float = 0.0, kept: int = 0, start: str = "1") -> PodLease:
+def lease(pod: str, *, wanted: float = 0.0, kept: int = 0, start: str = "1") -> PodLease:
     return PodLease(
-        pod=pod,
+        pod=PodId(pod),
         incarnation=Incarnation(start),
         data=pod,
         state="serving",
@@ -25,7 +25,7 @@ def lease(pod: PodId, *, wanted: float = 0.0, kept: int = 0, start: str = "1") -
     )
 
 
-def divided(shares: dict[PodId, float], at_most: dict[PodId, float] | None = None) -> RestShares:
+def divided(shares: dict[str, float], at_most: dict[str, float] | None = None) -> RestShares:
     return RestShares(
         per_s=50,
         shares=shares,
@@ -48,7 +48,7 @@ def test_two_hot_pods_share_evenly_what_a_third_leaves() -> None:
 
 
 def test_more_pods_than_the_limit_leave_shares_to_those_that_want_one() -> None:
-    pods = {PodId(f"pod-{number:02}"): 0 for number in range(60)} | {A: 3}
+    pods = {f"pod-{number:02}": 0 for number in range(60)} | {A: 3}
     shares = by_demand(50, pods)
     assert sum(shares.values()) == 50
     assert shares[A] >= 3
@@ -56,10 +56,10 @@ def test_more_pods_than_the_limit_leave_shares_to_those_that_want_one() -> None:
 
 @given(
     limit=st.integers(1, 80),
-    wanted=st.dictionaries(st.sampled_from("abcdef").map(PodId), st.integers(0, 100), min_size=1),
+    wanted=st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 100), min_size=1),
 )
 def test_the_whole_limit_is_divided_and_nobody_is_left_out(
-    limit: int, wanted: dict[PodId, int]
+    limit: int, wanted: dict[str, int]
 ) -> None:
     shares = by_demand(limit, wanted)
     assert sum(shares.values()) == limit
@@ -102,7 +102,7 @@ def test_a_share_is_raised_only_when_the_lowered_pod_keeps_to_less() -> None:
     assert lowered is not None
     assert lowered.shares == {A: 25, B: 1}
     assert lowered.at_most == {A: 25, B: 25}
-    waiting = {A: lease(A, wanted=100, kept=11), B: lease(B, kept=10)}
+    waiting: Leases = {A: lease(A, wanted=100, kept=11), B: lease(B, kept=10)}
     assert divide(lowered, 11, waiting, (), 50) is None
     raised = divide(lowered, 11, {A: hungry, B: lease(B, kept=11)}, (), 50)
     assert raised is not None
@@ -112,7 +112,7 @@ def test_a_share_is_raised_only_when_the_lowered_pod_keeps_to_less() -> None:
 
 def test_the_word_of_an_earlier_start_of_a_pod_frees_nothing() -> None:
     record = divided({A: 1, B: 1}, at_most={A: 1, B: 49})
-    leases = {A: lease(A, wanted=100, kept=11), B: lease(B, kept=11, start="0")}
+    leases: Leases = {A: lease(A, wanted=100, kept=11), B: lease(B, kept=11, start="0")}
     assert divide(record, 11, leases, (), 50) is None
 
 
@@ -125,7 +125,7 @@ def test_the_share_of_a_pod_that_has_ended_returns() -> None:
 
 def test_a_small_difference_is_not_worth_a_write() -> None:
     record = divided({A: 30, B: 20})
-    leases = {A: lease(A, wanted=20, kept=10), B: lease(B, wanted=10, kept=10)}
+    leases: Leases = {A: lease(A, wanted=20, kept=10), B: lease(B, wanted=10, kept=10)}
     assert divide(record, 10, leases, (), 50) is None
 
 

@@ -26,11 +26,12 @@ from discord.http import HTTPClient, Route
 
 from components.discord_api import counting
 from components.gateway.shell.effects.buckets import MAX_WAIT_S, BucketedClient
-from components.gateway.shell.effects.limits import InvalidRequests, RateShare
+from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.outcomes import Again, Refused
 from components.gateway.shell.errors import GateClosed
 from components.gateway.shell.gate import Gate, Permit
 from components.process.exits import CannotStart
+from components.sharing.slots import RateShare
 from contracts.ids import Incarnation, PodId
 
 log = logging.getLogger(__name__)
