@@ -19,7 +19,7 @@ from components.config.settings import ConfigSettings
 from components.discord_api import DiscordSettings, point_at
 from components.gateway.ownership.commands import Permit
 from components.gateway.shell.effects.limits import InvalidRequests
-from components.gateway.shell.effects.outcomes import Refused
+from components.gateway.shell.effects.outcomes import Again, Refused
 from components.gateway.shell.effects.rest import Rest
 from components.gateway.shell.gate import Gate
 from components.process.clock import steady_s
@@ -32,6 +32,7 @@ from components.sharing.place import Shares
 from components.sharing.slots import RateShare
 from components.simulator.bootstrap import Simulator, running_simulator
 from components.simulator.client import SimulatorControl
+from components.simulator.settings import Settings
 from contracts import storage
 from contracts.ids import Epoch, GuildId, Incarnation, PodId
 from contracts.message import decode, encode
@@ -54,14 +55,14 @@ class OpenGate:
 class Member:
     """A pod of which only the lease and the way to Discord run."""
 
-    def __init__(self, bus: Bus, name: str, token: str) -> None:
+    def __init__(self, bus: Bus, name: str, token: str, invalid_limit: int = 5000) -> None:
         self.bus = bus
         self.pod = PodId(name)
         self.incarnation = Incarnation(f"start-{bus.client_id}")
         self.lease = Lease(Bucket(bus, storage.PODS), name, ttl_s=2, renew_every_s=0.4)
         self._soon = asyncio.Event()
         self.share = RateShare()
-        self.invalid = InvalidRequests(5000)
+        self.invalid = InvalidRequests(invalid_limit)
         self.rest = Rest(cast("Gate", OpenGate()), lambda: 5.0, self.share, self.invalid)
         self._token = token
         self._tasks: list[asyncio.Task[None]] = []
@@ -325,3 +326,46 @@ async def test_invalid_requests_are_counted_for_all_pods_and_the_shard(
             return all(member.invalid.wait_s > 0 for member in members)
 
         await until(all_wait)
+
+
+async def test_pods_together_stop_posting_long_before_discord_bans_their_address(
+    nats_server: RunningNats,
+) -> None:
+    banned_at, stop_at = 120, 40
+    settings = Settings(invalid_requests=banned_at)
+    async with (
+        running_simulator(settings) as discord,
+        SimulatorControl(discord.url) as control,
+        dividing(nats_server),
+    ):
+        point_at(DiscordSettings(token="unused", api_url=discord.api_url))
+        await control.set_limits(buckets={"guild": (1000, 1.0)})
+        await control.add_fault(path="*/guilds/42", status=403, count=None)
+        token = discord.world.settings.token
+        members = [
+            Member(await nats_server.connect("gateway"), f"gateway-{number}", token, stop_at)
+            for number in range(4)
+        ]
+        for member in members:
+            await member.start()
+
+        async def post_until_it_must_wait(member: Member) -> None:
+            while True:
+                try:
+                    await member.rest.call(PERMIT, get_nothing, urgent=False)
+                except Refused:
+                    continue
+                except Again as again:
+                    if "too many invalid requests" in str(again):
+                        return
+                    raise
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for member in members:
+                group.create_task(post_until_it_must_wait(member))
+        counted = sum((await control.limits())["invalid"].values())
+        assert stop_at <= counted < banned_at / 2
+        with pytest.raises(Refused, match="404"):  # what is urgent goes on, and is answered
+            await members[0].rest.call(PERMIT, lambda http: http.get_guild(43))
+        for member in members:
+            await member.stop()
