@@ -122,7 +122,9 @@ async def test_two_owners_at_once_double_nothing(publishing: Publishing) -> None
     assert await publishing.places(39) == [(number, 0) for number in range(1, 40)]
 
 
-async def test_an_owner_that_meets_a_newer_epoch_stops(publishing: Publishing) -> None:
+async def test_step_3_an_owner_whose_fact_a_newer_epoch_refuses_stops(
+    publishing: Publishing,
+) -> None:
     (await publishing.owner(2)).add([fact(1)])
     await publishing.places(1)
     (await publishing.owner(1)).add([fact(1), fact(2)])

@@ -111,7 +111,7 @@ async def test_a_pod_that_stops_gives_its_lease_back(town: Town, pods: Pods) -> 
     assert await pod.lease() is None
 
 
-async def test_a_fenced_pod_stops_and_its_next_incarnation_joins(town: Town, pods: Pods) -> None:
+async def test_step_12_a_fenced_pod_ends_and_its_next_start_joins(town: Town, pods: Pods) -> None:
     pod = await pods.start()
     lease = await pod.lease()
     assert lease is not None

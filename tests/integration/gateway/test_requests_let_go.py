@@ -19,7 +19,7 @@ from tests.support.nats import RunningNats
 GUILD = GuildId("42")
 
 
-async def test_a_request_whose_answer_had_not_begun_is_told_that_the_guild_moved(
+async def test_step_15_a_request_whose_answer_had_not_begun_is_told_that_the_guild_moved(
     nats_server: RunningNats,
 ) -> None:
     bus = await nats_server.connect("gateway")
