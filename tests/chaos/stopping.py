@@ -63,9 +63,9 @@ class Town:
         assert entry is not None
         return decode(entry.value or b"", LeaderLease).holder
 
-    async def node(self) -> str:
-        """The NATS node that leads the assignments."""
-        subject = f"$JS.API.STREAM.INFO.KV_{storage.GUILDS}"
+    async def node(self, bucket: str) -> str:
+        """The NATS node that leads the bucket."""
+        subject = f"$JS.API.STREAM.INFO.KV_{bucket}"
         answer = await self.bus.ask(subject, b"", timeout_s=5.0)
         return str(msgspec.json.decode(answer.data)["cluster"]["leader"])
 
