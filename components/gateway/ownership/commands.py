@@ -142,6 +142,8 @@ class WriteHolds(GuildCommand, frozen=True, kw_only=True):
     replayed: int
     joined_ms: int = 0
     """`Joining.since_ms` of what it answers."""
+    soon: bool
+    """A move waits for it: a follower's building, or the next turn to be taken over."""
 
 
 class ConfirmDrop(GuildCommand, frozen=True, kw_only=True):

@@ -44,6 +44,9 @@ REFUSED_AGAIN_S: Final = 30.0
 CRASHED = frozenset({"promoted", "restored", "replaced"})
 """Causes of an epoch whose former owner ended without letting go: an input may be why. One that is
 ``restarted`` on its own disk knows from there how it ended (`Applier.unclean`)."""
+PLANNED = frozenset({"moved", "drained", "rebalanced", "pinned"})
+"""Causes of an epoch that config begins for a few guilds of a pod at a time: for the next ones it
+waits until these say that they are open."""
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
@@ -359,7 +362,7 @@ class GuildMachine:
     def _report(self, now_s: float) -> list[Command]:
         """The word to others that the rows are here, once for each way of holding them."""
         role: Role
-        if self.phase == "open":
+        if self.phase == "open" and self.assignment is not None:
             role, epoch = "own", self.epoch
         elif self.phase == "following" and self.assignment is not None:
             role, epoch = "follow", self.assignment.epoch
@@ -383,6 +386,7 @@ class GuildMachine:
                 took_ms=round(took_s * 1000),
                 replayed=self._replayed,
                 joined_ms=self._joined_ms,
+                soon=role == "follow" or self.assignment.cause in PLANNED,
             )
         ]
 

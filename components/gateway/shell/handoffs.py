@@ -2,7 +2,8 @@
 
 `released.<guild>` and `silent.<guild>` are written over an older epoch's alone and are repeated
 until they are there, or a later epoch's is. `holds.<guild>.<pod>` is this pod's own key; many of
-them are written a few at a time, for nobody waits for them. Everything ends with the pod.
+them are written a few at a time, and those that nobody waits for a moment later. Everything ends
+with the pod.
 
 Who is to own a guild next is told `released` directly as well: what is true of an epoch stays true,
 so the word counts the same whichever way it comes, and over the bucket it takes a write to a disk
@@ -29,9 +30,8 @@ FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 AT_ONCE: Final = 32
 """Reports under way at once."""
-OWNER_AFTER_S: Final = 1.0
-"""A takeover of hundreds of guilds has more urgent things to send than that it happened; a
-follower's report is what a move waits for."""
+LATER_S: Final = 1.0
+"""A takeover of hundreds of guilds has more urgent things to send than that it happened."""
 
 
 class Handoffs:
@@ -78,14 +78,15 @@ class Handoffs:
         silent = Silent(guild=guild, epoch=epoch, pod=self._pod, incarnation=self._incarnation)
         await self._write_over(f"silent.{guild}", silent)
 
-    def hold(self, holding: Holding) -> None:
-        """Report that the rows are here; a later report of the guild takes its place."""
+    def hold(self, holding: Holding, *, soon: bool) -> None:
+        """Report that the rows are here; a later report of the guild takes its place. ``soon``:
+        somebody waits for it."""
         self._holdings[holding.guild] = holding
         self._held.add(holding.guild)
-        if holding.role == "follow":
+        if soon:
             self._enqueue(holding.guild)
         else:
-            asyncio.get_running_loop().call_later(OWNER_AFTER_S, self._enqueue, holding.guild)
+            asyncio.get_running_loop().call_later(LATER_S, self._enqueue, holding.guild)
 
     async def forget(self, guild: GuildId) -> None:
         """Take the report back, also one that is under way, but not one that is made meanwhile:

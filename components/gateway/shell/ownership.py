@@ -331,7 +331,7 @@ class Ownership:
             replayed=command.replayed,
             joined_ms=command.joined_ms,
         )
-        self._handoffs.hold(holding)
+        self._handoffs.hold(holding, soon=command.soon)
 
     async def _confirm_drop(self, guild: Guild) -> None:
         while True:

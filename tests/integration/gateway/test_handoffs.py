@@ -1,12 +1,14 @@
 """Words about guilds are written until they are there, over a real server."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 from nats.aio.msg import Msg
 
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
+from components.gateway.shell import handoffs as handoffs_module
 from components.gateway.shell.handoffs import FIRST_PAUSE_S, Handoffs
 from contracts import storage, subjects
 from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
@@ -142,12 +144,12 @@ async def test_a_report_that_is_made_while_an_older_one_is_taken_back_stays(
 
     handoffs._bucket = SlowBucket(bus, storage.HANDOFFS)
     running = asyncio.create_task(handoffs.run())
-    handoffs.hold(holding(joined_ms=1))
+    handoffs.hold(holding(joined_ms=1), soon=True)
     async with asyncio.timeout(20):
         await writing.wait()
         forgetting = asyncio.create_task(handoffs.forget(GUILD))
         await asyncio.sleep(0)  # it waits for the report that is under way
-        handoffs.hold(holding(joined_ms=2))
+        handoffs.hold(holding(joined_ms=2), soon=True)
         goes_on.set()
         await forgetting
 
@@ -163,13 +165,37 @@ async def test_a_report_that_is_made_while_an_older_one_is_taken_back_stays(
     running.cancel()
 
 
-def holding(joined_ms: int) -> Holding:
+async def test_what_somebody_waits_for_is_reported_before_what_nobody_does(
+    nats_server: RunningNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handoffs_module, "LATER_S", 0.5)
+    bus = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    takeover, move = GuildId("1"), GuildId("2")
+    handoffs.hold(holding(takeover, role="own"), soon=False)
+    running = asyncio.create_task(handoffs.run())
+    handoffs.hold(holding(move, role="own"), soon=True)
+    written: list[str] = []
+    async with asyncio.timeout(20):
+        async for entry in real.watch("holds.>"):
+            if entry is not None:
+                written.append(entry.key)
+            if len(written) == 2:
+                break
+    assert written == [f"holds.{move}.b", f"holds.{takeover}.b"]
+    running.cancel()
+
+
+def holding(
+    guild: GuildId = GUILD, *, joined_ms: int = 0, role: Literal["own", "follow"] = "follow"
+) -> Holding:
     return Holding(
-        guild=GUILD,
+        guild=guild,
         pod=PodId("b"),
         incarnation=Incarnation("j"),
         data="d",
-        role="follow",
+        role=role,
         epoch=Epoch(1),
         sequence=Sequence(7),
         beat=1,

@@ -316,6 +316,37 @@ def test_step_6_it_serves_once_everything_up_to_its_opening_is_applied() -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("cause", "soon"),
+    [
+        ("moved", True),
+        ("drained", True),
+        ("rebalanced", True),
+        ("pinned", True),
+        ("promoted", False),
+        ("restored", False),
+        ("replaced", False),
+        ("restarted", False),
+        ("placed", False),
+    ],
+)
+def test_step_16_a_planned_move_is_reported_soon_and_a_takeover_when_there_is_time(
+    cause: str, soon: bool
+) -> None:
+    pod = Driver().up()
+    pod.assign(assignment(1, OTHER, **FOLLOWED))
+    (follows,) = pod.do("built", GUILD, "log", 0)
+    pod.assign(assignment(2, cause=cause))
+    (opened,) = [
+        command
+        for command in pod.do("caught_up", GUILD, Epoch(2), 0)
+        if isinstance(command, ask.WriteHolds)
+    ]
+    assert isinstance(follows, ask.WriteHolds)
+    assert (follows.role, follows.soon) == ("follow", True)
+    assert (opened.role, opened.soon) == ("own", soon)
+
+
 def test_step_7_effects_wait_for_silence_and_then_for_the_end_of_the_log() -> None:
     pod = Driver().up().follows(assignment(1, OTHER, **FOLLOWED))
     pod.assign(assignment(2, before=[earlier(1)]))
