@@ -136,6 +136,8 @@ USERS: Final = (
             *_kv_read(storage.PODS, storage.GUILDS, storage.REGISTRY, storage.LEADERS),
             *_kv_read(storage.HANDOFFS, storage.ENDS, storage.LOADS, storage.INTENT),
             *_kv_read(storage.SHARES, storage.SHARDS, storage.SESSIONS),
+            # whether a stream has a leader, its copies and room
+            "$JS.API.STREAM.INFO.*",
             *_kv_write(storage.PODS, storage.GUILDS, storage.LEADERS),
             *_kv_write(storage.INTENT, storage.SHARES),
             f"$KV.{storage.SHARDS}.{storage.SHARD_PLAN}",

@@ -16,7 +16,7 @@ from components.bus.stream_info import StreamInfo, stream_info
 from components.config.alarms import Board, Change, Limits, PodSight, Sight, find, nodes
 from components.config.leadership import Leadership
 from components.config.settings import ConfigSettings
-from components.config.view import BUCKETS, View
+from components.config.view import View
 from components.process.clock import steady_s, wall_ms
 from contracts import storage, subjects
 from contracts.ids import PodId, Sequence
@@ -25,18 +25,8 @@ from contracts.records import PodLease
 
 log = logging.getLogger(__name__)
 
-_BUCKETS: Final = (
-    *BUCKETS,
-    storage.LEADERS,
-    storage.SHARDS,
-    storage.SESSIONS,
-    storage.SHARES,
-)
-WATCHED: Final = (
-    storage.INPUTS,
-    *(f"KV_{bucket}" for bucket in _BUCKETS),
-)
-"""Streams without which the service stops. EVENTS drops its oldest when it is full."""
+WATCHED: Final = tuple(str(stream["name"]) for stream in storage.streams())
+"""Everything that is kept on the bus: each stream stops a part of the service."""
 
 
 class Watch:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from components.bus.stream_info import stream_info
+from components.config.watchfulness import WATCHED
 from contracts import storage, subjects
 from contracts.ids import GuildId, Sequence
 from contracts.operations import Alarm, ClusterStatus
 from tests.integration.config.cluster import Cluster
+from tests.support.nats import RunningCluster
 
 KIB = 1024
 
@@ -142,14 +145,30 @@ async def test_a_pod_that_nothing_depends_on_raises_no_alarm(
     await until_alarms(cluster)
 
 
+GONE = [storage.INPUTS, storage.EVENTS, f"OBJ_{storage.SNAPSHOTS}", f"KV_{storage.ATTEMPTS}"]
+
+
+@pytest.mark.parametrize("stream", GONE)
 async def test_a_stream_that_is_gone_is_a_critical_alarm(
-    cluster: Cluster, watchful: Callable[..., None]
+    stream: str, cluster: Cluster, watchful: Callable[..., None]
 ) -> None:
     watchful()
     await until_alarms(cluster)
-    await cluster.provisioner.ask(f"$JS.API.STREAM.DELETE.{storage.INPUTS}", b"")
+    await cluster.provisioner.ask(f"$JS.API.STREAM.DELETE.{stream}", b"")
     (alarm,) = await until_alarms(cluster, "stream-away")
-    assert (alarm.severity, alarm.about) == ("critical", "INPUTS")
+    assert (alarm.severity, alarm.about) == ("critical", stream)
+
+
+async def test_every_stream_and_bucket_is_watched_and_has_three_copies_in_a_cluster(
+    nats_cluster: RunningCluster,
+) -> None:
+    operator = await nats_cluster.connect("operator")
+    listed = json.loads((await operator.ask("$JS.API.STREAM.NAMES", b"")).data)["streams"]
+    assert sorted(WATCHED) == sorted(listed)
+    bus = await nats_cluster.connect("config")
+    for name in listed:
+        seen = await stream_info(bus, name)
+        assert len({seen.leader, *(copy.name for copy in seen.copies)}) == 3, name
 
 
 async def test_whoever_leads_next_tells_what_stands(
