@@ -6,7 +6,7 @@ answer, and how far it has come is told on ``modbot.progress.<id>``. ``by``: who
 
 from typing import Literal
 
-from contracts.ids import Epoch, GuildId, Incarnation, PodId
+from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
 from contracts.message import Message
 
 
@@ -90,7 +90,7 @@ class Alarm(Message, frozen=True, kw_only=True):
     severity: Literal["warning", "critical"]
     """``critical``: something is refused or lost already, or is about to be."""
     about: str
-    """The stream, pod or node."""
+    """The stream, pod, node or guild."""
     text: str
     """What is wrong, with the figures of the moment."""
     since_ms: int
@@ -195,6 +195,8 @@ class GuildPlacement(Message, frozen=True, kw_only=True):
     sources: list[str] = []
     """Where else the rows are, until others are known to hold them: ``pod/incarnation``."""
     lacks: str = ""
+    parked_at: Sequence | None = None
+    """The input that killed its process twice, at which the guild waits for an operator."""
 
 
 class GuildsQuery(Message, frozen=True, kw_only=True):
@@ -203,7 +205,7 @@ class GuildsQuery(Message, frozen=True, kw_only=True):
     pod: PodId | None = None
     """Owned or followed by this pod."""
     waiting: bool = False
-    """Only those that nobody serves."""
+    """Only those that nobody serves, or that are parked."""
     after: GuildId | None = None
     limit: int = 500
     """At most 2,000."""
@@ -220,7 +222,8 @@ class GuildLine(Message, frozen=True, kw_only=True):
     state: Literal["served", "waiting"]
     pinned: bool = False
     reason: str = ""
-    """Why it waits, or what it lacks."""
+    """Why it waits, that it is parked, or what it lacks."""
+    parked_at: Sequence | None = None
 
 
 class GuildList(Message, frozen=True, kw_only=True):

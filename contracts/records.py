@@ -70,6 +70,8 @@ class PodLease(Message, frozen=True, kw_only=True):
     that division's share, or a later one's. 0: none yet."""
     invalid_requests: int = 0
     """Answers of 401, 403 and 429 that the pod got within the last 10 minutes."""
+    parked: dict[GuildId, Sequence] = {}
+    """Guilds here that wait for a `SkipInput`, and the input at which each waits. At most 100."""
     version: str
     engine_version: int
     started_ms: int

@@ -158,7 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     added["pause"].add_argument("--reason", default="", help="for whoever sees it in the status")
     guilds, history = added["guilds"], added["history"]
     guilds.add_argument("--pod", type=PodId, help="only those that this pod owns or follows")
-    guilds.add_argument("--waiting", action="store_true", help="only those that nobody serves")
+    guilds.add_argument(
+        "--waiting", action="store_true", help="only those that nobody serves, or parked"
+    )
     guilds.add_argument("--after", type=guild_id, help="the next page: the last id of this one")
     guilds.add_argument("--limit", type=int, default=100)
     history.add_argument("--guild", type=guild_id)

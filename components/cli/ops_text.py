@@ -136,6 +136,9 @@ def _guild(one: GuildPlacement) -> str:
         ("owner", f"{one.pod} ({one.incarnation}), epoch {one.epoch}" if one.pod else "nobody"),
         ("follower", follower),
     ]
+    if one.parked_at is not None:
+        skip = f"modbot guild {one.guild} skip {one.parked_at} --reason …"
+        values.append(("parked", f"at input {one.parked_at}; to go on without it: {skip}"))
     for name, value in (
         ("joining", one.joining),
         ("pinned to", one.pinned),

@@ -12,8 +12,9 @@ from typing import Final, Literal
 import msgspec
 
 from components.bus.stream_info import StreamInfo
+from components.config.parking import skip_words
 from contracts import storage
-from contracts.ids import PodId, Sequence
+from contracts.ids import GuildId, PodId, Sequence
 from contracts.operations import Alarm, NatsNode
 
 HOUR_S: Final = 3600.0
@@ -52,6 +53,8 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
     streams: Mapping[str, StreamInfo | None]
     pods: list[PodSight]
+    parked: Mapping[GuildId, Sequence] = {}
+    """Guilds that wait at an input."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,7 @@ def find(sight: Sight, limits: Limits) -> list[Found]:
     """Everything that is wrong."""
     found = [one for name, info in sight.streams.items() for one in _stream(name, info, limits)]
     found += [one for node in nodes(sight.streams.values()) if (one := _node(node)) is not None]
+    found += [_parked(guild, sequence) for guild, sequence in sight.parked.items()]
     inputs = sight.streams.get(storage.INPUTS)
     if inputs is not None:
         found += [one for pod in sight.pods for one in _pod(pod, inputs, limits)]
@@ -207,6 +211,15 @@ def _node(node: NatsNode) -> Found | None:
         severity="warning",
         about=node.name,
         text=text,
+    )
+
+
+def _parked(guild: GuildId, sequence: Sequence) -> Found:
+    return Found(
+        name="parked",
+        severity="critical",
+        about=guild,
+        text=f"guild {guild} is {skip_words(guild, sequence)}",
     )
 
 

@@ -2,10 +2,13 @@
 
 Raises `ServiceError`, whose words say what to do."""
 
+from collections.abc import Container
+
 from components.config.balancing import Balancer
 from components.config.database import Database
 from components.config.leadership import Leadership
 from components.config.operations import Operations
+from components.config.parking import parked, skip_words
 from components.config.placing import Placer
 from components.config.resharding import Resharding
 from components.config.tidying import forgettable
@@ -15,7 +18,7 @@ from components.config.world import Held, Pod
 from components.ownership.changes import change_of
 from components.process.clock import steady_s
 from contracts.errors import ErrorCode, ServiceError
-from contracts.ids import GuildId, PodId, is_snowflake
+from contracts.ids import GuildId, PodId, Sequence, is_snowflake
 from contracts.operations import (
     BalanceReport,
     ClusterStatus,
@@ -146,6 +149,7 @@ class Answers:
             pinned=view.intents.pinned.get(guild),
             sources=[f"{source.pod}/{source.incarnation}" for source in sources],
             lacks=leader.lacking.get(guild, ""),
+            parked_at=parked(view).get(guild),
         )
 
     async def guilds(self, query: GuildsQuery) -> GuildList:
@@ -153,12 +157,13 @@ class Answers:
         after = int(guild_of(query.after)) if query.after is not None else 0
         await self._explained()
         known = self._view.registry.keys() | self._view.assignments.keys()
+        stopped = parked(self._view)
         matching = sorted(
-            (guild for guild in known if int(guild) > after and self._matches(guild, query)),
-            key=int,
+            (g for g in known if int(g) > after and self._matches(g, query, stopped)), key=int
         )
         page = matching[: _limited(query.limit, MAX_PAGE)]
-        return GuildList(guilds=[self._line(guild) for guild in page], total=len(matching))
+        lines = [self._line(guild, stopped.get(guild)) for guild in page]
+        return GuildList(guilds=lines, total=len(matching))
 
     async def plan(self, _: None) -> BalanceReport:
         """What a rebalance would do."""
@@ -276,11 +281,16 @@ class Answers:
             building=building,
         )
 
-    def _line(self, guild: GuildId) -> GuildLine:
+    def _line(self, guild: GuildId, parked_at: Sequence | None) -> GuildLine:
         view, leader = self._view, self._placer.leader
         held, waiting = view.assignments.get(guild), leader.waiting.get(guild)
         owned = held.assignment if held is not None else None
         follower = owned.follower if owned is not None else None
+        reason = leader.lacking.get(guild, "")
+        if waiting is not None:
+            reason = waiting.reason
+        elif parked_at is not None:
+            reason = skip_words(guild, parked_at)
         return GuildLine(
             guild=guild,
             name=self._name(guild),
@@ -289,11 +299,12 @@ class Answers:
             epoch=owned.epoch if owned is not None else None,
             state="served" if owned is not None and waiting is None else "waiting",
             pinned=guild in view.intents.pins,
-            reason=waiting.reason if waiting is not None else leader.lacking.get(guild, ""),
+            reason=reason,
+            parked_at=parked_at,
         )
 
-    def _matches(self, guild: GuildId, query: GuildsQuery) -> bool:
-        if query.waiting and guild not in self._placer.leader.waiting:
+    def _matches(self, guild: GuildId, query: GuildsQuery, stopped: Container[GuildId]) -> bool:
+        if query.waiting and guild not in self._placer.leader.waiting and guild not in stopped:
             return False
         if query.pod is None:
             return True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from components.bus.connection import Bus
 from components.config.database import Database
 from components.config.leadership import Leadership
+from components.config.parking import parked
 from components.config.placing import Placer
 from components.config.view import View
 from components.config.watchfulness import Watch
@@ -19,7 +20,7 @@ def measure(
     gives the others no figure."""
 
     def guilds() -> Mapping[str, float]:
-        known = {"assigned": len(view.assignments)}
+        known = {"assigned": len(view.assignments), "parked": len(parked(view))}
         if not leadership.leading:
             return known
         return known | {
@@ -49,7 +50,8 @@ def measure(
     gauge(
         "modbot.guilds",
         guilds,
-        "Guilds that have an owner (assigned), that nobody serves (waiting), that lack something",
+        "Guilds that have an owner (assigned), that wait at an input (parked), that nobody serves "
+        "(waiting), that lack something",
         by="state",
     )
     gauge("modbot.pods", pods, "Gateway pods by their state", by="state")

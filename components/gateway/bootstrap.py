@@ -428,6 +428,7 @@ def _load_of(
             backup_retention_h=backup.retention_h if backup else 0.0,
             pruning_looked_ms=pruning.looked_ms if pruning else 0,
             pruned_replicas=pruning.replicas if pruning else 0,
+            parked=ownership.parked,
         )
 
     return load_now

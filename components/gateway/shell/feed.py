@@ -89,11 +89,13 @@ class Feed:
         reason = "the pod died twice while applying it"
         await self._applier.write(lambda engine: engine.park(self._guild, item.sequence, reason))
         log.error(
-            "guild %s is parked at input %s: %s; see its status, then input.skip",
+            "guild %s is parked at input %s: %s; to go on without it: modbot guild %s skip %s",
             self._guild,
             item.sequence,
             reason,
-            extra={"fields": {"alarm": "guild parked"}},
+            self._guild,
+            item.sequence,
+            extra={"fields": {"alarm": "parked"}},
         )
         self.poison = item
 

@@ -9,6 +9,7 @@ the commands that come back to guilds (`guild.Guild`), to the lease (`pod.Pod`) 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -26,7 +27,7 @@ from components.gateway.shell.handoffs import Handoffs
 from components.gateway.shell.pod import Pod
 from components.process.clock import SteadyClock, steady_s, wall_ms
 from contracts import storage
-from contracts.ids import Epoch, GuildId, PodId, is_snowflake
+from contracts.ids import Epoch, GuildId, PodId, Sequence, is_snowflake
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import Assignment, Holding
 
@@ -36,6 +37,8 @@ READ_AGAIN_S: Final = 0.2
 SHORTEST_WAIT_S: Final = 0.005
 TELL_AFTER_S: Final = 0.2
 TELL_OF: Final = 5
+MOST_PARKED: Final = 100
+"""Told with the lease, which is written every second."""
 GUILDS_STREAM: Final = f"KV_{storage.GUILDS}"
 
 
@@ -79,6 +82,16 @@ class Ownership:
     def open_count(self) -> int:
         """Guilds that are ours, caught up and served."""
         return sum(1 for guild in self.guilds.values() if guild.is_open)
+
+    @property
+    def parked(self) -> dict[GuildId, Sequence]:
+        """Guilds that wait at an input for an operator: the first `MOST_PARKED` of them."""
+        waiting = (
+            (guild, held.parked_at)
+            for guild, held in self.guilds.items()
+            if held.parked_at is not None
+        )
+        return dict(islice(waiting, MOST_PARKED))
 
     async def run(self) -> None:
         """Do what time asks for, until cancelled."""

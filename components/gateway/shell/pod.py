@@ -22,7 +22,7 @@ from components.bus.leases import Lease
 from components.gateway.ownership.joining import Gone, Joiner
 from components.process.clock import SteadyClock, steady_s, wall_ms
 from contracts import storage
-from contracts.ids import Incarnation, PodId, Sequence
+from contracts.ids import GuildId, Incarnation, PodId, Sequence
 from contracts.message import decode, encode
 from contracts.records import PodLease
 
@@ -48,6 +48,7 @@ class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
     backup_retention_h: float = 0.0
     pruning_looked_ms: int = 0
     pruned_replicas: int = 0
+    parked: dict[GuildId, Sequence] = {}
 
 
 class Pod:
@@ -180,6 +181,7 @@ class Pod:
                 rest_share_per_s=load.rest_share_per_s,
                 rest_share_revision=load.rest_share_revision,
                 invalid_requests=load.invalid_requests,
+                parked=load.parked,
             )
         )
 

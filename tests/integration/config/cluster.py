@@ -73,6 +73,8 @@ class ReplicaProcess:
             "MODBOT_CONFIG_POD_TTL_S": str(settings.pod_ttl_s),
             "MODBOT_CONFIG_FOLLOWERS": str(settings.followers),
             "MODBOT_CONFIG_GRACE_S": str(settings.grace_s),
+            "MODBOT_CONFIG_ALARM_EVERY_S": str(settings.alarm_every_s),
+            "MODBOT_CONFIG_ALARM_AFTER_S": str(settings.alarm_after_s),
         }
         self._log = cluster.nats.folder / f"{name}.log"
         with self._log.open("ab") as file:

@@ -13,7 +13,7 @@ from components.bus.stream_info import stream_info
 from components.config.watchfulness import WATCHED
 from contracts import storage, subjects
 from contracts.ids import GuildId, Sequence
-from contracts.operations import Alarm, ClusterStatus
+from contracts.operations import Alarm, ClusterStatus, GuildList, GuildsQuery
 from tests.integration.config.cluster import Cluster
 from tests.support.nats import RunningCluster
 
@@ -142,6 +142,28 @@ async def test_a_pod_that_nothing_depends_on_raises_no_alarm(
     watchful(alarm_age_s=0.2)
     await cluster.pod("gateway-0", replica="pods/gateway-0/x", backup_lag_s=1e6)
     await asyncio.sleep(1.5)
+    await until_alarms(cluster)
+
+
+async def test_a_guild_that_its_owner_has_parked_is_shown_until_it_goes_on(
+    cluster: Cluster, watchful: Callable[..., None]
+) -> None:
+    watchful()
+    pods = [await cluster.pod("gateway-0"), await cluster.pod("gateway-1")]
+    await cluster.register("1", "2")
+    await cluster.until_followed("1", "2")
+    owner = (await cluster.assignments())["1"].pod
+    for pod in pods:  # a follower's guild is parked as well, and makes no second alarm
+        pod.tell(parked={"1": 7} if pod.name == owner else {"1": 7, "3": 8})
+    (alarm,) = await until_alarms(cluster, "parked")
+    assert (alarm.severity, alarm.about) == ("critical", "1")
+    assert (await cluster.guild("1")).parked_at == 7
+    assert (await cluster.guild("2")).parked_at is None
+    listed = await cluster.ask("guilds", GuildsQuery(waiting=True), GuildList)
+    assert [(line.guild, line.parked_at) for line in listed.guilds] == [("1", 7)]
+    assert "modbot guild 1 skip 7" in listed.guilds[0].reason
+    for pod in pods:
+        pod.tell(parked={})
     await until_alarms(cluster)
 
 

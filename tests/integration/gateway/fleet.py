@@ -103,7 +103,7 @@ async def fleet(
     """Pods that serve, and a config that leads. ``settings``: variables of the pods."""
     cluster = Cluster(nats, postgres, await postgres.new_database())
     await cluster.connect()
-    cluster.set(pod_ttl_s=LEASE_TTL_S)
+    cluster.set(pod_ttl_s=LEASE_TTL_S, alarm_every_s=0.2, alarm_after_s=0.5)
     made = Fleet(cluster, [pods.make(f"gateway-{n}", **settings) for n in range(count)])
     try:
         made.config = cluster.config_process("config-0")

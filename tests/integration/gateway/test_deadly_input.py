@@ -48,6 +48,14 @@ async def test_an_input_that_kills_every_process_ends_as_one_parked_guild(
             assert set(died) == {-9}
             assert len(died) <= UNNOTED + DEATHS
             at = (await sick.status()).parked_at
+
+            async def alarms() -> list[str]:
+                said = (await running.cluster.status()).alarms
+                return [alarm.text for alarm in said if alarm.name == "parked"]
+
+            (words,) = await until(alarms, 20)
+            assert f"modbot guild {sick.guild} skip {at} " in words
+            assert (await running.cluster.guild(sick.guild)).parked_at == at
             skip = {"actor": OPERATOR, "sequence": at, "reason": "it kills"}
             await sick.ask("input.skip", skip)
             assert (await running.answers(sick)).parked_at is None
@@ -58,6 +66,11 @@ async def test_an_input_that_kills_every_process_ends_as_one_parked_guild(
                 assert (await running.answers(town)).quarantined == 0
             await running.cluster.until_followed(*guilds)
             assert [code for codes in running.deaths.values() for code in codes] == died
+
+            async def over() -> bool:
+                return not await alarms()
+
+            await until(over, 20)
             for town in towns:
                 owner = running.pod((await running.assignment(town)).pod)
 

@@ -6,7 +6,8 @@ import pytest
 
 from components.cli import ops_text, status
 from components.cli.watch_text import is_critical
-from contracts.operations import Alarm, ClusterStatus, NatsNode
+from contracts.ids import GuildId, Sequence
+from contracts.operations import Alarm, ClusterStatus, GuildPlacement, NatsNode
 
 WARNING = Alarm(
     name="backup-lag",
@@ -70,3 +71,10 @@ def test_only_a_critical_alarm_is_a_reason_for_an_exit_code() -> None:
     assert is_critical(shown(alarms=[CRITICAL, WARNING]))
     assert ops_text.exit_code(shown(alarms=[WARNING])) == 0
     assert ops_text.exit_code(shown(alarms=[CRITICAL])) == 1
+
+
+def test_a_parked_guild_says_where_it_waits_and_how_it_goes_on() -> None:
+    placement = GuildPlacement(
+        guild=GuildId("42"), name="Gardeners", present=True, state="served", parked_at=Sequence(7)
+    )
+    assert "at input 7; to go on without it: modbot guild 42 skip 7" in ops_text.text_of(placement)

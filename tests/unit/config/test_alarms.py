@@ -8,7 +8,7 @@ from components.bus.stream_info import Copy, StreamInfo
 from components.config.alarms import Board, Change, Found, Limits, PodSight, Sight, find, nodes
 from components.config.settings import ConfigSettings
 from contracts import storage
-from contracts.ids import PodId
+from contracts.ids import GuildId, PodId, Sequence
 
 DEFAULTS = ConfigSettings(database_url="postgresql://")
 LIMITS = Limits(
@@ -65,6 +65,16 @@ def found(*pods: PodSight, **inputs: Any) -> list[Found]:
 def only(all_found: list[Found]) -> Found:
     (one,) = all_found
     return one
+
+
+def test_a_parked_guild_is_an_alarm_that_says_how_it_goes_on() -> None:
+    parked = {GuildId("42"): Sequence(7), GuildId("43"): Sequence(9)}
+    alarms = find(Sight(streams={}, pods=[], parked=parked), LIMITS)
+    assert [(alarm.name, alarm.severity, alarm.about) for alarm in alarms] == [
+        ("parked", "critical", "42"),
+        ("parked", "critical", "43"),
+    ]
+    assert "modbot guild 42 skip 7 --reason" in alarms[0].text
 
 
 def test_nothing_is_wrong_while_backups_and_log_are_as_usual() -> None:
