@@ -509,6 +509,14 @@ class Cluster:
                     return progress
                 await asyncio.sleep(0.02)
 
+    async def until_running(self, operation: str, within_s: float = 20) -> OperationProgress:
+        """Wait until the operation says that it is under way."""
+        async with asyncio.timeout(within_s):
+            while operation not in self.progress:
+                await asyncio.sleep(0.02)
+        assert self.progress[operation].state == "running"
+        return self.progress[operation]
+
     async def until(self, holds: Callable[[dict[str, Assignment]], bool], within_s: float) -> None:
         """Wait until the assignments are so."""
         try:

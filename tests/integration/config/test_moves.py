@@ -8,6 +8,7 @@ import pytest
 
 from components.bus.buckets import Bucket
 from components.bus.errors import Unanswered
+from components.config import operations
 from contracts import storage, subjects
 from contracts.errors import ServiceError
 from contracts.ids import GuildId, PodId
@@ -104,6 +105,122 @@ async def test_a_pin_moves_and_an_unpin_frees(cluster: Cluster) -> None:
     async with asyncio.timeout(5):
         while (await cluster.guild("1")).pinned is not None:
             await asyncio.sleep(0.05)
+
+
+async def test_a_drain_that_is_taken_back_ends_as_failed_with_words(cluster: Cluster) -> None:
+    drained = await half_drained(cluster)
+    started = await cluster.ask("drain", drained, OperationStarted)
+    await cluster.until_running(started.operation)
+    await cluster.ask("undrain", drained, OperationStarted)
+    progress = await cluster.until_done(started.operation)
+    assert (progress.state, progress.text) == ("failed", "gateway-0 was undrained")
+    assert progress.done < progress.total
+
+
+async def test_a_drain_that_another_takes_the_place_of_says_so(cluster: Cluster) -> None:
+    drained = await half_drained(cluster)
+    first = await cluster.ask("drain", drained, OperationStarted)
+    await cluster.until_running(first.operation)
+    second = await cluster.ask("drain", drained, OperationStarted)
+    progress = await cluster.until_done(first.operation)
+    assert progress.state == "failed"
+    assert progress.text == "replaced by another drain, which alice asked for"
+    assert progress.done < progress.total
+    assert cluster.progress[second.operation].state == "running"
+
+
+async def half_drained(cluster: Cluster) -> DrainPod:
+    """A drain that cannot end: nobody builds what gateway-0 follows."""
+    cluster.config()
+    pods = [await cluster.pod(f"gateway-{number}") for number in range(3)]
+    await cluster.register(*GUILDS)
+    await cluster.until_followed(*GUILDS)
+    await cluster.until_opened(*GUILDS)
+    await cluster.status_when_ready()
+    for pod in pods:
+        pod.works = False
+    return DrainPod(pod=PodId("gateway-0"), by="alice")
+
+
+async def test_a_pin_that_is_taken_back_before_it_is_carried_out_ends_as_failed(
+    cluster: Cluster,
+) -> None:
+    cluster.config()
+    await three(cluster, "1")
+    idle = await cluster.pod("gateway-3")
+    idle.works = False
+    request = PinGuild(guild=GuildId("1"), pod=idle.name, by="alice")
+    for words in ("guild 1 was unpinned", "bob pinned it to gateway-3 meanwhile"):
+        started = await cluster.ask("pin", request, OperationStarted)
+        await cluster.until_running(started.operation)
+        if "unpinned" in words:
+            await cluster.ask("unpin", UnpinGuild(guild=GuildId("1")), OperationStarted)
+        else:
+            other = PinGuild(guild=GuildId("1"), pod=idle.name, by="bob")
+            await cluster.ask("pin", other, OperationStarted)
+        progress = await cluster.until_done(started.operation)
+        assert (progress.state, progress.done, progress.text) == ("failed", 0, words)
+
+
+async def test_a_move_that_another_takes_the_place_of_ends_as_failed(cluster: Cluster) -> None:
+    cluster.config()
+    await three(cluster, "1")
+    idle = await cluster.pod("gateway-3")
+    idle.works = False
+    request = MoveGuilds(guilds=[GuildId("1")], pod=idle.name, by="alice")
+    first = await cluster.ask("move", request, OperationStarted)
+    await cluster.until_running(first.operation)
+    owner = (await cluster.assignments())["1"].pod
+    back = MoveGuilds(guilds=[GuildId("1")], pod=owner, by="bob")
+    second = await cluster.ask("move", back, OperationStarted)
+    progress = await cluster.until_done(first.operation)
+    assert (progress.state, progress.done) == ("failed", 0)
+    assert progress.text == f"guild 1: bob asked for {owner} meanwhile"
+    idle.works = True
+    await idle.vanish()  # what it was to build is given up
+    assert (await cluster.until_done(second.operation)).state == "done"
+
+
+async def test_a_rebalance_whose_pod_goes_in_the_middle_ends_as_failed(cluster: Cluster) -> None:
+    await cluster.pause()
+    cluster.config()
+    for name in ("gateway-0", "gateway-1"):
+        await cluster.pod(name)
+    await cluster.register(*GUILDS)
+    await cluster.until_followed(*GUILDS)
+    await cluster.status_when_ready()
+    new = await cluster.pod("gateway-2")
+    new.works = False
+    started = await cluster.ask("rebalance", Rebalance(by="alice"), OperationStarted)
+    await cluster.until_running(started.operation)
+    await new.vanish()
+    progress = await cluster.until_done(started.operation)
+    assert progress.state == "failed"
+    assert progress.done < progress.total
+    assert "gateway-2" in progress.text
+
+
+async def test_the_end_is_told_by_a_leader_that_gets_no_further_than_to_delete_the_intent(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed there, its successor finds no intent, and would never tell."""
+    reached = asyncio.Event()
+
+    class Held(Bucket):
+        async def delete(self, key: str, revision: int | None = None) -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(operations, "Bucket", Held)
+    cluster.config()
+    await three(cluster, "1")
+    target = (await cluster.assignments())["1"].follower
+    assert target is not None
+    request = MoveGuilds(guilds=[GuildId("1")], pod=target.pod)
+    started = await cluster.ask("move", request, OperationStarted)
+    async with asyncio.timeout(20):
+        await reached.wait()
+    assert (await cluster.until_done(started.operation, within_s=2)).state == "done"
 
 
 async def test_a_new_pod_gets_its_share_by_itself_and_not_while_paused(cluster: Cluster) -> None:
