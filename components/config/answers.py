@@ -109,7 +109,7 @@ class Answers:
 
     async def pods(self, _: None) -> PodList:
         """Every pod."""
-        self._require_view()
+        self.require_view()
         return PodList(pods=self._pods())
 
     async def guild(self, query: GuildQuery) -> GuildPlacement:
@@ -167,7 +167,7 @@ class Answers:
 
     async def plan(self, _: None) -> BalanceReport:
         """What a rebalance would do."""
-        self._require_view()
+        self.require_view()
         planned = await self._balancer.plan()
         return BalanceReport(
             moves=[
@@ -204,9 +204,17 @@ class Answers:
             )
         return History(changes=changes)
 
+    def require_view(self) -> None:
+        """503 while this replica does not know everything that is on the bus."""
+        if not self._view.complete:
+            raise ServiceError(
+                ErrorCode.UNAVAILABLE,
+                f"{self._replica} is still reading the buckets; ask again in a second",
+            )
+
     def require_pod(self, pod: PodId) -> Pod:
         """The pod, or 404."""
-        self._require_view()
+        self.require_view()
         known = self._view.pods.get(pod)
         if known is None:
             names = ", ".join(sorted(self._view.pods)) or "none"
@@ -215,7 +223,7 @@ class Answers:
 
     def require_guild(self, guild: GuildId) -> Held:
         """The guild's assignment, or 404."""
-        self._require_view()
+        self.require_view()
         held = self._view.assignments.get(guild_of(guild))
         if held is None:
             raise ServiceError(
@@ -224,15 +232,8 @@ class Answers:
         return held
 
     async def _explained(self) -> None:
-        self._require_view()
+        self.require_view()
         await self._placer.explain()
-
-    def _require_view(self) -> None:
-        if not self._view.complete:
-            raise ServiceError(
-                ErrorCode.UNAVAILABLE,
-                f"{self._replica} is still reading the buckets; ask again in a second",
-            )
 
     def _pods(self) -> list[PodSummary]:
         view = self._view

@@ -122,6 +122,7 @@ class Commands:
 
     async def reshard(self, request: Reshard) -> OperationStarted:
         """Change the number of Discord's shards, or take that back."""
+        self._answers.require_view()  # how many guilds a shard would have
         operation, by = await self._asked("reshard", request, request.by)
         try:
             if request.abort:

@@ -1,12 +1,15 @@
 """The operators' service: discoverable, described, and clear when something is wrong."""
 
+import asyncio
 import json
 
 import pytest
 
+from components.config import bootstrap
 from contracts import headers, subjects
-from contracts.errors import ErrorBody
+from contracts.errors import ErrorBody, ServiceError
 from contracts.message import decode
+from contracts.operations import OperationStarted, Reshard
 from tests.integration.config.cluster import Cluster
 
 
@@ -78,6 +81,21 @@ async def test_a_request_that_cannot_be_answered_says_what_to_do(
     body = decode(message.data, ErrorBody)
     assert str(body.code) == code
     assert words in body.error
+
+
+async def test_a_replica_that_does_not_know_all_guilds_yet_changes_no_number_of_shards(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would find room for 2,500 guilds in any shard."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bootstrap, "follow", never)
+    cluster.config()
+    await cluster.until_led()
+    with pytest.raises(ServiceError, match="still reading the buckets; ask again"):
+        await cluster.ask("reshard", Reshard(count=1), OperationStarted)
 
 
 async def test_the_caller_sees_its_trace_in_the_reply(cluster: Cluster) -> None:
