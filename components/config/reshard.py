@@ -8,6 +8,7 @@ the steps is in docs/decisions, 0008-reshard.
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -130,9 +131,12 @@ def progress(
         text = f"starting sessions beside the old ones, about {left_s} s left"
     elif plan.phase == "cut":
         done = _new(plan, leases, "over")
-        text = f"cutting guilds over; {len(ended)} of {plan.from_count} old sessions have ended"
+        text = (
+            f"cutting guilds over since {_at(plan)}; "
+            f"{len(ended)} of {plan.from_count} old sessions have ended"
+        )
     elif plan.phase == "done":
-        state, done = "done", plan.count
+        state, done, text = "done", plan.count, f"guilds were cut over at {_at(plan)}"
     else:
         state, text = "failed", f"taken back: {plan.text}"
     return OperationProgress(
@@ -187,6 +191,11 @@ def _enough(guilds: Collection[GuildId], count: int, *, part: float = 1.0) -> in
     while count < MOST_SHARDS and max(per_shard(guilds, count).values(), default=0) > most:
         count += 1
     return count
+
+
+def _at(plan: ShardPlan) -> str:
+    """The instant of the cut."""
+    return f"{datetime.fromtimestamp(plan.cut_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _duration(seconds: float) -> str:

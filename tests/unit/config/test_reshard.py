@@ -95,6 +95,16 @@ def test_guilds_are_cut_over_once_all_new_sessions_are_ready() -> None:
     assert reshard.next_phase(PLAN, {**OLD, **READY}, (), 0) == "cut"
 
 
+def test_the_instant_of_the_cut_is_stated_while_it_is_made_and_afterwards() -> None:
+    cut = msgspec.structs.replace(PLAN, phase="cut", cut_ms=1_764_000_000_000)
+    text = reshard.progress(cut, OVER, {0}, 1).text
+    assert text.startswith("cutting guilds over since 2025-11-24 16:00:00 UTC; 1 of")
+    done = msgspec.structs.replace(cut, phase="done")
+    assert reshard.progress(done, OVER, (), 1).text == (
+        "guilds were cut over at 2025-11-24 16:00:00 UTC"
+    )
+
+
 def test_the_cut_waits_for_an_old_shard_that_is_away_but_not_for_ever() -> None:
     away = {**OLD, **READY, (0, 1): lease(0, 1, state="resuming")}
     assert reshard.next_phase(PLAN, away, (), reshard.OLD_WAIT_S - 1) is None
