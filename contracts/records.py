@@ -230,6 +230,8 @@ class ShardLease(Message, frozen=True, kw_only=True):
     held_back: int = 0
     """Dispatches that are kept back, by a change of the number of shards or by the limit of a
     guild that floods its log."""
+    refused: str = ""
+    """Why Discord takes no session of a new number of shards; the change is then taken back."""
     since_ms: int
 
 

@@ -119,6 +119,12 @@ def ready(plan: ShardPlan, leases: Leases) -> int:
     return _new(plan, leases, "ready", "storing", "over")
 
 
+def refused(plan: ShardPlan, leases: Leases) -> str:
+    """Why Discord takes no session of the new number; "" while it does."""
+    found = (leases.get((plan.generation, shard)) for shard in range(plan.count))
+    return next((one.refused for one in found if one is not None and one.refused), "")
+
+
 def progress(
     plan: ShardPlan, leases: Leases, ended: Collection[int], max_concurrency: int
 ) -> OperationProgress:

@@ -147,6 +147,8 @@ class Resharding:
         if following is not None:
             cut_ms = wall_ms() if following == "cut" else plan.cut_ms
             after = msgspec.structs.replace(plan, phase=following, cut_ms=cut_ms)
+        elif plan.phase == "connect" and (text := reshard.refused(plan, leases)):
+            after = msgspec.structs.replace(plan, phase="aborted", text=text)
         elif plan.phase == "connect" and waited_s > STUCK_S:
             text = f"no further session could be started for {STUCK_S:g} s"
             after = msgspec.structs.replace(plan, phase="aborted", text=text)

@@ -163,6 +163,7 @@ async def _serve(
                 turns=turns,
                 intake=intake,
                 appender=appender,
+                overlap=overlap,
             )
             return Hold(
                 replica=replica,

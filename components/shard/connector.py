@@ -13,10 +13,16 @@ from components.bus.errors import BusError
 from components.process.clock import SteadyClock, steady_s
 from components.shard.appender import Appender
 from components.shard.discord_rest import DiscordRest
-from components.shard.errors import DiscordUnavailable, IdentifyRefused, QueueFull
+from components.shard.errors import (
+    DiscordUnavailable,
+    IdentifyRefused,
+    NumberRefused,
+    QueueFull,
+)
 from components.shard.gate import LeaseGate
 from components.shard.identify import IdentifyTurns
 from components.shard.intake import Intake
+from components.shard.overlap import Overlap
 from components.shard.websocket import Connection, Ended
 
 log = logging.getLogger(__name__)
@@ -40,6 +46,7 @@ class Connector:
         turns: IdentifyTurns,
         intake: Intake,
         appender: Appender,
+        overlap: Overlap,
         clock: SteadyClock = steady_s,
     ) -> None:
         self._shard = shard
@@ -49,6 +56,7 @@ class Connector:
         self._turns = turns
         self._intake = intake
         self._appender = appender
+        self._overlap = overlap
         self._clock = clock
         self._connection: Connection | None = None
         self._stopping = asyncio.Event()
@@ -56,6 +64,8 @@ class Connector:
         self._may_identify = True
         self.session_over = asyncio.Event()
         """Set, after `only_resume`, when there is no session left to resume."""
+        self.refused = ""
+        """Why Discord takes no session of the new number of shards."""
         self._attempts = 0
         self._identifies = 0
 
@@ -101,6 +111,15 @@ class Connector:
                     self._intake.forget()
             except QueueFull as error:
                 log.warning("shard %d: socket closed, %s", self._shard, error)
+            except NumberRefused as error:
+                if not self._overlap.can_be_taken_back:
+                    raise
+                self.refused = (
+                    f"Discord refuses shard {self._shard} of {self._shard_count} "
+                    f"(close code {error.code})"
+                )
+                log.error("%s; the old shards go on", self.refused)  # noqa: TRY400 the words say all
+                await self._stopping.wait()
             except IdentifyRefused as error:
                 log.warning("shard %d: %s", self._shard, error)
                 await self._pause(min(error.reset_after_s, 600.0))

@@ -1,6 +1,7 @@
 """Errors of the shard.
 
 CannotStart                 a person has to act; the process ends for good (components.process)
+└── NumberRefused           Discord takes no session of this number of shards
 ShardError
 ├── QueueFull               too much waits for the bus: close the socket, let the queue drain
 ├── TakenOver               another replica has the shard id: give it up
@@ -32,8 +33,20 @@ FATAL_CLOSE_CODES: Final = {
 """What a person has to do (docs: topics/opcodes-and-status-codes#gateway-close-event-codes).
 Connecting again would be refused again, and an IDENTIFY loop resets the token."""
 
+NUMBER_CLOSE_CODES: Final = frozenset({4010, 4011})
+"""About the number of shards alone: sessions of another number may serve all the same."""
+
 NEW_SESSION_CLOSE_CODES: Final = frozenset({4007, 4009})
 """The session is over: the next connection identifies (same page of the documentation)."""
+
+
+class NumberRefused(CannotStart):
+    """Discord closed with 4010 or 4011. While the number of shards changes, a session of the new
+    one waits for the change to be taken back; otherwise as every `CannotStart`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(FATAL_CLOSE_CODES[code])
+        self.code = code
 
 
 class ShardError(Exception):
@@ -91,6 +104,8 @@ class DiscordUnavailable(ShardError):
 
 def raise_if_fatal(code: int | None) -> None:
     """Raise `CannotStart` when the close code means that no connection can succeed."""
+    if code in NUMBER_CLOSE_CODES:
+        raise NumberRefused(code)
     if code in FATAL_CLOSE_CODES:
         raise CannotStart(FATAL_CLOSE_CODES[code])
 

@@ -281,6 +281,7 @@ class Hold:
                 state=self._state(),
                 overlap=self._how_far(),
                 held_back=self._appender.held_back,
+                refused=self._connector.refused,
                 since_ms=self._since_ms,
             )
         )

@@ -35,6 +35,11 @@ class Overlap:
         """Whether nothing is kept back any more."""
         return len(self._released_s) >= self.from_count
 
+    @property
+    def can_be_taken_back(self) -> bool:
+        """Whether every old session still serves, as far as is known."""
+        return self.from_count > 0 and not self._released_s
+
     def keeps_back(self, guild: GuildId) -> bool:
         """Whether the guild's dispatches have to wait."""
         return self.from_count > 0 and self._released_at(guild) is None

@@ -12,6 +12,7 @@ from components.bus.connection import Bus
 from components.config.resharding import Resharding
 from components.config.view import View
 from components.process.clock import steady_s
+from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from contracts import storage
 from contracts.errors import ServiceError
@@ -187,6 +188,26 @@ async def test_a_change_that_is_taken_back_leaves_the_old_sessions_as_they_were(
 
     await until(alone)
     await landed(bus, posted)
+
+
+async def test_a_number_of_shards_that_discord_refuses_is_taken_back_and_old_sessions_go_on(
+    control: SimulatorControl, discord: Simulator, nats_server: RunningNats, replicas: Replicas
+) -> None:
+    bus = await nats_server.connect("operator")
+    guilds = await control.create_guilds(count=4, member_count=2)
+    replica = await replicas.start("shard-a", count=1)
+    await connected(bus, 1)
+    await guilds_known(bus, guilds)
+    before = await sessions_of(control)
+    discord.gateway.settings = msgspec.structs.replace(discord.gateway.settings, guilds_per_shard=0)
+    async with leading(nats_server) as config:
+        await config.begin(2, "to-2", "alice")
+        await reached(bus, "aborted")
+    assert "of 2 (close code 4011)" in (await plan_of(bus)).text
+    assert replica.process.returncode is None
+    posted = await post(control, guilds, 40, 0.0)
+    await landed(bus, posted)
+    assert await sessions_of(control) == before
 
 
 async def test_without_budget_for_new_sessions_nothing_is_begun(

@@ -95,6 +95,13 @@ def test_guilds_are_cut_over_once_all_new_sessions_are_ready() -> None:
     assert reshard.next_phase(PLAN, {**OLD, **READY}, (), 0) == "cut"
 
 
+def test_a_number_that_discord_refuses_is_known_from_any_new_lease() -> None:
+    assert reshard.refused(PLAN, {**OLD, **READY}) == ""
+    no = msgspec.structs.replace(lease(1, 2), refused="no")
+    assert reshard.refused(PLAN, {**OLD, **READY, (1, 2): no}) == "no"
+    assert reshard.refused(PLAN, {**OLD, (2, 0): no}) == ""
+
+
 def test_the_instant_of_the_cut_is_stated_while_it_is_made_and_afterwards() -> None:
     cut = msgspec.structs.replace(PLAN, phase="cut", cut_ms=1_764_000_000_000)
     text = reshard.progress(cut, OVER, {0}, 1).text
