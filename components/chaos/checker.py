@@ -182,6 +182,9 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         replicas=history.backups.restored,
         openings=sum(len(all_of_it) for all_of_it in opened.values()),
         excused=counted.excused,
+    found.two_owners += owners.late_answers(
+        history.answers, history.asked, opened, history.fences, history.silences
+    )
         in_window=len(in_window),
     )
     return checked, found

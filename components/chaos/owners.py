@@ -12,7 +12,9 @@ Two owners at one time: two processes at one epoch, a fact or an answer of an ep
 behind a later one, a fact or an acknowledged write of an earlier epoch behind the beginning of a
 later one, an answer of an owner that had applied the beginning of a later epoch and still spoke for
 its own. (The beginning alone is a word too late: whoever says it meets the later epoch before it
-may serve, 0006, step 6.)
+may serve, 0006, step 6.) And an answer to a question that was asked when its owner, by fence or
+silence, could not answer any more; until then a reply of an owner that does not know yet of the
+next one is behind, not wrong.
 """
 
 import re
@@ -142,22 +144,27 @@ def stale_acts(
     found: list[Stale] = []
     for act in done:
         epoch = _epoch_of(act, opened.get(act.guild, ()))
-        words = ""
-        fenced = fences.get((act.pod, act.incarnation))
-        silent = silences.get((act.guild, epoch)) if epoch is not None else None
         if epoch is None:
             words = "its process had not opened the guild"
         elif epoch < latest.get(act.guild, 0):
             words = f"epoch {epoch}, after an act of epoch {latest[act.guild]}"
-        elif fenced is not None and act.at_ms > _acts_until_ms(fenced):
-            words = f"{(act.at_ms - fenced.seen_ms) / 1000:.2f} s after its fence"
-        elif silent is not None and act.at_ms > silent + SEEN_LATE_MS:
-            words = f"{act.at_ms - silent:.0f} ms after epoch {epoch} was declared silent"
+        else:
+            fence = fences.get((act.pod, act.incarnation))
+            words = _too_late(act.at_ms, epoch, fence, silences.get((act.guild, epoch)))
         if words:
             found.append(Stale(act=act, words=words))
         elif epoch is not None:
             latest[act.guild] = max(latest.get(act.guild, 0), epoch)
     return found
+
+
+def _too_late(at_ms: float, epoch: int, fence: Fence | None, silent_ms: float | None) -> str:
+    """Words if by then the epoch's owner could not act any more; else nothing."""
+    if fence is not None and at_ms > _acts_until_ms(fence):
+        return f"{(at_ms - fence.seen_ms) / 1000:.2f} s after its fence"
+    if silent_ms is not None and at_ms > silent_ms + SEEN_LATE_MS:
+        return f"{at_ms - silent_ms:.0f} ms after epoch {epoch} was declared silent"
+    return ""
 
 
 def _acts_until_ms(fence: Fence) -> float:
@@ -216,4 +223,34 @@ def two_owners(
                 f"guild {guild}: {what} at epoch {epoch}, which had applied "
                 f"the beginning of epoch {later[0].epoch}"
             )
+    return found
+
+
+def late_answers(
+    answers: Iterable[Answered],
+    asked: Iterable[Asked],
+    opened: Mapping[GuildId, Sequence[Opening]],
+    fences: Mapping[tuple[str, str], Fence],
+    silences: Mapping[tuple[GuildId, int], float],
+) -> list[str]:
+    """Answers of owners that could not answer any more, in words. What was asked before may have
+    been answered before, and have been long on its way."""
+    spoke = [(a.guild, a.epoch, a.asked_ms, "an answer") for a in answers]
+    spoke += [
+        (a.guild, a.epoch, a.began_ms, f"the answer to {a.client}'s {a.kind}")
+        for a in asked
+        if a.served
+    ]
+    holders = {
+        (guild, opening.epoch): (opening.pod, opening.incarnation)
+        for guild, all_of_it in opened.items()
+        for opening in all_of_it
+    }
+    found = []
+    for guild, epoch, asked_ms, what in spoke:
+        holder = holders.get((guild, epoch))
+        fence = None if holder is None else fences.get(holder)
+        words = _too_late(asked_ms, epoch, fence, silences.get((guild, epoch)))
+        if words:
+            found.append(f"guild {guild}: {what} at epoch {epoch}, asked {words}")
     return found

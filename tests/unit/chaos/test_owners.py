@@ -10,6 +10,7 @@ from components.chaos.owners import (
     Opening,
     Places,
     acts,
+    late_answers,
     openings,
     stale_acts,
     two_owners,
@@ -208,3 +209,48 @@ def test_a_write_that_an_earlier_epoch_acknowledged_behind_a_later_one_is_two_ow
         applied=5001,
     )
     assert len(two_owners(seen, openings(seen), [], [write])) == 1
+
+
+def late(
+    answer: Answered,
+    *writes: Asked,
+    fences: dict[tuple[str, str], Fence] | None = None,
+    silences: dict[tuple[GuildId, int], float] | None = None,
+) -> list[str]:
+    return late_answers([answer], writes, TAKEOVER, fences or {}, silences or {})
+
+
+def at(asked_ms: float, epoch: int = 1) -> Answered:
+    return Answered(guild=GUILD, asked_ms=asked_ms, at_ms=asked_ms + 9000, epoch=epoch, applied=9)
+
+
+def test_an_owner_that_answers_after_its_silence_what_was_asked_after_it_is_one_too_many() -> None:
+    silences = {(GUILD, 1): 5100.0}
+    (words,) = late(at(5500), silences=silences)
+    assert words == "guild 42: an answer at epoch 1, asked 400 ms after epoch 1 was declared silent"
+    assert late(at(5100), silences=silences) == []  # the answer may have been long on its way
+    assert late(at(5500, epoch=2), silences=silences) == []
+
+
+def test_an_owner_that_was_fenced_answers_no_longer_than_its_lease_may_have_lasted() -> None:
+    fences = {OLD: Fence(seen_ms=5000.0, ttl_s=5.0)}
+    assert late(at(9500), fences=fences) == []
+    assert len(late(at(9600), fences=fences)) == 1
+    assert late(at(9600, epoch=2), fences=fences) == []
+
+
+def test_until_then_a_reply_of_the_earlier_owner_is_behind_and_not_wrong() -> None:
+    assert late(at(6000)) == []
+
+
+def test_a_clients_answer_is_held_against_its_owners_silence_too() -> None:
+    write = Asked(
+        kind="write",
+        guild=GUILD,
+        client="writer",
+        via="bus",
+        began_ms=6000,
+        served=True,
+        epoch=1,
+    )
+    assert len(late(at(0), write, silences={(GUILD, 1): 5100.0})) == 1
