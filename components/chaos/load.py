@@ -1,4 +1,5 @@
-"""The mixed traffic of a round: texts by members through the shards, requests through the edges,
+"""The mixed traffic of a round: texts by members through the shards, strangers who post where
+nobody should and are banned for it (and unbanned: a softban), requests through the edges,
 settings written on the bus, questions of moderators through shards and edges, probes, and moves
 where config offers them.
 
@@ -6,6 +7,7 @@ Runs until `stop`; raises the simulator's errors as they are.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -18,9 +20,10 @@ from components.chaos.doors import SESSION, Doors
 from components.chaos.probes import Probes
 from components.chaos.questions import ask_for_cases
 from components.chaos.town import Town
-from components.simulator.client import ControlError, SimulatorControl
+from components.simulator.client import ControlError, GuildInfo, SimulatorControl
 from components.traffic import corpus, plan
 from components.traffic.driver import REGULARS, Members
+from components.traffic.guilds import HONEYPOT
 from components.traffic.journal import Posted
 from contracts import headers, subjects
 from contracts.ids import GuildId, PodId
@@ -34,6 +37,8 @@ WRITERS = 2
 READ_PAUSE_S = 0.08
 WRITE_PAUSE_S = 0.3
 MOVE_PAUSE_S = 1.5
+TRAP_PAUSE_S = 1.0
+"""Between two strangers, on average: one costs about eight requests to Discord."""
 
 
 class Load:
@@ -48,6 +53,7 @@ class Load:
         edges: dict[str, str],
         token: Path,
         dice: random.Random,
+        strangers: random.Random,
         patience_s: float,
         pods: list[str],
         pid: Callable[[str], int | None],
@@ -64,6 +70,7 @@ class Load:
         self._bus = bus
         self._town = town
         self._dice = dice
+        self._strangers = strangers
         self._pods = pods
         self._stop = asyncio.Event()
 
@@ -82,6 +89,7 @@ class Load:
         """Make traffic until `stop`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._post())
+            group.create_task(self._fall_into_traps())
             group.create_task(self.probes.run())
             group.create_task(self.doors.watch(self._stop))
             group.create_task(self._ask())
@@ -134,17 +142,40 @@ class Load:
                 if error.status not in (403, 404):
                     raise
                 continue  # removed or timed out meanwhile
-            self.posted.append(
-                Posted(
-                    message=str(message),
-                    guild=str(guild.id),
-                    channel=str(channel),
-                    author=str(author),
-                    label=post.label,
-                    role=post.role,
-                    posted_ms=time.time_ns() // 1_000_000,
-                )
+            self._note_post(guild, channel, author, message, label=post.label, role=post.role)
+
+    async def _fall_into_traps(self) -> None:
+        """Each time another stranger posts once in a guild's honeypot."""
+        for number in itertools.count():
+            if await self._stopped(self._strangers.uniform(0.5, 1.5) * TRAP_PAUSE_S):
+                return
+            guild = self._strangers.choice(self._town.talking)
+            author = await self._control.join(guild.id, username=f"stranger-{number}")
+            channel = guild.channels[HONEYPOT]
+            message = await self._control.post(channel, author, "is anybody here?")
+            self._note_post(guild, channel, author, message, label="", role="newcomer")
+
+    def _note_post(
+        self,
+        guild: GuildInfo,
+        channel: int,
+        author: int,
+        message: int,
+        *,
+        label: str,
+        role: plan.Role,
+    ) -> None:
+        self.posted.append(
+            Posted(
+                message=str(message),
+                guild=str(guild.id),
+                channel=str(channel),
+                author=str(author),
+                label=label,
+                role=role,
+                posted_ms=time.time_ns() // 1_000_000,
             )
+        )
 
     async def _move(self) -> None:
         """Ask config for a move now and then; an installation that offers none has none."""

@@ -96,6 +96,7 @@ async def _found(arena: Arena, scenario: Scenario) -> tuple[Town, Load]:
         edges=edges,
         token=arena.operator_token,
         dice=arena.roll("load"),
+        strangers=arena.roll("strangers"),
         patience_s=scenario.patience_s,
         pods=arena.replicas("gateway"),
         pid=arena.pid,

@@ -9,12 +9,18 @@ import msgspec
 
 from components.bus.connection import Bus
 from components.simulator.client import GuildInfo, SimulatorControl
-from components.traffic.guilds import MOD_LOG, MODERATOR, RESTRICTED, put, settings_for
+from components.traffic.guilds import (
+    HONEYPOT,
+    MOD_LOG,
+    MODERATOR,
+    RESTRICTED,
+    put,
+    settings_for,
+)
 from components.traffic.plan import CHANNELS
 from contracts.ids import GuildId
 from contracts.settings import GuildSettings, SpamSettings, SpamThresholds
 
-HONEYPOT = "do-not-post"
 OWNED_WITHIN_S = 60.0
 
 PROBE_SETTINGS = GuildSettings(
