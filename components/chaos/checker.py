@@ -12,6 +12,7 @@ import msgspec
 from components.chaos import owners, questions
 from components.chaos.backups import Backups
 from components.chaos.clients import Asked
+from components.chaos.effects import check_effects
 from components.chaos.oracle import Held, Replayed
 from components.chaos.probes import Answered, ProbePost, deletions
 from components.chaos.questions import Outage
@@ -24,7 +25,7 @@ from components.traffic.check import check
 from components.traffic.evidence import Evidence
 from components.traffic.journal import Posted
 from contracts.ids import GuildId
-from contracts.inputs import DiscordDispatch, EffectResult, interaction_id
+from contracts.inputs import DiscordDispatch, interaction_id
 from contracts.interactions import DEFERRED_CHANNEL_MESSAGE
 
 
@@ -70,8 +71,26 @@ class Checked(msgspec.Struct, kw_only=True):
 
     inputs: int = 0
     effects: int = 0
+    """That have a result."""
+    effects_shown: int = 0
+    """Results ``done`` that were held against Discord's record."""
+    effects_moot: int = 0
+    """Refused because the bot had removed the member meanwhile."""
     facts: int = 0
     requests: int = 0
+    """Of clients: each is served, or has failed."""
+    probe_answers: int = 0
+    """Held against who owned the guild; that one stays away is measured, not judged."""
+    removals: int = 0
+    reports: int = 0
+    nonces: int = 0
+    """Messages of the bot's; with `threads`, `bans` and `kicks` what must be visible once."""
+    threads: int = 0
+    bans: int = 0
+    kicks: int = 0
+    fences: int = 0
+    silences: int = 0
+    """Of the round's guilds; acts and answers are held against both."""
     timers: int = 0
     """That fired."""
     acts: int = 0
@@ -96,7 +115,6 @@ class Checked(msgspec.Struct, kw_only=True):
     """That config accepted while there was traffic."""
     unowned: int = 0
     """Probed guilds that the fault struck whose time without an owner was measured."""
-    excused: int = 0
     in_window: int = 0
     """Requests of processes that were stopped between gate and socket (0006: not preventable)."""
 
@@ -138,9 +156,12 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     timers = check_timers(history.evidence, history.replays)
     found.inputs_lost += timers.lost
     found.inputs_doubled += timers.doubled
-    found.effects_lost += traffic.effects_lost + traffic.reports_lost + _effects_open(history)
-    found.effects_doubled += traffic.effects_doubled + traffic.reports_doubled
-    found.effects_doubled += _effects_unfounded(history)
+    effects = check_effects(history.evidence, history.replays)
+    found.effects_lost += traffic.effects_lost + traffic.reports_lost
+    found.effects_lost += effects.lost + _probes_left(history)
+    if counted.excused:
+        found.effects_lost.append(f"{counted.excused} removals failed, as their cases say")
+    found.effects_doubled += traffic.effects_doubled + traffic.reports_doubled + effects.unfounded
     found.effects_parked += traffic.effects_parked
     found.facts_doubled += traffic.facts_doubled
     found.facts_missing += traffic.facts_missing
@@ -161,14 +182,28 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         f"{one.act.what} of guild {one.act.guild} by {one.act.pod}: {one.words}" for one in stale
     ]
     found.two_owners += owners.two_owners(history.evidence, opened, history.answers, history.asked)
+    found.two_owners += owners.late_answers(
+        history.answers, history.asked, opened, history.fences, history.silences
+    )
     found.questions_unanswered += questions.wrong(
         history.shown, history.evidence.record, history.down, history.edges_down
     )
     checked = Checked(
         inputs=counted.inputs,
         effects=counted.effects,
+        effects_shown=effects.done,
+        effects_moot=effects.moot,
         facts=counted.facts,
-        requests=len(history.asked) + len(history.answers),
+        requests=len(history.asked),
+        probe_answers=len(history.answers),
+        removals=counted.removals,
+        reports=counted.reports,
+        nonces=counted.nonces,
+        threads=counted.threads,
+        bans=counted.bans,
+        kicks=counted.kicks,
+        fences=len(history.fences),
+        silences=sum(guild in history.replays for guild, _ in history.silences),
         timers=timers.count,
         acts=len(acts),
         acts_elsewhere=elsewhere,
@@ -181,10 +216,6 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         states_left=states.left,
         replicas=history.backups.restored,
         openings=sum(len(all_of_it) for all_of_it in opened.values()),
-        excused=counted.excused,
-    found.two_owners += owners.late_answers(
-        history.answers, history.asked, opened, history.fences, history.silences
-    )
         in_window=len(in_window),
     )
     return checked, found
@@ -240,38 +271,13 @@ def _message_of(data: msgspec.Raw) -> str:
     return msgspec.json.decode(data, type=_Message, strict=False).id
 
 
-def _effects_open(history: History) -> list[str]:
-    """Effects that the log asks for and of which no result is on the log; probes' messages that
-    are not deleted."""
-    settled = {
-        (item.guild, item.body.sequence, item.body.index)
-        for item in history.evidence.inputs
-        if isinstance(item.body, EffectResult)
-    }
-    lost = [
-        f"effect {sequence}/{index} of guild {guild} has no result"
-        for guild, replayed in history.replays.items()
-        for sequence, index in sorted(replayed.effects)
-        if (guild, sequence, index) not in settled
-    ]
+def _probes_left(history: History) -> list[str]:
+    """Probes' messages that are not deleted."""
     gone = deletions(history.evidence.record)
-    lost += [
+    return [
         f"probe {post.message} of guild {post.guild} is not deleted"
         for post in history.probe_posts
         if post.message not in gone
-    ]
-    return lost
-
-
-def _effects_unfounded(history: History) -> list[str]:
-    """Results of effects that the log does not ask for: an input was taken for another one."""
-    return [
-        f"effect {item.body.sequence}/{item.body.index} of guild {item.guild} derives from no input"
-        for item in history.evidence.inputs
-        if isinstance(item.body, EffectResult)
-        and (replayed := history.replays.get(item.guild)) is not None
-        and item.body.sequence <= replayed.last
-        and (item.body.sequence, item.body.index) not in replayed.effects
     ]
 
 

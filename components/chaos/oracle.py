@@ -4,7 +4,8 @@ Raises what the bus raises, and what the engine raises on a log that nobody coul
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import msgspec
 from components.bus import stream
 from components.bus.connection import Bus
 from components.gateway.engine.dump import canonical_dump
+from components.gateway.engine.effects import AnyPayload, payload_of
 from components.gateway.engine.engine import Engine
 from components.gateway.engine.model import Applied
 from components.gateway.engine.schema import open_database
@@ -29,7 +31,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """The dump after each of the sequences that were asked for, if the log has it."""
     facts: set[tuple[int, int, str]]
     """(input sequence, index, type) of every fact."""
-    effects: set[tuple[int, int]]
+    effects: Mapping[tuple[int, int], AnyPayload]
+    """(input sequence, index) of every effect."""
     applied: int
     last: int
     timers: set[tuple[int, str]] = set()
@@ -63,7 +66,11 @@ async def replay(bus: Bus, guild: GuildId, *, at: Collection[int] = ()) -> Repla
         dump=canonical_dump(database, guild),
         dumps=dumps,
         facts={(f.sequence, f.index, f.type) for done in outcomes for f in done.facts},
-        effects={(e.sequence, e.index) for done in outcomes for e in done.effects},
+        effects={
+            (e.sequence, e.index): payload_of(e.kind, e.payload)
+            for done in outcomes
+            for e in done.effects
+        },
         applied=len(outcomes),
         last=outcomes[-1].sequence if outcomes else 0,
         timers={(t.armed_by, t.timer) for done in outcomes for t in done.timers},
@@ -92,6 +99,15 @@ def held_in(file: Path, holder: str, guild: GuildId) -> Held | None:
         return Held(pod=holder, sequence=known[0], dump=canonical_dump(database, guild))
     finally:
         database.close()
+
+
+def checkpoints(file: Path) -> dict[GuildId, int]:
+    """Every guild that a database holds, and up to which sequence of its log; empty without the
+    file."""
+    if not file.exists():
+        return {}
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        return dict(database.execute("SELECT guild_id, sequence FROM guilds").fetchall())
 
 
 def dump_of_pod(data: Path, guild: GuildId) -> bytes | None:

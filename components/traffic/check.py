@@ -61,10 +61,17 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     inputs: int
     effects: int
+    removals: int
+    """Verdicts whose message had to be deleted."""
     excused: int
     """Messages that are still there because, as their case says, the removal failed."""
     reports: int
     facts: int
+    nonces: int
+    """Messages of the bot's, each with a nonce of its own."""
+    threads: int
+    bans: int
+    kicks: int
 
 
 def check(evidence: Evidence) -> tuple[Checked, Violations]:
@@ -72,7 +79,12 @@ def check(evidence: Evidence) -> tuple[Checked, Violations]:
     in."""
     found = Violations()
     dispatches = _check_inputs(evidence, found)
-    effects, excused = _check_effects(evidence, found)
+    effects, removals, excused = _check_effects(evidence, found)
+    visible = _visible(evidence.record)
+    found.effects_doubled += [
+        f"{what} x{count}" for (_, what), count in visible.items() if count > 1
+    ]
+    kinds = Counter(kind for kind, _ in visible)
     reports = check_reports(evidence)
     found.reports_lost += reports.lost
     found.reports_doubled += reports.doubled
@@ -85,9 +97,14 @@ def check(evidence: Evidence) -> tuple[Checked, Violations]:
     checked = Checked(
         inputs=dispatches,
         effects=effects,
+        removals=removals,
         excused=excused,
         reports=reports.checked,
         facts=len(evidence.facts),
+        nonces=kinds["message"],
+        threads=kinds["thread"],
+        bans=kinds["ban"],
+        kicks=kinds["kick"],
     )
     return checked, found
 
@@ -143,9 +160,9 @@ def _same_delivery(one: Entry, other: Entry) -> bool:
     )
 
 
-def _check_effects(evidence: Evidence, found: Violations) -> tuple[int, int]:
-    """Every verdict's removal happened, every case is settled, nothing is visible twice. Returns
-    the number of effects and of removals that were excused."""
+def _check_effects(evidence: Evidence, found: Violations) -> tuple[int, int, int]:
+    """Every verdict's removal happened, every case is settled. Returns the number of effects, of
+    removals and of those that were excused."""
     outcomes: dict[tuple[str, int, int], str] = {}
     for item in evidence.inputs:
         if isinstance(item.body, EffectResult):
@@ -153,29 +170,29 @@ def _check_effects(evidence: Evidence, found: Violations) -> tuple[int, int]:
             if outcomes.get(effect, "parked") == "parked":  # the first result wins, or a human's
                 outcomes[effect] = item.body.outcome
     failed = _failed_removals(evidence.facts)
-    excused = 0
+    removals = excused = 0
     deleted = {
         entry.data["path"].rsplit("/", 1)[1]
         for entry in rest_calls(evidence.record, "DELETE", "/messages/")
         if succeeded(entry) or entry.data.get("code") == 10008
     }
     for fact, verdict in flagged(evidence.facts):
-        if verdict.tier not in REMOVING or verdict.message in deleted:
+        if verdict.tier not in REMOVING:
             continue
-        if fact.input_sequence > evidence.cut.inputs[fact.guild]:
+        removals += 1
+        if verdict.message in deleted or fact.input_sequence > evidence.cut.inputs[fact.guild]:
             continue
         if (fact.guild, verdict.message) in failed:
             excused += 1
         else:
             found.effects_lost.append(f"delete {verdict.message} of guild {fact.guild}")
     found.effects_lost += _unsettled_cases(evidence)
-    found.effects_doubled += _doubled(evidence)
     found.effects_parked += [
         f"effect {sequence}/{index} of guild {guild}"
         for (guild, sequence, index), outcome in outcomes.items()
         if outcome == "parked"
     ]
-    return len(outcomes), excused
+    return len(outcomes), removals, excused
 
 
 def _failed_removals(facts: Iterable[PublishedFact]) -> set[tuple[str, str]]:
@@ -215,30 +232,28 @@ def _unsettled_cases(evidence: Evidence) -> list[str]:
     return [f"case {guild}#{number} ({action})" for (guild, number), action in pending.items()]
 
 
-def _doubled(evidence: Evidence) -> list[str]:
-    """Messages of one nonce, threads of one member, bans, kicks: each visible once."""
-    visible: Counter[str] = Counter()
-    for entry in evidence.record:
-        if entry.kind == "message_create" and entry.data.get("nonce"):
-            visible[f"message with nonce {entry.data['nonce']}"] += 1
-    for entry in rest_calls(evidence.record, "POST", "/threads"):
-        if succeeded(entry):
-            visible[f"thread at {entry.data['path']}"] += 1
-    for reason in _case_reasons(evidence.record):
-        visible[reason] += 1
-    return [f"{what} x{count}" for what, count in visible.items() if count > 1]
-
-
-def _case_reasons(record: Iterable[Entry]) -> Iterable[str]:
-    """Bans and kicks carry their case in the audit-log reason, so a repeated one shows."""
+def _visible(record: Iterable[Entry]) -> Counter[tuple[str, str]]:
+    """(kind, words) of what must be visible once, and how often it is: messages of one nonce,
+    threads of one message, bans and kicks, which carry their case in the audit-log reason."""
+    visible: Counter[tuple[str, str]] = Counter()
     for entry in record:
-        if entry.kind != "rest" or not succeeded(entry):
-            continue
-        data: dict[str, Any] = entry.data
-        is_ban = data["method"] == "PUT" and "/bans/" in data["path"]
-        is_kick = data["method"] == "DELETE" and data["path"].count("/members/") == 1
-        if (is_ban or is_kick) and "/roles/" not in data["path"]:
-            yield f"{data['method']} {data['path']} ({data.get('reason')})"
+        if entry.kind == "message_create" and entry.data.get("nonce"):
+            visible["message", f"message with nonce {entry.data['nonce']}"] += 1
+        elif entry.kind == "rest" and succeeded(entry) and (kind := _kind_of(entry.data)):
+            method, path, reason = (entry.data.get(name) for name in ("method", "path", "reason"))
+            visible[kind, f"{method} {path} ({reason})"] += 1
+    return visible
+
+
+def _kind_of(call: dict[str, Any]) -> str:
+    method, path = call["method"], call["path"]
+    if method == "POST" and path.endswith("/threads"):
+        return "thread"
+    if method == "PUT" and "/bans/" in path:
+        return "ban"
+    if method == "DELETE" and path.count("/members/") == 1 and "/roles/" not in path:
+        return "kick"
+    return ""
 
 
 def _check_facts(facts: Iterable[PublishedFact], found: Violations) -> None:

@@ -24,7 +24,15 @@ from contracts.requests import GetGuildStatus, GuildStatus
 
 POLL_S = 0.1
 
-KINDS = ("message_create", "dispatch", "rest", "gateway", "interaction", "violation")
+KINDS = (
+    "message_create",
+    "message_delete",
+    "dispatch",
+    "rest",
+    "gateway",
+    "interaction",
+    "violation",
+)
 
 
 class LoggedItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,12 +10,27 @@ from components.chaos.backups import Backups, shared
 from components.chaos.checker import History, check_round, nothing_checked
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
-from components.chaos.probes import ProbePost
-from components.chaos.scenario import STEADY, STRIKES
+from components.chaos.probes import Answered, ProbePost
+from components.chaos.scenario import STRIKES
+from components.chaos.watching import Fence
 from components.chaos.window import Stopped
+from components.gateway.engine.effects import DeleteMessage
 from components.simulator.record import Entry
 from components.traffic.evidence import Cut, Evidence, LoggedItem, PublishedFact
-from contracts.ids import Epoch, GuildId, Incarnation, PodId, RequestId, Sequence, SessionId
+from contracts.facts import CaseOpened, CaseUpdated, MessageFlagged
+from contracts.ids import (
+    CaseNumber,
+    ChannelId,
+    Epoch,
+    GuildId,
+    Incarnation,
+    MessageId,
+    PodId,
+    RequestId,
+    Sequence,
+    SessionId,
+    UserId,
+)
 from contracts.inputs import (
     Actor,
     AnyInput,
@@ -25,6 +40,7 @@ from contracts.inputs import (
     OwnerOpened,
     TimerFired,
 )
+from contracts.message import encode
 
 GUILD = GuildId("42")
 CALLER = "DiscordBot (x, 1) gateway-0/a-1"
@@ -120,12 +136,13 @@ def asked(kind: str, at_ms: float, **changes: Any) -> Asked:
 
 
 WRITE = asked("write", 1, request="w1")
+DELETE = DeleteMessage(channel=ChannelId("7"), message=MessageId("99"), reason="spam")
 READ = asked("read", 2, min_applied=4)
 REPLAYED = Replayed(
     dump=b"rows",
     dumps={4: b"rows"},
     facts={(2, 0, "some.fact")},
-    effects={(2, 0)},
+    effects={(2, 0): DELETE},
     applied=4,
     last=5,
     timers={(2, "a.timer"), (5, "a.timer")},
@@ -141,7 +158,21 @@ EVIDENCE = Evidence(
 OWNED = Held(pod="gateway-0", sequence=4, dump=b"rows", role="owner")
 FOLLOWED = Held(pod="gateway-1", sequence=4, dump=b"rows", role="follower")
 IN_REPLICA = Held(pod="the replica of gateway-0", sequence=4, dump=b"rows", role="replica")
-BY_HISTORY = tuple(name for name in STEADY if not name.startswith(("questions", "moves")))
+BY_HISTORY = (
+    "inputs",
+    "effects",
+    "effects_shown",
+    "facts",
+    "requests",
+    "timers",
+    "acts",
+    "writes",
+    "states_of_owners",
+    "states_of_followers",
+    "states_of_replicas",
+    "replicas",
+    "openings",
+)
 """What of a round's exercise shows in this history."""
 RIGHT = History(
     evidence=EVIDENCE,
@@ -251,12 +282,19 @@ def test_each_kind_of_violation_is_found(kind: str) -> None:
 
 
 def test_an_effect_that_the_log_asks_for_and_nobody_settled_is_lost() -> None:
-    _, found = check_round(replayed(effects={(2, 0), (2, 1)}))
-    assert found.effects_lost == ["effect 2/1 of guild 42 has no result"]
+    _, found = check_round(replayed(effects={(2, 0): DELETE, (2, 1): DELETE}))
+    assert found.effects_lost == ["effect 2/1 (message.delete) of guild 42 has no result"]
+
+
+def test_an_effect_that_is_done_by_its_result_alone_is_lost() -> None:
+    another = msgspec.structs.replace(DELETE, message=MessageId("98"))
+    _, found = check_round(replayed(effects={(2, 0): another}))
+    assert len(found.effects_lost) == 1
+    assert found.effects_lost[0].endswith("is done, and Discord's record does not show it")
 
 
 def test_an_effect_that_was_done_and_that_the_log_does_not_ask_for_is_one_too_many() -> None:
-    _, found = check_round(replayed(effects=set()))
+    _, found = check_round(replayed(effects={}))
     assert found.effects_doubled == ["effect 2/0 of guild 42 derives from no input"]
 
 
@@ -326,6 +364,72 @@ def test_a_restored_replica_that_differs_is_found() -> None:
     _, found = check_round(changed(backups=backups))
     assert len(found.state_differs) == 1
     assert "the replica of gateway-0 (replica)" in found.state_differs[0]
+
+
+def test_a_removal_that_failed_as_its_case_says_is_lost() -> None:
+    user, number = UserId("9"), CaseNumber(1)
+    told = (
+        MessageFlagged(
+            user=user,
+            channel=ChannelId("7"),
+            message=MessageId("98"),
+            tier="medium",
+            score=10,
+            signals=[],
+        ),
+        CaseOpened(
+            number=number,
+            user=user,
+            action="delete_message",
+            status="pending",
+            moderator_kind="bot",
+        ),
+        CaseUpdated(
+            number=number,
+            user=user,
+            action="delete_message",
+            status="failed",
+            error="message.delete: refused",
+        ),
+    )
+    facts = tuple(
+        msgspec.structs.replace(
+            FACT, stream_sequence=index + 1, index=index, type=one.type, data=encode(one)
+        )
+        for index, one in enumerate(told)
+    )
+    checked, found = check_round(evidence(facts=facts))
+    assert found.effects_lost == ["1 removals failed, as their cases say"]
+    assert checked.removals == 1
+
+
+def test_every_zero_names_over_how_many_items_it_is_one() -> None:
+    answer = Answered(guild=GUILD, asked_ms=1, at_ms=2, epoch=1, applied=4)
+    calls = [
+        entry(3, "rest", method=method, path=f"/guilds/42/{of}/5", status=204, reason="case #1")
+        for method, of in (("PUT", "bans"), ("DELETE", "members"))
+    ]
+    said = entry(4, "message_create", nonce="n", content="", channel_id="7", author_id="1", id="1")
+    history = msgspec.structs.replace(
+        evidence(record=(*RECORD, *calls, said)),
+        answers=[answer],
+        fences={("gateway-0", "a-1"): Fence(seen_ms=9000.0, ttl_s=5.0)},
+        silences={(GUILD, 1): 9000.0, (GuildId("7"), 1): 9000.0},
+    )
+    checked, found = check_round(history)
+    assert found.total == 0, found
+    assert (checked.requests, checked.probe_answers) == (2, 1)
+    assert (checked.bans, checked.kicks, checked.nonces) == (1, 1, 1)
+    assert (checked.fences, checked.silences) == (1, 1)
+
+
+def test_an_answer_of_an_owner_that_was_silent_when_it_was_asked_is_two_owners() -> None:
+    answer = Answered(guild=GUILD, asked_ms=5000, at_ms=5001, epoch=1, applied=4)
+    late = msgspec.structs.replace(changed(answers=[answer]), silences={(GUILD, 1): 4000.0})
+    _, found = check_round(late)
+    assert found.two_owners == [
+        "guild 42: an answer at epoch 1, asked 1000 ms after epoch 1 was declared silent"
+    ]
 
 
 STALE = {"incarnation": "a-2", "what": "DELETE /channels/7/messages/99", "at_ms": 2002.0}

@@ -34,7 +34,7 @@ def history(backups: Backups) -> History:
         down=(),
         replays={
             GUILD: Replayed(
-                dump=b"rows", dumps={4: b"rows"}, facts=set(), effects=set(), applied=4, last=4
+                dump=b"rows", dumps={4: b"rows"}, facts=set(), effects={}, applied=4, last=4
             )
         },
         held={},
