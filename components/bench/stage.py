@@ -1,6 +1,7 @@
 """The stage of a measurement of ownership: a live stack, handles on its processes, its guilds.
 
-Raises `StackDidNotStart`, and `NotInTime` for whatever does not come within its deadline.
+Raises `StackDidNotStart`, `NotInTime` for whatever does not come within its deadline, and
+`WatchEnded`.
 """
 
 import asyncio
@@ -60,6 +61,7 @@ async def stage(
         watching = asyncio.create_task(watched.run(live.bus))
         try:
             yield Arena(live, watched, flags, {}, random.Random(seed))
+            watched.require_alive()
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

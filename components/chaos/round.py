@@ -128,6 +128,7 @@ async def _play(
     load.stop()
     await traffic
     history = await _settled_history(arena, town, load, fault, since, scenario.settle_s)
+    arena.watched.require_alive()
     checked, violations = check_round(history)
     struck = _struck(fault, town)
     reads = read_gaps(load.probes.answers, struck, fault.began_ms - 100, ended_ms)

@@ -40,6 +40,10 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     """How long the last renewal before it may have been good for."""
 
 
+class WatchEnded(Exception):
+    """A watch has ended, and with it what could be said about fences and silences."""
+
+
 class Watched:
     """Everything the watches have shown."""
 
@@ -50,12 +54,22 @@ class Watched:
         self._holdings: dict[tuple[GuildId, str], Holding] = {}
         self._known: set[tuple[str, int]] = set()
         self._moved = asyncio.Event()
+        self._failure: Exception | None = None
 
     async def run(self, bus: Bus) -> None:
-        """Watch until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for name in BUCKETS:
-                group.create_task(self._watch(Bucket(bus, name)))
+        """Watch until cancelled. What ends it is raised, and again by `require_alive`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name in BUCKETS:
+                    group.create_task(self._watch(Bucket(bus, name)))
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def require_alive(self) -> None:
+        """Raises `WatchEnded` once a watch has ended: what came later was not seen."""
+        if self._failure is not None:
+            raise WatchEnded(repr(self._failure)) from self._failure
 
     async def changed(self) -> None:
         """Wait for the next change of anything."""

@@ -1,6 +1,10 @@
 """What the watches have shown says how long a fenced pod may have acted."""
 
-from components.chaos.watching import Change, Fence, Watched
+from types import SimpleNamespace
+
+import pytest
+
+from components.chaos.watching import Change, Fence, Watched, WatchEnded
 from contracts import storage
 from contracts.ids import Incarnation, PodId
 from contracts.message import encode
@@ -42,3 +46,12 @@ def test_a_fence_has_the_ttl_of_the_lease_that_it_overwrote() -> None:
 def test_the_fence_of_a_forgotten_pod_has_the_longest_ttl_that_the_pod_named() -> None:
     watched = shown(lease("serving", 12.0), lease("serving", 6.0), lease("fenced", 5.0))
     assert watched.fences()["gateway-0", "a-1"].ttl_s == 12.0
+
+
+async def test_a_watch_that_has_ended_is_told_whenever_it_is_asked() -> None:
+    watched = Watched()
+    watched.require_alive()
+    with pytest.raises(ExceptionGroup):
+        await watched.run(SimpleNamespace())  # type: ignore[arg-type]  # nothing to watch with
+    with pytest.raises(WatchEnded):
+        watched.require_alive()
