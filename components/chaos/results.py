@@ -1,8 +1,10 @@
 """What `modbot chaos` prints, and how it comes together from rounds."""
 
 import statistics
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -51,6 +53,11 @@ class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
     """How long a round took, from its guilds' making to its verdict."""
     not_played: list[str]
     """Rounds that could not be played to their end, and why."""
+    repeat_rounds: int = 0
+    """So many rounds reach the first one with a violation, or if none has any, the first one that
+    was not played; 0: there is nothing to repeat."""
+    commit: str = ""
+    """What was checked out; empty where that is not known."""
     ok: bool
 
 
@@ -59,6 +66,7 @@ class Tally:
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario, self.seed = scenario, seed
+        self.commit = commit()
         self.rounds = 0
         self.checked = Checked()
         self.causes: Counter[str] = Counter()
@@ -70,10 +78,14 @@ class Tally:
         self._reads: list[float] = []
         self._effects: list[float] = []
         self._took_s: list[float] = []
+        self._violated: list[int] = []
+        self._unplayed: list[int] = []
 
-    def add(self, played: Played) -> None:
-        """A round was played and checked."""
+    def add(self, number: int, played: Played) -> None:
+        """Round ``number`` (from 1) was played and checked."""
         self.rounds += 1
+        if played.violations.total:
+            self._violated.append(number)
         self.checked.add(played.checked)
         self._violations.update(played.violations.counts())
         for name in played.violations.__struct_fields__:
@@ -86,9 +98,15 @@ class Tally:
         self.causes.update(played.causes)
         self.struck.update(played.struck)
 
+    def add_unplayed(self, number: int, words: str) -> None:
+        """Round ``number`` (from 1) was not played to its end."""
+        self.not_played.append(f"round {number}{words}")
+        self._unplayed.append(number)
+
     def result(self) -> ChaosResult:
         """As it stands. Nothing played is not ok."""
         wrong = sum(self._violations.values())
+        first_wrong = [*self._violated, *self._unplayed, 0][0]
         return ChaosResult(
             scenario=self.scenario.name,
             seed=self.seed,
@@ -102,8 +120,25 @@ class Tally:
             struck=dict(self.struck),
             round_s=percentiles(self._took_s),
             not_played=self.not_played,
+            repeat_rounds=first_wrong,
+            commit=self.commit,
             ok=self.rounds > 0 and not wrong and not self.not_played,
         )
+
+
+def commit() -> str:
+    """The commit that this code is checked out at; empty where there is none."""
+    try:
+        told = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 whichever git there is
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return told.stdout.strip()
 
 
 def percentiles(values: Sequence[float]) -> Percentiles:

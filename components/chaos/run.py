@@ -80,14 +80,14 @@ async def run(
     except StackDidNotStart as error:
         if number == 0:
             raise
-        tally.not_played.append(f"round {number + 1}: the stack did not start: {error}")
+        tally.add_unplayed(number + 1, f": the stack did not start: {error}")
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None:
             raise
         task.uncancel()  # Ctrl-C is how an endless run ends; any other was cut short
         if rounds:
-            tally.not_played.append(f"round {number + 1} of {rounds}: interrupted")
+            tally.add_unplayed(number + 1, f" of {rounds}: interrupted")
     return tally.result()
 
 
@@ -112,11 +112,11 @@ async def _round(arena: Arena, tally: Tally, kept: Path, say: Say, number: int) 
         played = await play(arena, tally.scenario, tally.seed, number)
     except NotPlayed as unplayed:
         await keep_unplayed(folder, arena, unplayed)
-        tally.not_played.append(f"{name}: {unplayed}")
+        tally.add_unplayed(number + 1, f": {unplayed}")
         tally.evidence = str(folder.parent)
         say(f"{name}: NOT PLAYED: {unplayed}, evidence in {folder}")
         return False
-    tally.add(played)
+    tally.add(number + 1, played)
     verdict = "ok"
     if played.violations.total:
         await asyncio.to_thread(

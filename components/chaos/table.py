@@ -21,9 +21,10 @@ NUMBERS_FROM = 1
 """The first column that is aligned to the right."""
 
 
-def markdown(results: Sequence[ChaosResult]) -> str:
+def markdown(results: Sequence[ChaosResult], lacking: Sequence[str] = ()) -> str:
     """Markdown: a row for each result, the sums below. Times are seconds; a round's is the median.
-    Rounds that were not played to their end are named under the table."""
+    Under the table are the commit (more than one: each scenario's), rounds that were not played to
+    their end, and ``lacking``: why other results are not in it."""
     rules = ["---" if at < NUMBERS_FROM else "---:" for at in range(len(COLUMNS))]
     lines = [_line(COLUMNS), _line(rules), *(_line(_cells(result)) for result in results)]
     checked = [result.checked for result in results]
@@ -37,8 +38,23 @@ def markdown(results: Sequence[ChaosResult]) -> str:
     found = sum(sum(result.violations.values()) for result in results)
     sums = ["all", "", f"{rounds}", f"{found}", "", "", *(f"{count:,}" for count in counts), ""]
     lines.append(_line(sums))
+    commits = _commits(results)
     unplayed = [f"- {result.scenario}: {why}" for result in results for why in result.not_played]
-    return "\n".join([*lines, *(["", "Not played:", "", *unplayed] if unplayed else [])])
+    return "\n".join(
+        [
+            *lines,
+            *(["", *commits] if commits else []),
+            *(["", "Not played:", "", *unplayed] if unplayed else []),
+            *(["", "Not whole:", "", *(f"- {why}" for why in lacking)] if lacking else []),
+        ]
+    )
+
+
+def _commits(results: Sequence[ChaosResult]) -> list[str]:
+    known = {result.commit or "unknown" for result in results}
+    if len(known) == 1:
+        return [f"Commit: {known.pop()}"]
+    return [f"- {result.scenario}: commit {result.commit or 'unknown'}" for result in results]
 
 
 def _cells(result: ChaosResult) -> list[str]:

@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
             print(f"{scenario.name:<24} {scenario.words}")
         return 0
     if options.table:
-        print(markdown([_kept(Path(name)) for name in options.table]))
+        kept = [_kept(Path(name)) for name in options.table]
+        whole = [one for one in kept if isinstance(one, ChaosResult)]
+        print(markdown(whole, [one for one in kept if isinstance(one, str)]))
         return 0
     if options.scenario is None:
         raise CommandError("name a scenario; `modbot chaos --list` lists them", 64)
@@ -64,16 +66,17 @@ def main(arguments: list[str]) -> int:
     if not result.ok:
         say(
             f"repeat: modbot chaos {result.scenario} --seed {result.seed} "
-            f"--rounds {result.rounds} (evidence: {result.evidence})"
+            f"--rounds {result.repeat_rounds or 1} (evidence: {result.evidence})"
         )
     return 0 if result.ok else 1
 
 
-def _kept(file: Path) -> ChaosResult:
+def _kept(file: Path) -> ChaosResult | str:
+    """The result, or why there is none: a stack that did not start leaves an empty file."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=ChaosResult)
     except (OSError, msgspec.MsgspecError) as error:
-        raise CommandError(f"{file} is not what `modbot chaos --json` printed: {error}") from error
+        return f"{file} is not what `modbot chaos --json` printed: {error}"
 
 
 def _draw(result: ChaosResult) -> None:
@@ -100,6 +103,8 @@ def _draw(result: ChaosResult) -> None:
     console.print(f"a round took: p50 {result.round_s.p50} s, max {result.round_s.max} s")
     for name, examples in result.examples.items():
         console.print(f"{name}: {'; '.join(examples)}", markup=False)
+    if result.commit:
+        console.print(f"commit {result.commit}")
     for words in result.not_played:
         console.print(words, markup=False)
 

@@ -18,10 +18,11 @@ from components.chaos import run as running
 from components.chaos.arena import NotInTime, NotThere
 from components.chaos.checker import Checked, Violations
 from components.chaos.dice import dice
-from components.chaos.results import ChaosResult
+from components.chaos.results import ChaosResult, commit
 from components.chaos.round import Played
 from components.chaos.scenarios import SCENARIOS
 from components.chaos.unplayed import NotPlayed, in_words
+from components.cli.chaos import main
 from components.simulator.client import ControlError
 
 NAME = "kill-edge"
@@ -92,6 +93,45 @@ async def test_a_round_that_was_not_played_is_told_and_does_not_count(
     assert not result.ok
     assert rounds.kept == ["round-2"]
     assert result.evidence == str(tmp_path / f"evidence-{NAME}-1")
+
+
+@pytest.mark.parametrize(
+    ("ends", "reaches"),
+    [
+        ([unplayed(NotThere("x")), played(inputs_lost=["a"]), played(inputs_lost=["b"])], 2),
+        ([played(), unplayed(NotThere("x")), played()], 2),
+        ([played(), played(), played()], 0),
+    ],
+)
+async def test_how_to_repeat_it_reaches_the_round_that_was_violated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: list[Any], reaches: int
+) -> None:
+    rounds = Rounds(monkeypatch, *ends)
+    monkeypatch.setattr(running, "keep", lambda *_: None)  # there is no stack to keep
+    assert (await rounds.run(tmp_path, 3)).repeat_rounds == reaches
+
+
+def test_the_command_says_how_to_reach_the_round_that_was_violated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Rounds(monkeypatch, unplayed(NotThere("x")), played(inputs_lost=["a"]), played())
+    monkeypatch.setattr(running, "keep", lambda *_: None)  # there is no stack to keep
+    assert main([NAME, "--rounds", "3", "--seed", "7", "--json", "--home", str(tmp_path)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"repeat: modbot chaos {NAME} --seed 7 --rounds 2 ")
+
+
+async def test_the_result_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    result = await Rounds(monkeypatch, played()).run(tmp_path, 1)
+    assert result.commit == told.stdout.strip()
+
+
+def test_without_git_the_commit_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert commit() == ""
 
 
 async def test_the_round_after_one_that_was_not_played_has_a_stack_of_its_own(

@@ -9,7 +9,6 @@ from components.chaos.checker import Checked, Violations
 from components.chaos.results import ChaosResult, Percentiles, Unowned
 from components.chaos.table import markdown
 from components.cli.chaos import main
-from components.cli.errors import CommandError
 
 NEVER = Percentiles()
 
@@ -29,6 +28,7 @@ def result(name: str, **changes: object) -> ChaosResult:
         struck={},
         round_s=Percentiles(p50=16.4, p99=17.0, max=17.0),
         not_played=[],
+        commit="c0ffee",
         ok=True,
     )
     return msgspec.structs.replace(made, **changes)
@@ -39,7 +39,8 @@ def test_each_result_is_a_row_and_the_last_one_sums_them_up() -> None:
     lines = markdown(
         [result("kill-edge"), result("storm", rounds=30, violations=found)]
     ).splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert lines.pop() == "Commit: c0ffee"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line]
     assert len({len(row) for row in rows}) == 1
     first, second, sums = rows[2:]
     assert first[:6] == ["kill-edge", "7", "10", "0", "0.13 / 0.25", "-"]
@@ -65,9 +66,20 @@ def test_the_command_draws_what_it_has_printed(
     assert capsys.readouterr().out.strip() == markdown([result("kill-edge")])
 
 
-def test_what_is_no_result_is_refused_with_words(tmp_path: Path) -> None:
-    for text in ("", "{}"):
-        other = tmp_path / "other.json"
-        other.write_text(text)
-        with pytest.raises(CommandError, match=r"other\.json is not what"):
-            main(["--table", str(other)])
+def test_results_of_several_commits_are_told_apart() -> None:
+    told = markdown([result("kill-edge"), result("storm", commit="")])
+    assert told.splitlines()[-2:] == ["- kill-edge: commit c0ffee", "- storm: commit unknown"]
+
+
+def test_what_is_no_result_is_named_beside_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, empty, other = (tmp_path / f"{name}.json" for name in ("whole", "empty", "other"))
+    whole.write_bytes(msgspec.json.encode(result("kill-edge")))
+    empty.touch()
+    other.write_text("{}")
+    assert main(["--table", str(empty), str(other), str(whole), str(tmp_path / "none.json")]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("| kill-edge |") for line in told)
+    named = [line.partition(" is not what ")[0] for line in told if " is not what " in line]
+    assert named == [f"- {file}" for file in (empty, other, tmp_path / "none.json")]
