@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import msgspec
 
 from components.chaos.checker import History, Violations
 from components.chaos.watching import Watched
+from components.chaos.words import in_words
 from components.traffic.evidence import Evidence
 
 
 def keep(
     folder: Path, home: Path, history: History, violations: Violations, watched: Watched, words: str
 ) -> None:
-    """Write the round's evidence below ``folder``."""
+    """Write the round's evidence below ``folder``; what the stack's files do not give is named in
+    ``lacks.txt``. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fault.txt").write_text(words + "\n", encoding="utf-8")
     (folder / "violations.json").write_bytes(msgspec.json.format(msgspec.json.encode(violations)))
@@ -33,7 +35,8 @@ def keep(
                 (folder / f"dump-{name}-{holder}.ndjson").write_bytes(held.dump)
                 expected = replayed.dumps.get(held.sequence, b"")
                 (folder / f"dump-{name}-replayed.ndjson").write_bytes(expected)
-    _keep_replicas(folder / "replicas", home / "s3", history)
+    with lacking(folder, "replicas"):
+        _keep_replicas(folder / "replicas", home / "s3", history)
     keep_stack(folder, home, watched)
 
 
@@ -49,7 +52,7 @@ def keep_evidence(folder: Path, evidence: Evidence) -> None:
 
 def keep_stack(folder: Path, home: Path, watched: Watched) -> None:
     """Write what can be read without the stack's help: the buckets' changes, every database, all
-    logs."""
+    logs. What cannot be read is named in ``lacks.txt``."""
     lines(
         folder / "buckets.ndjson",
         (
@@ -58,8 +61,20 @@ def keep_stack(folder: Path, home: Path, watched: Watched) -> None:
         ),
     )
     for database in sorted((home / "pods").glob("*/gateway.db")):
-        _copy_database(database, folder / f"{database.parent.name}.db")
-    shutil.copytree(home / "logs", folder / "logs", dirs_exist_ok=True)
+        with lacking(folder, str(database)):
+            _copy_database(database, folder / f"{database.parent.name}.db")
+    with lacking(folder, "logs"):
+        shutil.copytree(home / "logs", folder / "logs", dirs_exist_ok=True)
+
+
+@contextlib.contextmanager
+def lacking(folder: Path, what: str) -> Iterator[None]:
+    """Note in ``lacks.txt`` why this part of the evidence is not there, and go on without it."""
+    try:
+        yield
+    except Exception as error:  # a disk is gone, a database is broken: what else there is stays
+        with (folder / "lacks.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{what}: {in_words(error)}\n")
 
 
 def _keep_replicas(folder: Path, bucket: Path, history: History) -> None:

@@ -25,6 +25,7 @@ from components.chaos.round import Played, play
 from components.chaos.scenario import Scenario
 from components.chaos.unplayed import NotPlayed, keep_unplayed
 from components.chaos.watching import Watched
+from components.chaos.words import in_words
 from components.stack import ports
 from components.stack.live import StackDidNotStart, live_stack
 
@@ -119,18 +120,21 @@ async def _round(arena: Arena, tally: Tally, kept: Path, say: Say, number: int) 
     tally.add(number + 1, played)
     verdict = "ok"
     if played.violations.total:
-        await asyncio.to_thread(
-            keep,
-            folder,
-            arena.live.home,
-            played.history,
-            played.violations,
-            arena.watched,
-            played.words,
-        )
-        tally.evidence = str(folder.parent)
         wrong = {kind: count for kind, count in played.violations.counts().items() if count}
         verdict = f"VIOLATIONS {wrong}, evidence in {folder}"
+        tally.evidence = str(folder.parent)
+        try:
+            await asyncio.to_thread(
+                keep,
+                folder,
+                arena.live.home,
+                played.history,
+                played.violations,
+                arena.watched,
+                played.words,
+            )
+        except Exception as error:  # the disk is full: the verdict and the other rounds stay
+            verdict += f", not all of it: {in_words(error)}"
     say(f"{name}: {_line(played)}: {verdict}")
     return True
 

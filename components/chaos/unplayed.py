@@ -4,11 +4,11 @@ import asyncio
 import traceback
 from pathlib import Path
 
-from components.chaos.arena import Arena, NotInTime, NotThere
-from components.chaos.keeping import keep_evidence, keep_stack, lines
+from components.chaos.arena import Arena
+from components.chaos.keeping import keep_evidence, keep_stack, lacking, lines
 from components.chaos.load import Load
+from components.chaos.words import in_words
 from components.traffic.evidence import Cut, gather
-from components.traffic.guilds import GuildsNotServed
 
 READ_S = 60.0
 """How long the stack may take to tell what it still knows."""
@@ -25,26 +25,12 @@ class NotPlayed(Exception):
         """Its traffic, once there was any."""
 
 
-def in_words(error: BaseException) -> str:
-    """What went wrong, without the groups around it."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(dict.fromkeys(in_words(one) for one in error.exceptions))
-    if isinstance(error, NotThere):
-        return f"needs {error}"
-    if isinstance(error, NotInTime | GuildsNotServed):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
 async def keep_unplayed(folder: Path, arena: Arena, unplayed: NotPlayed) -> None:
     """Write everything about the round that can be had below ``folder``, and beside it why the
     rest cannot. Raises nothing but `OSError`."""
     _keep_reason(folder, unplayed)
     await _keep_history(folder, arena, unplayed.since)
-    try:
-        await asyncio.to_thread(keep_stack, folder, arena.live.home, arena.watched)
-    except Exception as error:  # a disk is gone, a database is broken: what else there is stays
-        _lacks(folder, "logs and databases", error)
+    await asyncio.to_thread(keep_stack, folder, arena.live.home, arena.watched)
 
 
 def _keep_reason(folder: Path, unplayed: NotPlayed) -> None:
@@ -58,23 +44,14 @@ def _keep_reason(folder: Path, unplayed: NotPlayed) -> None:
 
 
 async def _keep_history(folder: Path, arena: Arena, since: int) -> None:
-    """The simulator's record and both streams; the record alone when the bus is away."""
+    """The simulator's record, which is there without the bus, and with it both streams. Any part
+    of the stack may be gone: that is what ended the round."""
     control = arena.live.control
+    with lacking(folder, "record"):
+        async with asyncio.timeout(READ_S):
+            lines(folder / "record.ndjson", await control.record_all((), since))
     moment = Cut(record=0, inputs={})
-    try:
+    with lacking(folder, "streams"):
         async with asyncio.timeout(READ_S):
             evidence = await gather(control, arena.live.bus, arena.guilds, moment, since=since)
         await asyncio.to_thread(keep_evidence, folder, evidence)
-        return
-    except Exception as error:  # any part of the stack may be gone: that is what ended the round
-        _lacks(folder, "streams", error)
-    try:
-        async with asyncio.timeout(READ_S):
-            lines(folder / "record.ndjson", await control.record_all((), since))
-    except Exception as error:  # as above
-        _lacks(folder, "record", error)
-
-
-def _lacks(folder: Path, what: str, error: Exception) -> None:
-    with (folder / "lacks.txt").open("a", encoding="utf-8") as file:
-        file.write(f"{what}: {in_words(error)}\n")

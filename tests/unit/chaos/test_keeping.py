@@ -97,3 +97,16 @@ def test_a_replica_that_cannot_be_restored_is_kept_as_it_lies_in_the_bucket(
 def test_replicas_that_are_right_are_not_kept(tmp_path: Path) -> None:
     names = kept(tmp_path, stack_with_replica(tmp_path))
     assert [name for name in names if name.startswith("replicas")] == []
+
+
+def test_a_database_that_is_damaged_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    backups = stack_with_replica(tmp_path)
+    (tmp_path / "logs" / "gateway-0.log").write_text("words")
+    for pod in ("gateway-0", "gateway-1"):
+        (tmp_path / "pods" / pod).mkdir(parents=True)
+    (tmp_path / "pods" / "gateway-0" / "gateway.db").write_bytes(b"no database at all" * 100)
+    sqlite3.connect(tmp_path / "pods" / "gateway-1" / "gateway.db").close()
+    names = kept(tmp_path, backups)
+    assert {"violations.json", "gateway-1.db", "logs/gateway-0.log", "lacks.txt"} <= names
+    (lacks,) = (tmp_path / "evidence" / "lacks.txt").read_text().splitlines()
+    assert "gateway-0/gateway.db: DatabaseError" in lacks

@@ -21,7 +21,8 @@ from components.chaos.dice import dice
 from components.chaos.results import ChaosResult, commit
 from components.chaos.round import Played
 from components.chaos.scenarios import SCENARIOS
-from components.chaos.unplayed import NotPlayed, in_words
+from components.chaos.unplayed import NotPlayed
+from components.chaos.words import in_words
 from components.cli.chaos import main
 from components.simulator.client import ControlError
 
@@ -119,6 +120,19 @@ def test_the_command_says_how_to_reach_the_round_that_was_violated(
     assert main([NAME, "--rounds", "3", "--seed", "7", "--json", "--home", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"repeat: modbot chaos {NAME} --seed 7 --rounds 2 ")
+
+
+async def test_evidence_that_cannot_be_kept_costs_neither_the_result_nor_the_other_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    rounds = Rounds(monkeypatch, played(inputs_lost=["a"]), played())
+    monkeypatch.setattr(running, "keep", fail)
+    result = await rounds.run(tmp_path, 2)
+    assert (result.rounds, result.violations["inputs_lost"]) == (2, 1)
+    assert "no space left on device" in capsys.readouterr().out
 
 
 async def test_the_result_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
