@@ -1,7 +1,9 @@
-"""Restores the newest state of every living pod's replica, and reads the round's guilds in it.
+"""Restores the newest state of every serving pod's replica, and reads the round's guilds in it.
 
-A replica that cannot be restored is a finding, with its words; one that is a moment behind is not.
-So is a path that two pods write to: what lies there may be whole when it is read, by luck.
+What a pod's own database holds when this is asked, its replica must hold within `WITHIN_S`: every
+guild of the round, at least as far. A replica that stays behind, or cannot be restored, is a
+finding, with its words. So is a path that two pods write to: what lies there may be whole when it
+is read, by luck. S3 must be there; every fault that takes it away brings it back.
 """
 
 import asyncio
@@ -12,15 +14,20 @@ from pathlib import Path
 import msgspec
 
 from components.chaos.arena import Arena
-from components.chaos.oracle import Held, held_in
+from components.chaos.oracle import Held, checkpoints, held_in
 from components.gateway.settings import BackupSettings
 from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.errors import BucketFailed, ReplicaFailed
 from components.gateway.shell.replicas import restore
+from components.process.clock import steady_s
 from contracts.ids import GuildId
 
 TRIES = 3
 """A replica is written to and compacted while it is read: once may fail for that reason alone."""
+AGAIN_S = 1.0
+WITHIN_S = 60.0
+"""Litestream's pauses double while S3 is away: after 30 s of that the first upload came after 20 s
+(docs/performance.md, `bench backup`: well below a second otherwise)."""
 
 
 class Backups(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,17 +48,33 @@ async def restored(arena: Arena, guilds: Sequence[GuildId]) -> Backups:
     held: dict[GuildId, list[Held]] = {guild: [] for guild in guilds}
     failures: list[str] = []
     files: dict[str, Path] = {}
-    replicas: dict[str, str] = {}
-    for pod, lease in sorted(arena.watched.leases.items()):
-        if lease.state != "serving" or not lease.replica:
+    serving = {
+        pod: lease.replica
+        for pod, lease in sorted(arena.watched.leases.items())
+        if lease.state == "serving"
+    }
+    replicas = {pod: replica for pod, replica in serving.items() if replica}
+    until = steady_s() + WITHIN_S
+    for pod, replica in serving.items():
+        if not replica:
+            failures.append(f"{pod} names no replica")
             continue
         file = arena.flag(f"restored-{pod}") / "replica.db"
-        replicas[pod] = lease.replica
+        live = arena.data(pod) / "gateway.db"
+        wanted = {guild: at for guild, at in checkpoints(live).items() if guild in held}
         try:
-            await _restore(settings, lease.replica, file)
+            while True:
+                await _restore(settings, replica, file)
+                # what the pod has dropped meanwhile is others' to keep
+                still = wanted.keys() & checkpoints(live).keys()
+                lacks = behind({guild: wanted[guild] for guild in still}, checkpoints(file))
+                if not lacks or steady_s() > until:
+                    break
+                await asyncio.sleep(AGAIN_S)  # what lies in a bucket tells nobody
         except (BucketFailed, ReplicaFailed) as error:
-            failures.append(f"the replica of {pod} ({lease.replica}) cannot be restored: {error}")
+            failures.append(f"the replica of {pod} ({replica}) cannot be restored: {error}")
         else:
+            failures += [f"the replica of {pod} ({replica}) {words}" for words in lacks]
             files[pod] = file
             for guild in guilds:
                 if (rows := held_in(file, f"the replica of {pod}", guild)) is not None:
@@ -60,6 +83,17 @@ async def restored(arena: Arena, guilds: Sequence[GuildId]) -> Backups:
     return Backups(
         restored=len(files), held=held, failures=failures, files=files, replicas=replicas
     )
+
+
+def behind(wanted: Mapping[GuildId, int], there: Mapping[GuildId, int]) -> list[str]:
+    """Words for each guild of which there is less than is wanted, by sequences of its log."""
+    return [
+        f"is at {there[guild]} of guild {guild}, {at} was to be there"
+        if guild in there
+        else f"lacks guild {guild}"
+        for guild, at in wanted.items()
+        if there.get(guild, -1) < at
+    ]
 
 
 def shared(replicas: Mapping[str, str]) -> list[str]:
@@ -85,7 +119,7 @@ async def _restore(settings: BackupSettings, replica: str, to: Path) -> None:
         except (BucketFailed, ReplicaFailed):
             if not left:
                 raise
-            await asyncio.sleep(1.0)  # until the next file of it is there
+            await asyncio.sleep(AGAIN_S)  # until the next file of it is there
 
 
 def _settings(arena: Arena) -> BackupSettings:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from components.bus.connection import Bus, connect
 from components.bus.settings import BusSettings
 from components.bus.stream import StoredMessage, read_batch
+from components.chaos import backups
 from components.chaos.arena import Arena
 from components.chaos.faults.stops import stop, wake
 from components.chaos.run import run, run_each
@@ -99,6 +101,19 @@ async def repeat_interactions(arena: Arena) -> Fault:
     return Fault(words="interactions repeated", began_ms=began_ms, guilds=frozenset())
 
 
+async def stop_backup(arena: Arena) -> Fault:
+    """A pod's Litestream stands still from now on: its end would be seen, and it started again."""
+    pod = arena.some_owner()
+    (litestream,) = (
+        child
+        for child in psutil.Process(arena.worker(pod)).children()
+        if "litestream" in child.name()
+    )
+    began_ms = time.time() * 1000
+    litestream.suspend()
+    return Fault(words=f"the backup of {pod} stopped", began_ms=began_ms, guilds=frozenset())
+
+
 async def _interactions(arena: Arena, count: int) -> list[tuple[GuildId, StoredMessage]]:
     """So many different interactions, as they lie on the logs."""
     async with asyncio.timeout(ASKED_WITHIN_S):
@@ -157,6 +172,10 @@ REPEAT_INTERACTIONS = Scenario(
     words="interactions are appended again, long after the stream's window",
     inject=repeat_interactions,
     must=STEADY,
+)
+
+STOP_BACKUP = Scenario(
+    name="stop-backup", words="a pod's Litestream hangs", inject=stop_backup, must=STEADY
 )
 
 
@@ -230,3 +249,21 @@ async def test_a_replica_path_that_pods_share_is_seen_to_be_destroyed(
 ) -> None:
     violations = await play(tmp_path, SCENARIOS["kill-pair"], "replica_shared")
     assert violations["state_differs"] > 0
+
+
+@pytest.mark.timeout(200)
+async def test_a_backup_that_stands_still_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "WITHIN_S", 5.0)  # for what stands still no time is enough
+    result = await run(
+        msgspec.structs.replace(STOP_BACKUP, options=SMALL),
+        seed=SEED,
+        rounds=1,
+        home=tmp_path / "stack",
+        say=print,
+    )
+    assert result.not_played == []
+    assert {kind for kind, count in result.violations.items() if count} == {"state_differs"}
+    pod = result.examples["state_differs"][0].removeprefix("the replica of ").split()[0]
+    assert all(f"the replica of {pod} " in words for words in result.examples["state_differs"])

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from components.chaos.backups import Backups, shared
+from components.chaos.backups import Backups, behind, shared
 from components.chaos.checker import History, check_round, nothing_checked
 from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
@@ -492,3 +492,13 @@ def test_a_path_that_two_pods_replicate_to_is_a_finding_whatever_lies_there() ->
     assert shared(own) == []
     (words,) = shared({**own, "gateway-2": "pods/gateway-0/i-1"})
     assert words.startswith("gateway-0 and gateway-2 replicate to one path (pods/gateway-0/i-1)")
+
+
+def test_a_replica_holds_what_was_to_be_there_at_least_as_far() -> None:
+    one, two, three = GuildId("1"), GuildId("2"), GuildId("3")
+    wanted = {one: 5, two: 5, three: 5}
+    assert behind(wanted, {one: 5, two: 6, three: 5, GUILD: 1}) == []
+    assert behind(wanted, {one: 5, two: 4}) == [
+        "is at 4 of guild 2, 5 was to be there",
+        "lacks guild 3",
+    ]
