@@ -22,6 +22,7 @@ from components.chaos.faults.stops import stop, wake
 from components.chaos.run import run, run_each
 from components.chaos.scenario import STEADY, Fault, Scenario
 from components.chaos.scenarios import SCENARIOS
+from components.chaos.watching import Change
 from components.traffic.evidence import settled
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
@@ -114,6 +115,19 @@ async def stop_backup(arena: Arena) -> Fault:
     return Fault(words=f"the backup of {pod} stopped", began_ms=began_ms, guilds=frozenset())
 
 
+async def go_blind(arena: Arena) -> Fault:
+    """The watches of the buckets end with the next change that they show."""
+
+    def fail(_: Change) -> None:
+        raise RuntimeError("planted")
+
+    began_ms = time.time() * 1000
+    seen = len(arena.watched.changes)
+    setattr(arena.watched, "_note", fail)  # noqa: B010  a method is not assigned to
+    await arena.until(lambda: len(arena.watched.changes) > seen, "something changes")
+    return Fault(words="watches ended", began_ms=began_ms, guilds=frozenset())
+
+
 async def _interactions(arena: Arena, count: int) -> list[tuple[GuildId, StoredMessage]]:
     """So many different interactions, as they lie on the logs."""
     async with asyncio.timeout(ASKED_WITHIN_S):
@@ -174,6 +188,7 @@ REPEAT_INTERACTIONS = Scenario(
     must=STEADY,
 )
 
+GO_BLIND = Scenario(name="go-blind", words="the watches end", inject=go_blind, must=STEADY)
 STOP_BACKUP = Scenario(
     name="stop-backup", words="a pod's Litestream hangs", inject=stop_backup, must=STEADY
 )
@@ -252,18 +267,18 @@ async def test_a_replica_path_that_pods_share_is_seen_to_be_destroyed(
 
 
 @pytest.mark.timeout(200)
-async def test_a_backup_that_stands_still_is_seen(
+async def test_a_backup_that_stands_still_and_a_watch_that_has_ended_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backups, "WITHIN_S", 5.0)  # for what stands still no time is enough
-    result = await run(
-        msgspec.structs.replace(STOP_BACKUP, options=SMALL),
-        seed=SEED,
-        rounds=1,
-        home=tmp_path / "stack",
-        say=print,
-    )
-    assert result.not_played == []
-    assert {kind for kind, count in result.violations.items() if count} == {"state_differs"}
-    pod = result.examples["state_differs"][0].removeprefix("the replica of ").split()[0]
-    assert all(f"the replica of {pod} " in words for words in result.examples["state_differs"])
+    scenarios = [
+        msgspec.structs.replace(one, settle_s=10.0, options=SMALL)
+        for one in (STOP_BACKUP, GO_BLIND)
+    ]
+    still, blind = await run_each(scenarios, seed=SEED, home=tmp_path / "stack", say=print)
+    assert still.not_played == []
+    assert {kind for kind, count in still.violations.items() if count} == {"state_differs"}
+    pod = still.examples["state_differs"][0].removeprefix("the replica of ").split()[0]
+    assert all(f"the replica of {pod} " in words for words in still.examples["state_differs"])
+    (words,) = blind.not_played
+    assert "WatchEnded" in words
