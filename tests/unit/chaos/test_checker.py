@@ -398,9 +398,12 @@ def test_a_removal_that_failed_as_its_case_says_is_lost() -> None:
         )
         for index, one in enumerate(told)
     )
-    checked, found = check_round(evidence(facts=facts))
-    assert found.effects_lost == ["1 removals failed, as their cases say"]
-    assert checked.removals == 1
+    checked, found = check_round(evidence(facts=facts, mod_logs={GUILD: "50"}))
+    assert found.effects_lost == [
+        "report on message 98 of guild 42",
+        "1 removals failed, as their cases say",
+    ]
+    assert (checked.removals, checked.reports) == (1, 1)
 
 
 def test_every_zero_names_over_how_many_items_it_is_one() -> None:

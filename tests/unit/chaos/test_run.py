@@ -115,11 +115,11 @@ async def test_how_to_repeat_it_reaches_the_round_that_was_violated(
 def test_the_command_says_how_to_reach_the_round_that_was_violated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Rounds(monkeypatch, unplayed(NotThere("x")), played(inputs_lost=["a"]), played())
+    Rounds(monkeypatch, played(), unplayed(NotThere("x")), played(inputs_lost=["a"]))
     monkeypatch.setattr(running, "keep", lambda *_: None)  # there is no stack to keep
     assert main([NAME, "--rounds", "3", "--seed", "7", "--json", "--home", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"repeat: modbot chaos {NAME} --seed 7 --rounds 2 ")
+    assert last.startswith(f"repeat: modbot chaos {NAME} --seed 7 --rounds 3 ")
 
 
 async def test_evidence_that_cannot_be_kept_costs_neither_the_result_nor_the_other_rounds(
