@@ -5,16 +5,32 @@ import functools
 import signal
 import sys
 import time
+from pathlib import Path
 
-from components.chaos.arena import Arena, NotThere
+from components.chaos.arena import Arena, NotInTime, NotThere
 from components.chaos.returns import has_session
 from components.chaos.scenario import Fault
+from components.process import log_files
 
 RESHARD_S = 90.0
 
 
+LEFT_EMPTY = "left with 0 guilds"
+"""What a gateway logs at its end when it has handed over all that it owned."""
+
+
 async def rolling_restart(arena: Arena) -> Fault:
-    """SIGTERM to one component after the other, each back before the next one goes."""
+    """SIGTERM to one component after the other, each back before the next one goes; gateways must
+    leave with no guild."""
+    return await _one_by_one(arena, leave_empty=True)
+
+
+async def restart_all(arena: Arena) -> Fault:
+    """The same amid other faults: a gateway that cannot hand over ends as in a crash."""
+    return await _one_by_one(arena, leave_empty=False)
+
+
+async def _one_by_one(arena: Arena, *, leave_empty: bool) -> Fault:
     began = time.time() * 1000
     order = [
         name
@@ -27,8 +43,12 @@ async def rolling_restart(arena: Arena) -> Fault:
         before = arena.worker(name)
         if name.startswith("shard-") and await has_session(arena, name):
             responders_down.append(time.time() * 1000)
+        log = arena.live.home / "logs" / f"{name}.log"
+        said = log_files.size_of(log)
         arena.tell(name, signal.SIGTERM)
         await arena.restarted(name, before)
+        if leave_empty and name.startswith("gateway-"):
+            _require_said(log, said, LEFT_EMPTY)
         await arena.whole()
     return Fault(
         words=f"{len(order)} processes restarted one by one",
@@ -36,6 +56,13 @@ async def rolling_restart(arena: Arena) -> Fault:
         guilds=frozenset(arena.guilds),
         responders_down_ms=tuple(responders_down),
     )
+
+
+def _require_said(log: Path, offset: int, words: str) -> None:
+    with log.open("rb") as file:
+        file.seek(offset)
+        if words.encode() not in file.read():
+            raise NotInTime(f"{log.name} does not say {words!r} of its end")
 
 
 def _runs(arena: Arena, name: str) -> bool:

@@ -34,7 +34,7 @@ FAULTS: Final[dict[str, Injection]] = {
     "stop-postgres": servers.stop_postgres,
     "stop-s3": servers.stop_s3,
     "kill-nats": servers.kill_nats,
-    "rolling-restart": orders.rolling_restart,
+    "rolling-restart": orders.restart_all,
     "clock-jump": cuts.jump_clock,
 }
 """By the name of its scenario: every one that needs a single NATS node."""
