@@ -162,6 +162,12 @@ class Draft:
         """The guild is served, and something is missing; say what."""
         self.out.lacking[guild] = reason
 
+    def unbalance(self, guild: GuildId, why: str) -> None:
+        """Give up what balance wants of the guild: it looks anew, and waits for what it wanted."""
+        wanted = self.world.wanted.get(guild)
+        if wanted is not None and wanted.cause == "rebalanced":
+            self.out.settled[guild] = why
+
     def wake(self, guild: GuildId, at_s: float) -> None:
         """Decide about the guild again at that time."""
         self.out.wake[guild] = min(at_s, self.out.wake.get(guild, at_s))

@@ -17,6 +17,9 @@ def keep_follower(draft: Draft, held: Held) -> bool:
     owned, world = held.assignment, draft.world
     follower = owned.follower
     if world.options.followers == 0:
+        wanted = world.wanted.get(owned.guild)
+        if wanted is not None and wanted.purpose == "follow":
+            draft.out.settled[owned.guild] = "followers are switched off"
         return follower is not None and _unfollow(draft, held, "followers are off")
     if follower is not None and follower.pod == owned.pod:
         return _unfollow(draft, held, "an owner does not follow itself")
@@ -79,6 +82,7 @@ def _find(draft: Draft, held: Held, why: str, *, without: set[PodId]) -> bool:
         target = draft.room.follower(owned.pod, without=without)
     if target is None:
         draft.lack(owned.guild, f"{why}, and there is no other pod that serves")
+        draft.unbalance(owned.guild, "there is no other pod that serves")
         return False
     wanted = Wanted(
         guild=owned.guild,

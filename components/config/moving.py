@@ -45,6 +45,13 @@ def move_away(draft: Draft, held: Held) -> bool:
     pin = world.pins.get(owned.guild)
     lease = world.pods[owned.pod].lease
     assert lease is not None  # it is here
+    if wanted is not None and wanted.purpose == "own":
+        if wanted.pod == owned.pod:
+            draft.out.settled[owned.guild] = ""
+            wanted = None
+        elif pin is not None and pin != wanted.pod:
+            draft.out.settled[owned.guild] = f"it is pinned to {pin}"
+            wanted = None
     if owned.pod in world.draining or lease.state == "draining":
         return _drain(draft, held, pin)
     if owned.joining is not None:
@@ -52,12 +59,6 @@ def move_away(draft: Draft, held: Held) -> bool:
     if pin is not None and pin != owned.pod:
         return _move(draft, held, _wish(draft, held, pin, "pinned"))
     if wanted is None or wanted.purpose != "own":
-        return False
-    if wanted.pod == owned.pod:
-        draft.out.settled[owned.guild] = ""
-        return False
-    if pin is not None and pin != wanted.pod:
-        draft.out.settled[owned.guild] = f"it is pinned to {pin}"
         return False
     return _move(draft, held, wanted)
 
@@ -114,6 +115,7 @@ def join(draft: Draft, held: Held, wanted: Wanted, target: PodLease) -> None:
 
 def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
     owned, room = held.assignment, draft.room
+    draft.unbalance(owned.guild, f"{owned.pod} is to be empty")
     if pin == owned.pod:
         draft.lack(owned.guild, f"it is pinned to {pin}, which is to be empty: unpin it")
         return False
@@ -143,9 +145,10 @@ def _move(draft: Draft, held: Held, wanted: Wanted) -> bool:
         why_not = f"{wanted.pod} is at its capacity of {target.capacity} guilds"
     if why_not:
         draft.lack(owned.guild, f"it is to move, but {why_not}")
-        if world.wanted.get(owned.guild) is wanted:
+        asked = world.wanted.get(owned.guild)
+        if asked is not None and asked.purpose == "own" and asked.pod == wanted.pod:
             draft.out.settled[owned.guild] = why_not
-        elif target is not None:
+        if asked is not wanted and target is not None:
             draft.out.postponed.append(owned.guild)
         return False
     assert target is not None  # else it said why not

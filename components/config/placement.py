@@ -40,8 +40,10 @@ def decide(world: World, guilds: Iterable[GuildId] | None = None) -> Decisions:
     for guild in sorted(chosen, key=int):
         held = world.assignments.get(guild)
         if held is None:
+            draft.unbalance(guild, "nobody owns it")
             new.append(guild)
         elif _has_ended(world, held.assignment):
+            draft.unbalance(guild, f"{held.assignment.pod}, which owned it, is gone")
             succeed(draft, held)
         else:
             served.append(held)

@@ -228,7 +228,7 @@ class Cluster:
 
     def ill(self, since_s: float) -> list[str]:
         """What is not as it should be with nothing in its way."""
-        words: list[str] = []
+        words = self._moves_left()
         for client in self.clients:
             guild = client.guild
             named = self.assignment(guild)
@@ -243,6 +243,15 @@ class Cluster:
             if self.followers and self.shape.pods > 1 and (why := self._follower_ill(named)):
                 words.append(f"guild {guild}: {why}")
         return words
+
+    def _moves_left(self) -> list[str]:
+        """Moves that the leader wants and does not come to the end of."""
+        host = self.leader()
+        program = host.running if host is not None else None
+        if not isinstance(program, Config):
+            return []
+        wanted = program.leader.wanted.values()
+        return [f"guild {wish.guild} is still to go to {wish.pod}: {wish.cause}" for wish in wanted]
 
     def _left_over(self, up_to: int) -> list[str]:
         """Effects and facts of inputs up to a sequence that are not out."""

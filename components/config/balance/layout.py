@@ -45,6 +45,12 @@ class Layout:
         self.owner = [_at(index, load.owner) for load in self.guilds]
         self.follower = [_at(index, load.follower) for load in self.guilds]
         self.pin = [_at(index, pins.get(load.guild)) for load in self.guilds]
+        self.kept = [
+            load.guild in pins and not (pin != NOBODY and self.takes[pin])
+            for load, pin in zip(self.guilds, self.pin, strict=True)
+        ]
+        """Pinned to a pod that takes nothing or is not listed: balance leaves it where it is until
+        it can go there."""
 
     def name(self, pod: int) -> PodId:
         """Of a pod that is listed."""

@@ -147,11 +147,14 @@ def _why_uneven(
     layout: Layout, options: BalanceOptions, owners: Owners, pod: int, mean: float
 ) -> tuple[Constraint, str]:
     owned = [guild for guild, owner in enumerate(owners.owner) if owner == pod]
-    pinned = sum(layout.weight[guild] for guild in owned if owners.pinned[guild])
+    pinned = sum(layout.weight[guild] for guild in owned if owners.stays(guild))
     level, room = owners.level(pod) / mean, layout.pods[pod].capacity
     if level > 1 + options.tolerance:
         if pinned / mean > level - options.tolerance:
-            return "pin", f"the guilds pinned to it alone weigh {pinned / mean:.2f} of it"
+            return "pin", (
+                f"the guilds pinned to it, or kept on it until they can go to the pods to which "
+                f"they are pinned, alone weigh {pinned / mean:.2f} of it"
+            )
         return "capacity", "other pods may not own as many guilds as would be their share"
     if level < 1 - options.tolerance or (len(owned) >= room and owners.loads()[pod] < mean):
         if len(owned) + 1 >= room:

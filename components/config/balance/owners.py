@@ -33,8 +33,9 @@ class Owners:
             and (layout.takes[layout.pin[guild]] or layout.pin[guild] == layout.owner[guild])
             for guild in range(len(layout.guilds))
         ]
-        """Held by its pin: it goes there, or is there. A pin to a pod that is away, leaving or
-        gone holds nothing that is elsewhere."""
+        """Held by its pin: it goes there, or is there. What is pinned to a pod that is away,
+        leaving or gone and is elsewhere (`Layout.kept`) must leave what it must leave, but does not
+        move for balance."""
         self._start = [0.0] * len(layout.pods)
         for guild, pod in enumerate(layout.owner):
             if pod != NOBODY:
@@ -66,6 +67,10 @@ class Owners:
         level = self._level[pod]
         return self._start[pod] / level if level > 0 else 0.0
 
+    def stays(self, guild: int) -> bool:
+        """It does not move for balance or for want of room."""
+        return self.pinned[guild] or self._layout.kept[guild]
+
     def settle(self) -> None:
         """Do it all."""
         layout, leveller, options = self._layout, self._leveller, self._options
@@ -73,7 +78,7 @@ class Owners:
         leveller.free_to_move(
             guild
             for guild, owner in enumerate(self.owner)
-            if owner != NOBODY and layout.takes[owner] and not self.pinned[guild]
+            if owner != NOBODY and layout.takes[owner] and not self.stays(guild)
             if guild not in forced
         )
         for guild, cause in forced.items():
@@ -110,6 +115,8 @@ class Owners:
             count += 1
             if pinned:
                 least[layout.pin[guild]] += layout.weight[guild]
+            elif pod != NOBODY and layout.kept[guild]:
+                least[pod] += layout.weight[guild]
             elif pod != NOBODY:
                 heaviest[pod] = max(heaviest[pod], layout.weight[guild])
         mean_weight = total / max(count, 1)
@@ -156,7 +163,7 @@ class Owners:
                 return
         target = self._target(guild, cause)
         if target is not None:
-            leveller.put(guild, target, movable=not self.pinned[guild])
+            leveller.put(guild, target, movable=not self.stays(guild))
             self.cause[guild] = cause
 
     def _target(self, guild: int, cause: Cause) -> int | None:

@@ -15,14 +15,14 @@ def town() -> Town:
     return town
 
 
-def want(town: Town, guild: str, pod: str, purpose: str = "own") -> None:
+def want(town: Town, guild: str, pod: str, purpose: str = "own", cause: str = "moved") -> None:
     town.leader.want(
         [
             Wanted(
                 guild=GuildId(guild),
                 pod=PodId(pod),
                 purpose=purpose,  # type: ignore[arg-type]  # one of two
-                cause="moved",
+                cause=cause,  # type: ignore[arg-type]  # one of those
                 by="alice",
                 reason="alice asked for it",
             )
@@ -294,6 +294,75 @@ def test_a_pin_does_not_keep_a_guild_from_its_follower_when_its_pod_dies(town: T
     town.ended("a", "process of a")
     town.settle()
     assert town.where("1")[:3] == ("b", 2, "promoted")
+
+
+@pytest.mark.parametrize("to", ["a", "c"])
+def test_a_wish_for_a_guild_whose_pin_takes_no_guilds_ends_with_words(
+    town: Town, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    town.expire("c")
+    town.owned("1", "b", follower=holder("a"))
+    town.pin("1", "c")
+    town.settle()
+    want(town, "1", to, cause="rebalanced")
+    why_not = {"a": "it is pinned to c", "c": "c does not take guilds now"}
+    assert town.once().settled == {"1": why_not[to]}
+    town.settle()
+    assert not town.leader.wanted, "nothing is spread while a wish of balance stands"
+    assert town.where("1") == ("b", 1, "placed", "a")
+    assert town.reason("1") == "it is to move, but c does not take guilds now"
+
+
+def test_a_pin_to_a_full_pod_waits_for_room_when_a_wish_for_the_same_ends(town: Town) -> None:
+    town.pod("c", capacity=1)
+    town.owned("9", "c", follower=holder("b"))
+    town.owned("1", "a", follower=holder("b"))
+    town.pin("1", "c")
+    want(town, "1", "c")
+    town.settle(built=True)
+    assert not town.leader.wanted
+    want(town, "9", "b")
+    town.settle(built=True)
+    assert (town.where("9")[0], town.where("1")[:3]) == ("b", ("c", 2, "pinned"))
+
+
+def test_what_balance_wants_of_a_guild_ends_with_its_owner(town: Town) -> None:
+    town.owned("1", "a", first_sequence=1)  # its first input is gone: it waits
+    want(town, "1", "b", cause="rebalanced")
+    town.ended("a", "process of a")
+    town.settle()
+    assert "waiting for a to come back" in town.reason("1")
+    assert not town.leader.wanted
+
+
+def test_what_balance_wants_of_a_guild_ends_when_its_pod_is_to_be_empty(town: Town) -> None:
+    town.pod("b", capacity=0)
+    town.pod("c", capacity=0)
+    town.owned("1", "a", follower=holder("b"))
+    town.drain("a")
+    want(town, "1", "b", cause="rebalanced")
+    town.settle()
+    assert "a is to be empty, but no pod has room" in town.reason("1")
+    assert not town.leader.wanted
+
+
+def test_what_balance_wants_of_a_follower_ends_when_nobody_can_follow(town: Town) -> None:
+    town.expire("b")
+    town.expire("c")
+    town.owned("1", "a")
+    want(town, "1", "b", "follow", cause="rebalanced")
+    town.settle()
+    assert not town.leader.wanted
+
+
+def test_a_wish_for_a_follower_ends_where_followers_are_switched_off() -> None:
+    town = Town(followers=0)
+    town.pod("a")
+    town.pod("b")
+    town.owned("1", "a")
+    want(town, "1", "b", "follow")
+    town.settle()
+    assert not town.leader.wanted
 
 
 def test_builds_keep_to_the_budget_of_the_pod_that_builds() -> None:

@@ -147,6 +147,26 @@ def test_a_pin_outranks_balance_and_the_plan_says_so() -> None:
     assert "pinned to it" in about_a.words
 
 
+@pytest.mark.parametrize("how", ["gone", "away", "draining"])
+def test_a_guild_whose_pin_takes_no_guilds_does_not_move_for_balance(how: str) -> None:
+    guilds = [guild(n, "b", weight=4) for n in range(1, 4)] + [guild(9, "b"), guild(10, "a")]
+    rooms = [pod("a"), pod("b")]
+    if how != "gone":
+        rooms.append(pod("c", away=how == "away", draining=how == "draining"))
+    pins = pinned(g1="c", g2="c", g3="c")
+    made = plan(rooms, guilds, pins, ALONE)
+    assert moves_of(made.moves, "own") == [("9", "b", "a")]
+    assert [note.constraint for note in made.notes if note.pod == "b"] == ["pin"]
+    assert plan(rooms, applied(guilds, made.moves, rooms), pins, ALONE).moves == []
+
+
+def test_a_guild_whose_pin_takes_no_guilds_leaves_a_pod_that_is_to_be_left() -> None:
+    rooms = [pod("a", draining=True), pod("b")]
+    guilds = [guild(1, "a"), guild(2, "b")]
+    made = plan(rooms, guilds, pinned(g1="c"), ALONE)
+    assert moves_of(made.moves, "own") == [("1", "a", "b")]
+
+
 def test_a_pinned_guild_goes_to_its_pod_even_if_that_must_make_room() -> None:
     guilds = [guild(1, "a", weight=2), guild(2, "b", weight=3), guild(3, "b", weight=2)]
     rooms = [pod("a", capacity=2), pod("b", capacity=2)]
