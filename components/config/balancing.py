@@ -153,6 +153,7 @@ class Balancer:
                     zone=lease.zone,
                     capacity=lease.capacity,
                     draining=pod.pod in self._view.intents.draining or lease.state == "draining",
+                    ends=lease.state == "draining",
                     away=pod.here is None or lease.state == "starting",
                 )
             )

@@ -43,8 +43,6 @@ def move_away(draft: Draft, held: Held) -> bool:
     owned, world = held.assignment, draft.world
     wanted = world.wanted.get(owned.guild)
     pin = world.pins.get(owned.guild)
-    lease = world.pods[owned.pod].lease
-    assert lease is not None  # it is here
     if wanted is not None and wanted.purpose == "own":
         if wanted.pod == owned.pod:
             draft.out.settled[owned.guild] = ""
@@ -52,7 +50,7 @@ def move_away(draft: Draft, held: Held) -> bool:
         elif pin is not None and pin != wanted.pod:
             draft.out.settled[owned.guild] = f"it is pinned to {pin}"
             wanted = None
-    if owned.pod in world.draining or lease.state == "draining":
+    if owned.pod in world.draining or _leaves(draft, owned.pod):
         return _drain(draft, held, pin)
     if owned.joining is not None:
         return False
@@ -116,9 +114,11 @@ def join(draft: Draft, held: Held, wanted: Wanted, target: PodLease) -> None:
 def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
     owned, room = held.assignment, draft.room
     draft.unbalance(owned.guild, f"{owned.pod} is to be empty")
-    if pin == owned.pod:
+    if pin == owned.pod and not _leaves(draft, owned.pod):
         draft.lack(owned.guild, f"it is pinned to {pin}, which is to be empty: unpin it")
         return False
+    if pin is not None and not room.takes(pin):
+        pin = None  # it goes there when the pod takes it (again)
     follower = owned.follower
     holds = draft.holds(owned.guild, follower)
     if pin is None and follower is not None and holds and room.takes(follower.pod):
@@ -175,18 +175,23 @@ def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
         return f"{joining.pod} owns it" if joining.pod == owned.pod else ""
     if target is not None and draft.room.is_full(target):
         return f"{joining.pod} is at its capacity of {target.capacity} guilds"
-    lease = world.pods[owned.pod].lease
-    leaving = owned.pod in world.draining or (lease is not None and lease.state == "draining")
-    if joining.cause == "drained" and not leaving:
+    leaves = _leaves(draft, owned.pod)
+    if joining.cause == "drained" and not leaves and owned.pod not in world.draining:
         return f"{owned.pod} is not to be empty any more"
     pin = world.pins.get(owned.guild)
     if joining.cause == "pinned" and pin is None:
         return "it is not pinned any more"
-    if pin is None or pin == joining.pod:
+    if pin is None or pin == joining.pod or (pin == owned.pod and leaves):
         return ""
     if joining.cause == "drained" and pin != owned.pod and not draft.room.takes(pin):
         return ""  # it goes where the drain found room, and to its pin from there
     return f"it is pinned to {pin}"
+
+
+def _leaves(draft: Draft, pod: PodId) -> bool:
+    """Whether the pod ends (SIGTERM). What an operator wants empty stays."""
+    lease = draft.world.pods[pod].lease
+    return lease is not None and lease.state == "draining"
 
 
 def _wish(draft: Draft, held: Held, pod: PodId, cause: MoveCause) -> Wanted:

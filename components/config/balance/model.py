@@ -27,6 +27,8 @@ class PodRoom(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Most guilds that it owns, and most that it follows."""
     draining: bool = False
     """It is to end with nothing."""
+    ends: bool = False
+    """Beside that: it ends, so what is pinned to it leaves it too."""
     away: bool = False
     """Not there at the moment and not given up: what it holds stays with it, nothing is added."""
 

@@ -29,9 +29,8 @@ class Owners:
         self.bound = 0.0
         self.levelling: Levelling = "none"
         self.pinned = [
-            layout.pin[guild] != NOBODY
-            and (layout.takes[layout.pin[guild]] or layout.pin[guild] == layout.owner[guild])
-            for guild in range(len(layout.guilds))
+            pin != NOBODY and (layout.takes[pin] or (pin == owner and not layout.pods[pin].ends))
+            for pin, owner in zip(layout.pin, layout.owner, strict=True)
         ]
         """Held by its pin: it goes there, or is there. What is pinned to a pod that is away,
         leaving or gone and is elsewhere (`Layout.kept`) must leave what it must leave, but does not

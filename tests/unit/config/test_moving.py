@@ -246,6 +246,47 @@ def test_a_pod_that_leaves_without_a_follower_is_followed_first(town: Town) -> N
     assert (owner in ("b", "c"), epoch, cause) == (True, 2, "drained")
 
 
+@pytest.mark.parametrize("followed", [True, False])
+def test_a_pod_that_leaves_hands_over_what_is_pinned_to_it_until_it_is_back(
+    town: Town, followed: bool
+) -> None:
+    town.owned("1", "a", follower=holder("b") if followed else None)
+    town.pin("1", "a")
+    town.pod("a", state="draining")
+    town.settle(built=True)
+    assert town.where("1") == ("b", 2, "drained", "a")
+    town.expire("a")
+    town.settle(built=True)
+    town.pod("a", 2)
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("a", 3, "pinned")
+
+
+def test_a_pod_that_an_operator_wants_empty_keeps_what_is_pinned_to_it_unless_it_ends(
+    town: Town,
+) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.pin("1", "a")
+    town.drain("a")
+    town.settle(built=True)
+    assert town.where("1")[:2] == ("a", 1)
+    assert town.reason("1") == "it is pinned to a, which is to be empty: unpin it"
+    town.pod("a", state="draining")
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("b", 2, "drained")
+
+
+def test_a_drain_of_a_guild_whose_pin_takes_no_guilds_goes_to_the_follower(town: Town) -> None:
+    town.pod("d")
+    town.owned("9", "d")  # b has less to do
+    town.owned("1", "a", follower=holder("d"))
+    town.expire("c")
+    town.pin("1", "c")
+    town.drain("a")
+    town.settle()
+    assert town.where("1")[:3] == ("d", 2, "drained")
+
+
 def test_a_drain_turns_a_follower_in_the_making_into_the_next_owner(town: Town) -> None:
     town.owned("1", "a", joining=joining("c", purpose="follow", cause="followed"))
     town.drain("a")

@@ -18,9 +18,12 @@ def pod(
     zone: str = "",
     capacity: int = PLENTY,
     draining: bool = False,
+    ends: bool = False,
     away: bool = False,
 ) -> PodRoom:
-    return PodRoom(pod=PodId(name), zone=zone, capacity=capacity, draining=draining, away=away)
+    return PodRoom(
+        pod=PodId(name), zone=zone, capacity=capacity, draining=draining, ends=ends, away=away
+    )
 
 
 def guild(

@@ -204,6 +204,14 @@ def test_a_guild_pinned_to_a_draining_pod_keeps_it_from_being_left() -> None:
     assert "unpin to drain" in note.words
 
 
+def test_a_guild_pinned_to_a_pod_that_ends_leaves_it_with_the_others() -> None:
+    rooms = [pod("a", draining=True, ends=True), pod("b")]
+    made = plan(rooms, [guild(1, "a"), guild(2, "b")], pinned(g1="a"), ALONE)
+    assert moves_of(made.moves, "own") == [("1", "a", "b")]
+    assert made.moves[0].cause == "drained"
+    assert [note for note in made.notes if "unpin" in note.words] == []
+
+
 def test_a_full_pod_explains_why_others_have_more() -> None:
     guilds = [guild(n, "a") for n in range(1, 21)]
     rooms = [pod("a"), pod("b", capacity=4)]
