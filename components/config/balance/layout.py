@@ -51,6 +51,7 @@ class Layout:
         ]
         """Pinned to a pod that takes nothing or is not listed: balance leaves it where it is until
         it can go there."""
+        self.pins = pins
 
     def name(self, pod: int) -> PodId:
         """Of a pod that is listed."""

@@ -42,9 +42,9 @@ def explain(
 
 def _pins(layout: Layout, owners: Owners) -> Iterator[Note]:
     absent: dict[str, list[int]] = {}
-    for guild, pin in enumerate(layout.pin):
-        if pin != NOBODY and not owners.pinned[guild]:
-            absent.setdefault(layout.name(pin), []).append(guild)
+    for guild, load in enumerate(layout.guilds):
+        if layout.kept[guild] and not owners.pinned[guild]:
+            absent.setdefault(layout.pins[load.guild], []).append(guild)
     for pod, guilds in sorted(absent.items()):
         yield Note(
             constraint="pin",
@@ -117,19 +117,25 @@ def _over_capacity(layout: Layout, owners: Owners) -> Iterator[Note]:
 
 
 def _uneven(layout: Layout, options: BalanceOptions, owners: Owners) -> Iterator[Note]:
-    """Pods that end away from the mean of what is owned."""
+    """Pods that end away from the mean of what is owned. Where levelling was not worth its while,
+    only what keeps a pod's level itself away from the mean is a reason of its own."""
     loads = owners.loads()
     total = sum(loads[pod] for pod in layout.taking)
     if total <= 0:
         return
     mean = total / len(layout.taking)
+    slight = owners.levelling == "slight"
     left_alone = False
     for pod in layout.taking:
         share = loads[pod] / mean
-        if abs(share - 1) <= options.tolerance or owners.levelling == "slight":
+        off_level = abs(loads[pod] - owners.level(pod)) / mean
+        if abs(share - 1) <= options.tolerance:
             left_alone = left_alone or abs(share - 1) > EVEN
             continue
+        left_alone = left_alone or (slight and off_level > EVEN)
         constraint, why = _why_uneven(layout, options, owners, pod, mean)
+        if slight and constraint == "guild":
+            continue
         name = layout.name(pod)
         yield Note(
             constraint=constraint, pod=name, words=f"{name} owns {share:.2f} of the mean: {why}"
@@ -168,14 +174,15 @@ def _why_uneven(
 
 def _uneven_work(layout: Layout, options: BalanceOptions, followers: Followers) -> Iterator[Note]:
     """Pods that have too much to do, followers counted, for that these cannot go elsewhere."""
+    if followers.levelling == "slight" and not layout.zoned:
+        return
     loads = followers.loads()
     total = sum(loads[pod] for pod in layout.taking)
     heaviest = max(layout.weight, default=0.0)
+    following = set(followers.follower)
     for pod in layout.taking:
         mean = total / len(layout.taking)
-        if followers.levelling != "slight" and (
-            loads[pod] > (1 + options.tolerance) * mean + heaviest
-        ):
+        if pod in following and loads[pod] > (1 + options.tolerance) * mean + heaviest:
             name = layout.name(pod)
             why = "of the zones" if layout.zoned else "of who owns what"
             yield Note(

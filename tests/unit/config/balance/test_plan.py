@@ -204,6 +204,51 @@ def test_a_guild_pinned_to_a_draining_pod_keeps_it_from_being_left() -> None:
     assert "unpin to drain" in note.words
 
 
+def test_pins_are_named_also_where_the_rest_may_be_chance() -> None:
+    guilds = [guild(n, "a", weight=10, doubt=100) for n in range(1, 19)]
+    guilds += [guild(n, "b", weight=17, doubt=100) for n in range(20, 24)]
+    guilds += [guild(n, "c", weight=13, doubt=100) for n in range(24, 28)]
+    pins = {GuildId(str(n)): PodId("a") for n in range(1, 19)}
+    made = plan([pod("a"), pod("b"), pod("c")], guilds, pins, ALONE)
+    assert made.moves == []
+    assert [(note.pod, note.constraint) for note in made.notes] == [
+        ("a", "pin"),
+        ("b", "pin"),
+        ("c", "pin"),
+        (None, "hysteresis"),
+    ]
+
+
+def test_a_capacity_is_named_also_where_the_rest_may_be_chance() -> None:
+    guilds = [guild(n, "a", weight=10, doubt=100) for n in range(1, 15)]
+    guilds += [guild(n, "b", weight=10, doubt=100) for n in range(20, 30)]
+    guilds += [guild(n, "c", weight=10, doubt=100) for n in range(40, 44)]
+    made = plan([pod("a"), pod("b"), pod("c", capacity=4)], guilds, options=ALONE)
+    assert made.moves == []
+    assert {(note.pod, note.constraint) for note in made.notes} == {
+        ("a", "capacity"),
+        ("c", "capacity"),
+        (None, "hysteresis"),
+    }
+
+
+def test_zones_are_named_also_where_the_rest_may_be_chance() -> None:
+    rooms = [pod("a", zone="x"), pod("b", zone="x"), pod("c", zone="y")]
+    guilds = [guild(n, "a", "c", doubt=0.3) for n in range(1, 13)]
+    guilds += [guild(n, "b", "c", doubt=0.3) for n in range(20, 32)]
+    guilds += [guild(n, "c", "a" if n < 45 else "b", doubt=0.3) for n in range(40, 52)]
+    made = plan(rooms, guilds)
+    assert made.moves == []
+    assert ("c", "zone") in {(note.pod, note.constraint) for note in made.notes}
+
+
+def test_a_pin_to_a_pod_that_is_not_there_is_named() -> None:
+    made = plan([pod("a")], [guild(1, "a")], pinned(g1="z"), ALONE)
+    assert [(note.constraint, note.words) for note in made.notes] == [
+        ("pin", "1 guild (1) pinned to z, which takes no guilds now, and cannot go there")
+    ]
+
+
 def test_a_guild_pinned_to_a_pod_that_ends_leaves_it_with_the_others() -> None:
     rooms = [pod("a", draining=True, ends=True), pod("b")]
     made = plan(rooms, [guild(1, "a"), guild(2, "b")], pinned(g1="a"), ALONE)
