@@ -6,7 +6,7 @@ from collections.abc import Collection
 import msgspec
 
 from components.config.sources import kept
-from components.config.standing import has_joined, holds, serving
+from components.config.standing import has_joined, holds, serving, standing
 from components.config.world import Assign, Decisions, Held, Waiting, World
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.records import Assignment, Holder, Joining, PodLease
@@ -135,7 +135,14 @@ class Draft:
         self.world = world
         self.room = Room(world)
         self.out = Decisions(
-            assign=[], look_up=[], waiting={}, lacking={}, postponed=[], settled={}, wake={}
+            assign=[],
+            look_up=[],
+            waiting={},
+            lacking={},
+            postponed=[],
+            settled={},
+            unfit={},
+            wake={},
         )
 
     def write(self, held: Held | None, assignment: Assignment, reason: str) -> None:
@@ -178,6 +185,33 @@ class Draft:
             return True
         self.wake(guild, until_s)
         return False
+
+    def overdue(self, guild: GuildId, joining: Joining) -> str:
+        """Why a pod that has not built the guild's rows is given up as their builder; "" while it
+        is not."""
+        within_s = self.world.options.join_within_s
+        since_s = self.world.joining_since.get(guild, self.world.now_s)
+        if not self.stale(guild, since_s + within_s):
+            return ""
+        builder = Holder(pod=joining.pod, incarnation=joining.incarnation)
+        self.out.unfit[guild] = (builder, self.world.now_s + within_s)
+        return f"{joining.pod} has not built its rows within {within_s:g} s"
+
+    def unfit(self, guild: GuildId) -> set[PodId]:
+        """Pods that were given up as builders of the guild and are not asked again yet, unless
+        they have started anew. Asks to be asked again when they are."""
+        return {
+            builder.pod
+            for builder, until_s in self.world.unfit.get(guild, {}).items()
+            if standing(self.world, builder.pod, builder.incarnation) == "here"
+            and not self.stale(guild, until_s)
+        }
+
+    def did_not_build(self, pods: Collection[PodId]) -> str:
+        """Words for pods that are unfit."""
+        within_s = self.world.options.join_within_s
+        names = " and ".join(sorted(pods))
+        return f"{names} did not build its rows within {within_s:g} s: tried again later"
 
     def holds(self, guild: GuildId, holder: Holder | None) -> bool:
         """Whether that start of the pod is here and has the guild's rows."""

@@ -73,16 +73,19 @@ def _find(draft: Draft, held: Held, why: str, *, without: set[PodId]) -> bool:
     owned = held.assignment
     if owned.joining is not None:
         return False
-    target = _with_rows(draft, owned, without)
+    avoided = without | draft.unfit(owned.guild)
+    target = _with_rows(draft, owned, avoided)
     if target is None:
         for source in owned.sources:
-            if source.pod not in {owned.pod, *without} and _in_grace(draft, owned, source.pod):
+            if source.pod not in {owned.pod, *avoided} and _in_grace(draft, owned, source.pod):
                 draft.lack(owned.guild, f"{why}; waiting for {source.pod}, which has its rows")
                 return False
-        target = draft.room.follower(owned.pod, without=without)
+        target = draft.room.follower(owned.pod, without=avoided)
     if target is None:
-        draft.lack(owned.guild, f"{why}, and there is no other pod that serves")
-        draft.unbalance(owned.guild, "there is no other pod that serves")
+        unfit = avoided - without
+        none = draft.did_not_build(unfit) if unfit else "there is no other pod that serves"
+        draft.lack(owned.guild, f"{why}, and {none}")
+        draft.unbalance(owned.guild, none)
         return False
     wanted = Wanted(
         guild=owned.guild,
@@ -132,6 +135,9 @@ def _join_wanted(draft: Draft, held: Held, wanted: Wanted) -> bool:
     target = serving(draft.world, wanted.pod)
     if target is None or target.pod == owned.pod:
         draft.out.settled[owned.guild] = f"{wanted.pod} does not follow guilds now"
+        return False
+    if wanted.cause == "rebalanced" and wanted.pod in draft.unfit(owned.guild):
+        draft.out.settled[owned.guild] = draft.did_not_build({wanted.pod})
         return False
     if owned.joining is None:
         join(draft, held, wanted, target)

@@ -29,6 +29,7 @@ class Index:
         self.by_shard: dict[int, int] = defaultdict(int)
         self.sourced: dict[PodId, set[GuildId]] = defaultdict(set)
         """By owner: guilds that have sources."""
+        self.joining_since: dict[GuildId, float] = {}
         self.opening_since: dict[GuildId, float] = {}
         self._opening: dict[GuildId, tuple[PodId, int]] = {}
         self._shards: dict[GuildId, int] = {}
@@ -62,6 +63,11 @@ class Index:
                 self.by_pod[pod].add(guild)
             for pod in waits_for(after, evidence):
                 self.awaited[pod].add(guild)
+        joining = after.joining if after is not None else None
+        if joining is None:
+            self.joining_since.pop(guild, None)
+        elif before is None or before.joining != joining or guild not in self.joining_since:
+            self.joining_since[guild] = now_s
         self.held(guild, after, holding, now_s)
         self.registered(guild, after, registered)
 

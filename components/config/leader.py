@@ -18,6 +18,7 @@ from components.config.suspicion import Suspicion
 from components.config.view import View
 from components.config.world import LogFact, Options, Ping, Plan, Waiting, Wanted, World
 from contracts.ids import GuildId, Incarnation, PodId
+from contracts.records import Holder
 
 LATE_S = 1.0
 """A plan that comes so long after it was due: the process, or its machine, could not."""
@@ -38,6 +39,7 @@ class Leader:
         """Moves that were asked for and are not made yet."""
         self.waiting: dict[GuildId, Waiting] = {}
         self.lacking: dict[GuildId, str] = {}
+        self._unfit: dict[GuildId, dict[Holder, float]] = {}
         self._led_since_s = float("-inf")
         self._late_s = float("-inf")
         """When this process last found that it had been kept from running."""
@@ -52,6 +54,7 @@ class Leader:
         self._wake_at_s = float("inf")
         self.suspicion.forget()
         self.wanted.clear()
+        self._unfit.clear()
         self.look_at_all()
 
     def look_at_all(self) -> None:
@@ -135,6 +138,10 @@ class Leader:
             wish = self.wanted.pop(guild, None)
             if wish is not None and wish.then is not None and not why_not:
                 self.want([wish.then])
+        for guild, (builder, until_s) in out.unfit.items():
+            others = self._unfit.get(guild, {})
+            left = {one: at_s for one, at_s in others.items() if at_s > now_s}
+            self._unfit[guild] = left | {builder: until_s}
         for guild, at_s in out.wake.items():
             if at_s < self._wake_of.get(guild, float("inf")):
                 self._wake_of[guild] = at_s
@@ -214,6 +221,8 @@ class Leader:
             arriving=view.index.arriving,
             opening=view.index.opening,
             opening_since=view.index.opening_since,
+            joining_since=view.index.joining_since,
+            unfit=self._unfit,
             by_shard=view.index.by_shard,
         )
 

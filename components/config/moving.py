@@ -19,14 +19,17 @@ def go_on_joining(draft: Draft, held: Held, joining: Joining) -> bool:
     """Go on with what is under way; True when it was decided about."""
     owned, world = held.assignment, draft.world
     target = Holder(pod=joining.pod, incarnation=joining.incarnation)
+    joined = draft.has_joined(owned.guild, joining)
     given_up = _given_up(draft, owned, joining)
+    if not given_up and not joined:
+        given_up = draft.overdue(owned.guild, joining)
     if given_up:
         draft.write(held, msgspec.structs.replace(owned, joining=None), given_up)
         wanted = world.wanted.get(owned.guild)
         if wanted is not None and wanted.pod == joining.pod:
             draft.out.settled[owned.guild] = given_up
         return True
-    if not draft.has_joined(owned.guild, joining):
+    if not joined:
         draft.lack(owned.guild, f"{joining.pod} is building its rows, to {_purpose(joining)}")
         return joining.purpose == "own"
     if joining.purpose == "own":
@@ -117,7 +120,8 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
     if pin == owned.pod and not _leaves(draft, owned.pod):
         draft.lack(owned.guild, f"it is pinned to {pin}, which is to be empty: unpin it")
         return False
-    if pin is not None and not room.takes(pin):
+    unfit = draft.unfit(owned.guild)
+    if pin is not None and (pin in unfit or not room.takes(pin)):
         pin = None  # it goes there when the pod takes it (again)
     follower = owned.follower
     holds = draft.holds(owned.guild, follower)
@@ -127,10 +131,11 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
         return True
     # Who is being made its follower has most of the work behind it.
     preferred = pin or (owned.joining.pod if owned.joining is not None else None)
-    target = room.target(without={owned.pod}, first=preferred)
+    target = room.target(without={owned.pod, *unfit}, first=preferred)
     if target is None:
         draft.out.postponed.append(owned.guild)
-        draft.lack(owned.guild, f"{owned.pod} is to be empty, but {room.why_none()}")
+        why_none = draft.did_not_build(unfit) if unfit else room.why_none()
+        draft.lack(owned.guild, f"{owned.pod} is to be empty, but {why_none}")
         return False
     return _move(draft, held, _wish(draft, held, target.pod, "drained"))
 
@@ -138,22 +143,26 @@ def _drain(draft: Draft, held: Held, pin: PodId | None) -> bool:
 def _move(draft: Draft, held: Held, wanted: Wanted) -> bool:
     owned, world = held.assignment, draft.world
     target = serving(world, wanted.pod)
+    follower = owned.follower if draft.holds(owned.guild, owned.follower) else None
+    promotes = follower is not None and follower.pod == wanted.pod
+    asked = world.wanted.get(owned.guild)
+    again = asked is wanted and wanted.cause == "moved"  # a person has asked once more
     why_not = ""
     if target is None:
         why_not = f"{wanted.pod} does not take guilds now"
     elif not draft.room.takes(wanted.pod):
         why_not = f"{wanted.pod} is at its capacity of {target.capacity} guilds"
+    elif not (promotes or again) and wanted.pod in draft.unfit(owned.guild):
+        why_not = draft.did_not_build({wanted.pod})
     if why_not:
         draft.lack(owned.guild, f"it is to move, but {why_not}")
-        asked = world.wanted.get(owned.guild)
         if asked is not None and asked.purpose == "own" and asked.pod == wanted.pod:
             draft.out.settled[owned.guild] = why_not
         if asked is not wanted and target is not None:
             draft.out.postponed.append(owned.guild)
         return False
     assert target is not None  # else it said why not
-    follower = owned.follower
-    if follower is not None and follower.pod == wanted.pod and draft.holds(owned.guild, follower):
+    if promotes and follower is not None:
         hand_over(draft, held, follower, wanted.cause, wanted.by, wanted.reason)
     else:
         join(draft, held, wanted, target)
@@ -183,7 +192,8 @@ def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
         return "it is not pinned any more"
     if pin is None or pin == joining.pod or (pin == owned.pod and leaves):
         return ""
-    if joining.cause == "drained" and pin != owned.pod and not draft.room.takes(pin):
+    takes = draft.room.takes(pin) and pin not in draft.unfit(owned.guild)
+    if joining.cause == "drained" and pin != owned.pod and not takes:
         return ""  # it goes where the drain found room, and to its pin from there
     return f"it is pinned to {pin}"
 

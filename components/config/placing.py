@@ -74,6 +74,7 @@ class Placer:
                 joining_at_once=settings.joining_at_once,
                 opening_at_once=settings.opening_at_once,
                 grace_s=settings.grace_s,
+                join_within_s=settings.joining_within_s,
             ),
             pod_ttl_s=settings.pod_ttl_s,
         )

@@ -19,6 +19,9 @@ class ConfigSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a follower's pod that is gone is waited for before another pod builds its guilds."""
     joining_at_once: int = 48
     """Guilds that one pod builds at a time, to follow or own them."""
+    joining_within_s: float = 300.0
+    """A pod that has not built a guild after so long is given up, and another is asked if there is
+    one; it is not asked again for as long."""
     opening_at_once: int = 32
     """Guilds that one pod takes over at a time in planned moves."""
     balance_every_s: float = 10.0
@@ -69,8 +72,9 @@ def check(settings: ConfigSettings) -> ConfigSettings:
         raise InvalidSettings(
             "MODBOT_CONFIG_REST_PER_S", "must be at least 1; Discord allows 50 unless it said more"
         )
-    positive = ("joining_at_once", "opening_at_once", "balance_every_s", "alarm_every_s")
-    for name in (*positive, "alarm_full", "alarm_lag_s", "alarm_age_s", "alarm_retention"):
+    positive = ("joining_at_once", "opening_at_once", "joining_within_s")
+    pauses = ("balance_every_s", "alarm_every_s")
+    for name in (*positive, *pauses, "alarm_full", "alarm_lag_s", "alarm_age_s", "alarm_retention"):
         if getattr(settings, name) <= 0:
             raise InvalidSettings(f"MODBOT_CONFIG_{name.upper()}", "must be above 0")
     for name in ("grace_s", "alarm_after_s"):

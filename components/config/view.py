@@ -140,6 +140,7 @@ class View:
             for guild in [guild for guild in self.assignments if guild not in entries]:
                 self._assign(guild, None)
             self.unassigned.clear()
+            self.index.joining_since.clear()
         elif bucket == storage.HANDOFFS:
             self._forget_holdings()
         elif bucket == storage.INTENT:

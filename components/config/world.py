@@ -10,7 +10,7 @@ import msgspec
 
 from components.ownership.evidence import Evidence
 from contracts.ids import Generation, GuildId, Incarnation, PodId, Sequence
-from contracts.records import Assignment, Holding, PodLease, RegisteredGuild
+from contracts.records import Assignment, Holder, Holding, PodLease, RegisteredGuild
 
 MoveCause = Literal["followed", "moved", "drained", "rebalanced", "pinned"]
 
@@ -31,6 +31,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     open_within_s: float = 10.0
     """An owner that is here and has not opened a guild for so long gives it to the follower, if
     that has the rows: it may lack them, or wait for what does not come."""
+    join_within_s: float = 300.0
+    """A pod that has not built a guild's rows after so long is given up, and not asked to build
+    them for as long again. A snapshot is taken within 15 s and fetched within 60 s or not at all
+    (gateway), and some wait for others."""
     guilds_per_shard: int = 2500
     """Discord's limit (facts.md)."""
 
@@ -132,6 +136,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Guilds of which the pod is the owner and has not said yet that they are open."""
     opening_since: Mapping[GuildId, float] = {}
     """When it was first seen that a guild's owner has not opened it at its epoch."""
+    joining_since: Mapping[GuildId, float] = {}
+    """When it was first seen what a guild's `joining` asks, over this connection: without NATS
+    nobody can say that it is done."""
+    unfit: Mapping[GuildId, Mapping[Holder, float]] = {}
+    """Starts of pods that were given up as builders of a guild, and until when."""
     by_shard: Mapping[int, int] = {}
 
 
@@ -181,6 +190,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """Decided about again with every plan: until a budget, or the room of a pod, allows."""
     settled: dict[GuildId, str]
     """Wanted moves that have come to their end: "" when made, else why not."""
+    unfit: dict[GuildId, tuple[Holder, float]]
+    """Who was given up as the builder of a guild, and until when it is not asked again."""
     wake: dict[GuildId, float]
     """Guilds about which time alone changes the decision, and when."""
 

@@ -78,6 +78,23 @@ def test_a_lost_follower_is_waited_for_before_another_is_built(town: Town) -> No
     assert joins.pod == "c"
 
 
+def test_a_follower_that_is_not_built_in_time_is_sought_elsewhere(town: Town) -> None:
+    town.owned("1", "a")
+    town.settle()
+    town.later(301)
+    town.settle()
+    assert town.a("1").joining == joining("c", purpose="follow", cause="followed", since_ms=0)
+    town.later(2)
+    town.expire("c")
+    town.settle()
+    assert town.reason("1") == (
+        "it has no follower, and b did not build its rows within 300 s: tried again later"
+    )
+    town.later(300)
+    town.settle(built=True)
+    assert town.where("1")[3] == "b"
+
+
 def test_after_a_promotion_the_dead_owner_follows_again_when_it_is_back(town: Town) -> None:
     town.owned("1", "a", follower=holder("b"))
     town.ended("a", "process of a")

@@ -2,8 +2,11 @@
 
 import pytest
 
+from components.bus.entries import Entry
 from components.config.world import Wanted
+from contracts import storage
 from contracts.ids import GuildId, PodId
+from contracts.message import encode
 from tests.unit.config.town import Town, earlier, holder, joining, source
 
 
@@ -186,6 +189,103 @@ def test_step_14_a_move_is_given_up_when_its_target_goes(town: Town, how: str) -
     assert town.where("1") == ("a", 1, "placed", "b")
     assert town.a("1").joining is None
     assert not town.leader.wanted
+
+
+@pytest.mark.parametrize("cause", ["moved", "rebalanced"])
+def test_step_14_a_move_is_given_up_when_its_target_does_not_build(town: Town, cause: str) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c", cause=cause)
+    town.settle()
+    town.later(299)
+    town.settle()
+    assert town.a("1").joining is not None
+    assert town.leader.wanted
+    town.later(1)
+    settled = town.once().settled
+    assert settled == {"1": "c has not built its rows within 300 s"}
+    town.settle()
+    assert town.where("1") == ("a", 1, "placed", "b")
+    assert town.a("1").joining is None
+    want(town, "1", "c", cause=cause)
+    town.settle()
+    tried = town.a("1").joining is not None
+    assert tried == (cause == "moved"), "a person may ask at once, balance asks later"
+    assert bool(town.leader.wanted) == tried
+
+
+def test_step_14_who_has_the_rows_when_its_time_is_over_is_not_given_up(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    town.later(301)
+    town.holds("1", "c")
+    town.settle()
+    assert town.where("1")[:3] == ("c", 2, "moved")
+
+
+def test_step_14_a_target_that_does_not_build_has_its_time_again_after_nats_was_away(
+    town: Town,
+) -> None:
+    town.owned("1", "a", follower=holder("b"), joining=joining("c"))
+    town.later(290)
+    held = town.view.assignments[GuildId("1")]
+    value = encode(held.assignment)
+    again = Entry(key="1", value=value, revision=held.revision, created_ms=0)
+    town.view.reset(storage.GUILDS, {"1": again})
+    town.later(290)
+    town.leader.begin(town.now_s)  # a new leader has been watching
+    town.settle()
+    assert town.a("1").joining is not None
+    town.later(10)
+    town.settle()
+    assert town.a("1").joining is None
+
+
+def test_a_drain_tries_another_pod_when_one_does_not_build_and_the_first_one_later(
+    town: Town,
+) -> None:
+    town.owned("9", "b")
+    town.owned("1", "a")
+    town.drain("a")
+    town.settle()
+    assert town.a("1").joining == joining("c", cause="drained", by="alice", since_ms=0)
+    town.later(301)
+    town.settle()
+    assert town.a("1").joining == joining("b", cause="drained", by="alice", since_ms=0)
+    town.later(298)
+    town.expire("b")
+    town.settle()
+    assert town.a("1").joining is None
+    assert "c did not build its rows within 300 s: tried again later" in town.reason("1")
+    town.later(2)
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("c", 2, "drained")
+
+
+def test_who_did_not_build_is_tried_again_at_once_when_it_has_started_anew(town: Town) -> None:
+    town.owned("1", "a", follower=holder("b"))
+    town.pin("1", "c")
+    town.settle()
+    town.later(301)
+    town.settle()
+    assert town.a("1").joining is None
+    assert town.reason("1").startswith("it is to move, but c did not build its rows")
+    town.pod("c", 2)
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("c", 2, "pinned")
+
+
+def test_a_drain_does_not_wait_for_a_pin_whose_pod_does_not_build(town: Town) -> None:
+    town.owned("1", "a")
+    town.pin("1", "c")
+    town.settle()
+    town.drain("a")
+    town.settle()
+    town.later(301)
+    town.settle()
+    assert town.a("1").joining == joining("b", cause="drained", by="alice", since_ms=0)
+    town.settle(built=True)
+    assert town.where("1")[:3] == ("b", 2, "drained")
 
 
 def test_step_14_a_new_leader_goes_on_from_the_joining_record_alone(town: Town) -> None:

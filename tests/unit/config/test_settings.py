@@ -21,6 +21,7 @@ def test_the_address_is_all_that_is_needed() -> None:
         ({"DATABASE_URL": "mysql://modbot:secret@db/x"}, "MODBOT_CONFIG_DATABASE_URL"),
         ({"FOLLOWERS": "2"}, "MODBOT_CONFIG_FOLLOWERS"),
         ({"JOINING_AT_ONCE": "0"}, "MODBOT_CONFIG_JOINING_AT_ONCE"),
+        ({"JOINING_WITHIN_S": "0"}, "MODBOT_CONFIG_JOINING_WITHIN_S"),
         ({"GRACE_S": "-1"}, "MODBOT_CONFIG_GRACE_S"),
         ({"POD_TTL_S": "0"}, "MODBOT_CONFIG_POD_TTL_S"),
         ({"LEADER_TTL_S": "1"}, "MODBOT_CONFIG_LEADER_TTL_S"),
