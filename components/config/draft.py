@@ -52,12 +52,13 @@ class Room:
         )
 
     def follower(self, owner: PodId, *, without: Collection[PodId] = ()) -> PodLease | None:
-        """The pod to follow one more guild of the owner's: in another zone, if there is one."""
+        """The pod to follow one more guild of the owner's: in another zone, if there is one; None
+        when none has room. A pod may follow as many guilds as it may own."""
         known = self._world.pods.get(owner)
         zone = known.lease.zone if known is not None and known.lease is not None else ""
         others = [x for x in self._pods if x.pod != owner and x.pod not in without]
         return min(
-            others,
+            (x for x in others if self.followed.get(x.pod, 0) < x.capacity),
             key=lambda lease: (
                 bool(zone) and lease.zone == zone,
                 self.load(lease.pod),
@@ -92,6 +93,10 @@ class Room:
             f"no pod has room: {len(self._pods)} serving, all at their capacity; start another "
             "pod or raise MODBOT_GATEWAY_CAPACITY"
         )
+
+    def is_alone(self, pod: PodId) -> bool:
+        """Whether no other pod takes guilds."""
+        return all(lease.pod == pod for lease in self._pods)
 
     def shard_is_full(self, shard: int) -> bool:
         """Whether Discord allows the shard no more guilds."""

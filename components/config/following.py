@@ -83,7 +83,13 @@ def _find(draft: Draft, held: Held, why: str, *, without: set[PodId]) -> bool:
         target = draft.room.follower(owned.pod, without=avoided)
     if target is None:
         unfit = avoided - without
-        none = draft.did_not_build(unfit) if unfit else "there is no other pod that serves"
+        if draft.room.is_alone(owned.pod):
+            none = "there is no other pod that serves"
+        elif unfit:
+            none = draft.did_not_build(unfit)
+        else:
+            none = "the other pods follow as many guilds as they may: start another pod"
+            draft.out.postponed.append(owned.guild)
         draft.lack(owned.guild, f"{why}, and {none}")
         draft.unbalance(owned.guild, none)
         return False

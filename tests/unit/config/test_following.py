@@ -2,6 +2,7 @@
 
 import pytest
 
+from contracts.ids import PodId
 from tests.unit.config.town import Town, holder, joining, source
 
 
@@ -28,6 +29,45 @@ def test_followers_are_spread_over_the_other_pods(town: Town) -> None:
     town.settle(built=True)
     followers = [town.where(str(number))[3] for number in range(1, 21)]
     assert (followers.count("b"), followers.count("c")) == (10, 10)
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_pod_follows_no_more_guilds_than_it_may_own(placed: bool) -> None:
+    town = Town()
+    town.pod("a")
+    town.pod("b", capacity=3)
+    names = [str(number) for number in range(1, 9)]
+    if placed:
+        town.pod("b", capacity=0)
+        town.register(*names)
+        town.settle(built=True)
+        town.pod("b", capacity=3)
+    else:
+        for name in names:
+            town.owned(name, "a")
+    town.settle(built=True)
+    without = [name for name in names if town.where(name)[3] is None]
+    assert len(without) == 5
+    assert town.reason(without[0]) == (
+        "it has no follower, and the other pods follow as many guilds as they may: "
+        "start another pod"
+    )
+    town.ended("a", "")
+    town.expire("a")
+    town.settle(built=True)
+    assert town.view.index.owned[PodId("b")] == 3, "more than its capacity is not promoted to it"
+
+
+def test_a_guild_without_a_follower_gets_one_when_a_pod_has_room_again(town: Town) -> None:
+    town.pod("b", capacity=1)
+    town.pod("c", capacity=0)
+    town.owned("1", "a", follower=holder("b"))
+    town.owned("2", "a")
+    town.settle()
+    assert town.where("2")[3] is None
+    town.owned("1", "a", follower=holder("c"))
+    town.settle(built=True)
+    assert town.where("2")[3] == "b"
 
 
 def test_a_follower_lives_in_another_zone_where_there_is_one() -> None:
