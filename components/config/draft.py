@@ -54,18 +54,25 @@ class Room:
     def follower(self, owner: PodId, *, without: Collection[PodId] = ()) -> PodLease | None:
         """The pod to follow one more guild of the owner's: in another zone, if there is one; None
         when none has room. A pod may follow as many guilds as it may own."""
-        known = self._world.pods.get(owner)
-        zone = known.lease.zone if known is not None and known.lease is not None else ""
         others = [x for x in self._pods if x.pod != owner and x.pod not in without]
         return min(
             (x for x in others if self.followed.get(x.pod, 0) < x.capacity),
             key=lambda lease: (
-                bool(zone) and lease.zone == zone,
+                self.share_zone(lease.pod, owner),
                 self.load(lease.pod),
                 lease.pod,
             ),
             default=None,
         )
+
+    def share_zone(self, one: PodId, other: PodId) -> bool:
+        """Whether two pods state the same zone."""
+        zone = self._zone(one)
+        return bool(zone) and zone == self._zone(other)
+
+    def _zone(self, pod: PodId) -> str:
+        known = self._world.pods.get(pod)
+        return known.lease.zone if known is not None and known.lease is not None else ""
 
     def load(self, pod: PodId) -> float:
         """What a pod has to do, in guilds: a follower applies like an owner and sends nothing."""

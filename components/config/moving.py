@@ -68,7 +68,7 @@ def hand_over(
     draft: Draft, held: Held, new: Holder, cause: MoveCause, by: str, reason: str
 ) -> None:
     """The decision: the next epoch is the other's, which has the rows. The old owner follows,
-    unless it is to be empty or another one follows already."""
+    unless it is to be empty or another one follows already, from as good a zone."""
     owned, world = held.assignment, draft.world
     if not draft.room.may_open(new.pod):
         draft.out.postponed.append(owned.guild)
@@ -79,10 +79,8 @@ def hand_over(
     other = owned.follower if owned.follower is not None and owned.follower.pod != new.pod else None
     if world.options.followers == 0:
         follower = None
-    elif draft.holds(owned.guild, other) or owned.pod in world.draining:
-        follower = other
     else:
-        follower = former
+        follower = former if _former_follows(draft, owned, other, new) else other
     changed = next_epoch(
         held,
         pod=new.pod,
@@ -196,6 +194,18 @@ def _given_up(draft: Draft, owned: Assignment, joining: Joining) -> str:
     if joining.cause == "drained" and pin != owned.pod and not takes:
         return ""  # it goes where the drain found room, and to its pin from there
     return f"it is pinned to {pin}"
+
+
+def _former_follows(draft: Draft, owned: Assignment, other: Holder | None, new: Holder) -> bool:
+    """Whether the old owner follows the new one, and not who has followed so far."""
+    if owned.pod in draft.world.draining:
+        return False
+    if other is None or not draft.holds(owned.guild, other):
+        return True
+    if _leaves(draft, owned.pod):
+        return False
+    room = draft.room
+    return room.share_zone(other.pod, new.pod) and not room.share_zone(owned.pod, new.pod)
 
 
 def _leaves(draft: Draft, pod: PodId) -> bool:

@@ -73,6 +73,27 @@ def test_step_14_the_old_owner_follows_where_nobody_does(town: Town) -> None:
     assert town.where("1") == ("c", 2, "moved", "a")
 
 
+@pytest.mark.parametrize(
+    ("zone_of_a", "why", "follower"),
+    [("x", "moved", "a"), ("x", "leaves", "b"), ("", "moved", "a"), ("y", "moved", "b")],
+)
+def test_step_14_the_old_owner_follows_where_the_follower_would_share_the_new_owners_zone(
+    zone_of_a: str, why: str, follower: str
+) -> None:
+    town = Town()
+    town.pod("a", zone=zone_of_a)
+    town.pod("b", zone="y")
+    town.pod("c", zone="y")
+    town.owned("1", "a", follower=holder("b"))
+    want(town, "1", "c")
+    town.settle()
+    if why == "leaves":
+        town.pod("a", zone=zone_of_a, state="draining")
+    town.holds("1", "c")
+    town.settle()
+    assert town.where("1")[::3] == ("c", follower)
+
+
 def test_step_14_a_move_to_the_follower_is_one_write(town: Town) -> None:
     town.owned("1", "a", follower=holder("b"))
     want(town, "1", "b")
