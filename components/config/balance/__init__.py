@@ -1,6 +1,5 @@
 """Placement of guilds on pods: balanced, with few moves, explained, and pure."""
 
-from components.config.balance.choosing import Chooser
 from components.config.balance.model import (
     BalanceOptions,
     BalancePlan,
@@ -17,7 +16,6 @@ __all__ = [
     "DEFAULT_WEIGHT",
     "BalanceOptions",
     "BalancePlan",
-    "Chooser",
     "Figures",
     "GuildLoad",
     "Move",
