@@ -124,6 +124,10 @@ def _uneven(layout: Layout, options: BalanceOptions, owners: Owners) -> Iterator
     if total <= 0:
         return
     mean = total / len(layout.taking)
+    owned: list[list[int]] = [[] for _ in layout.pods]
+    for guild, pod in enumerate(owners.owner):
+        if pod != NOBODY:
+            owned[pod].append(guild)
     slight = owners.levelling == "slight"
     left_alone = False
     for pod in layout.taking:
@@ -133,7 +137,7 @@ def _uneven(layout: Layout, options: BalanceOptions, owners: Owners) -> Iterator
             left_alone = left_alone or abs(share - 1) > EVEN
             continue
         left_alone = left_alone or (slight and off_level > EVEN)
-        constraint, why = _why_uneven(layout, options, owners, pod, mean)
+        constraint, why = _why_uneven(layout, options, owners, pod, owned[pod], mean)
         if slight and constraint == "guild":
             continue
         name = layout.name(pod)
@@ -150,9 +154,8 @@ def _uneven(layout: Layout, options: BalanceOptions, owners: Owners) -> Iterator
 
 
 def _why_uneven(
-    layout: Layout, options: BalanceOptions, owners: Owners, pod: int, mean: float
+    layout: Layout, options: BalanceOptions, owners: Owners, pod: int, owned: list[int], mean: float
 ) -> tuple[Constraint, str]:
-    owned = [guild for guild, owner in enumerate(owners.owner) if owner == pod]
     pinned = sum(layout.weight[guild] for guild in owned if owners.stays(guild))
     level, room = owners.level(pod) / mean, layout.pods[pod].capacity
     if level > 1 + options.tolerance:
