@@ -143,7 +143,8 @@ class BeginRestore(Request, frozen=True, kw_only=True):
 
 
 class PutRestorePiece(Request, frozen=True, kw_only=True):
-    """Stage rows; sending a piece again is harmless. Reply: `RestoreView`."""
+    """Stage rows; sending a piece again is harmless. Reply: `RestoreView`; 422 for rows that do not
+    fit, and once there are more than one restore may put back."""
 
     verb: ClassVar[str] = "restore.piece"
     writes: ClassVar[bool] = True

@@ -5,6 +5,7 @@ error does; so it is refused here, in words.
 """
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -50,32 +51,38 @@ class Table(msgspec.Struct, frozen=True):
             for column, value in zip(self.columns, row, strict=True)
         }
 
+    def row_of(self, values: list[str | int | None]) -> Row:
+        """The row with these values in the order of the columns, which were checked before."""
+        return tuple(
+            value.encode() if column.type == "BLOB" and isinstance(value, str) else value
+            for column, value in zip(self.columns, values, strict=True)
+        )
+
     def key_of(self, row: Row) -> Key:
         """The row's primary key, without the guild."""
         return tuple(value for column, value in zip(self.columns, row, strict=True) if column.key)
 
-    def find(self, database: sqlite3.Connection, guild: GuildId, key: Key) -> Row | None:
-        """The row of this key."""
+    def find(
+        self, database: sqlite3.Connection, guild: GuildId, keys: Iterable[Key]
+    ) -> dict[Key, Row | None]:
+        """The rows of these keys; None for one that is not there."""
         names = ", ".join(column.name for column in self.columns)
-        found: Row | None = database.execute(
-            f"SELECT {names} FROM {self.name} WHERE guild_id = ?{self._where}",  # noqa: S608
-            (guild, *key),
-        ).fetchone()
-        return found
+        query = f"SELECT {names} FROM {self.name} WHERE guild_id = ?{self._where}"  # noqa: S608
+        return {key: database.execute(query, (guild, *key)).fetchone() for key in keys}
 
-    def put(self, database: sqlite3.Connection, guild: GuildId, row: Row) -> None:
-        """Write the row in place of the one with its key."""
-        marks = ", ?" * len(row)
-        database.execute(
+    def put(self, database: sqlite3.Connection, guild: GuildId, rows: Iterable[Row]) -> None:
+        """Write the rows in place of those with their keys."""
+        marks = ", ?" * len(self.columns)
+        database.executemany(
             f"INSERT OR REPLACE INTO {self.name} VALUES (?{marks})",  # noqa: S608
-            (guild, *row),
+            ((guild, *row) for row in rows),
         )
 
-    def remove(self, database: sqlite3.Connection, guild: GuildId, key: Key) -> None:
-        """Delete the row of this key."""
-        database.execute(
+    def remove(self, database: sqlite3.Connection, guild: GuildId, keys: Iterable[Key]) -> None:
+        """Delete the rows of these keys."""
+        database.executemany(
             f"DELETE FROM {self.name} WHERE guild_id = ?{self._where}",  # noqa: S608
-            (guild, *key),
+            ((guild, *key) for key in keys),
         )
 
     @property

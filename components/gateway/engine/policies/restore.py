@@ -12,14 +12,13 @@ timers arms here what is due (tests/unit/gateway/engine/test_restore.py fails un
 Only an operator may. Operators' tools make the rows by replaying the guild's own log.
 """
 
-from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from components.gateway.engine.policies.settings import change_settings
 from components.gateway.engine.policy import Context, Policy, forbidden
-from components.gateway.engine.settings_store import settings_view
 from components.gateway.engine.table_rows import Key, Row, Table, table_of
 from components.gateway.engine.texts import text
 from contracts.errors import ErrorCode, ServiceError
@@ -54,6 +53,9 @@ TABLES_OF: Final[dict[RestorePart, tuple[str, ...]]] = {
 KEPT: Final = 20
 """Restores of a guild that are remembered."""
 MAX_PIECES: Final = 10_000
+MAX_ROWS: Final = 10_000
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""What is put in force by one input, while the pod's other guilds wait: see docs/performance.md."""
 REPLACED: Final = 0
 """In place of a piece's number: rows that were replaced."""
 ABSENT: Final = b"null"
@@ -83,6 +85,18 @@ class _Restore(msgspec.Struct, frozen=True, kw_only=True):
     pieces: int
     rows: int
     actor: Actor
+
+
+class _Staged(msgspec.Struct, frozen=True):
+    """What is there of a restore that is not in force."""
+
+    pieces: int
+    rows: int
+    bytes: int
+
+
+_Rows: TypeAlias = dict[Key, Row | None]
+"""By key; None for a row that is not there."""
 
 
 def _begin(context: Context, command: CommandReceived) -> bytes:
@@ -127,50 +141,55 @@ def _piece(context: Context, command: CommandReceived) -> bytes:
     restore = _staged(context, request.restore)
     if not 1 <= request.number <= restore.pieces:
         raise ServiceError(ErrorCode.INVALID, f"pieces have numbers from 1 to {restore.pieces}")
-    allowed = [name for part in restore.parts for name in TABLES_OF[part]]
+    tables = _tables(context, restore)
     context.execute(
         "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ? AND number = ?",
         (context.guild, restore.id, request.number),
     )
-    for index, given in enumerate(request.rows):
-        if given.table not in allowed:
+    rows: list[tuple[str, Key, Row | None]] = []
+    for given in request.rows:
+        table = tables.get(given.table)
+        if table is None:
             raise ServiceError(
                 ErrorCode.INVALID, f"rows of {given.table[:64]!r} are not of the parts announced"
             )
-        table = table_of(context.database, given.table)
         row = table.checked(given.values)
         _check(context, table, row)
-        _keep(context, restore.id, request.number, index, table, table.key_of(row), row)
-    if not request.rows:  # an empty piece is there, too
-        _keep(context, restore.id, request.number, 0, None, (), None)
+        # of settings one document is in force, whatever its version was
+        key = () if table.name == "settings" else table.key_of(row)
+        rows.append((table.name, key, row))
+    # an empty piece is there, too
+    _keep(context, restore.id, request.number, rows or [("", (), None)])
+    staged = _staged_size(context, restore.id)
+    if staged.rows > MAX_ROWS or staged.bytes > MAX_BYTES:
+        raise ServiceError(
+            ErrorCode.INVALID,
+            f"one restore puts back at most {MAX_ROWS:,} rows and {MAX_BYTES // 2**20} MiB of them:"
+            " choose fewer parts, or a moment from which less has changed",
+        )
     return _view(context, request.restore)
 
 
 def _close(context: Context, command: CommandReceived) -> bytes:
     request = _request(command, CloseRestore)
     restore = _staged(context, request.restore)
-    received = _received(context, restore.id)
+    received = _staged_size(context, restore.id).pieces
     if received < restore.pieces:
         raise ServiceError(
             ErrorCode.CONFLICT,
             f"{restore.pieces - received} of {restore.pieces} pieces are missing; nothing is"
             " changed",
         )
-    staged = list(_rows(context, restore.id, staged=True))
-    context.execute(
-        "DELETE FROM restore_rows WHERE guild_id = ? AND (restore_id != ? OR number != ?)",
-        (context.guild, restore.id, REPLACED),
-    )
-    for index, (table, key, row) in enumerate(staged):
-        if table.name == "settings":
-            before = encode(settings_view(context.database, context.guild).settings)
-            _keep(context, restore.id, REPLACED, index, table, key, (before,))
-            change_settings(context, command.actor, _settings_of(table, row))
-            continue
-        today = table.find(context.database, context.guild, key)
-        _keep(context, restore.id, REPLACED, index, table, key, today)
-        _put(context, table, row, today)
-    return _done(context, command, restore, "in_force", len(staged))
+    tables = _tables(context, restore)
+    staged = _rows(context, restore.id, tables)
+    context.execute("DELETE FROM restore_rows WHERE guild_id = ?", (context.guild,))
+    replaced: list[tuple[str, Key, Row | None]] = []
+    for name, rows in staged.items():
+        today = _today(context, tables[name], rows)
+        replaced += [(name, key, row) for key, row in today.items()]
+        _put(context, command.actor, tables[name], rows, today)
+    _keep(context, restore.id, REPLACED, replaced)
+    return _done(context, command, restore, "in_force", len(replaced))
 
 
 def _undo(context: Context, command: CommandReceived) -> bytes:
@@ -180,18 +199,14 @@ def _undo(context: Context, command: CommandReceived) -> bytes:
         raise ServiceError(ErrorCode.NOT_FOUND, "there is no restore of this name")
     if restore.state != "in_force":
         raise ServiceError(ErrorCode.CONFLICT, f"this restore is {restore.state}: nothing to undo")
-    replaced = list(_rows(context, restore.id, staged=False))
-    if len(replaced) != restore.rows:
+    tables = _tables(context, restore)
+    replaced = _rows(context, restore.id, tables)
+    if sum(map(len, replaced.values())) != restore.rows:
         raise ServiceError(
             ErrorCode.CONFLICT, "only the last restore of a guild can be undone; this is not it"
         )
-    for table, key, row in replaced:
-        if table.name == "settings":
-            change_settings(context, command.actor, parse_settings(row[0].encode()))
-        elif row is None:
-            table.remove(context.database, context.guild, key)
-        else:
-            _put(context, table, row, table.find(context.database, context.guild, key))
+    for name, rows in replaced.items():
+        _put(context, command.actor, tables[name], rows, _today(context, tables[name], rows))
     context.execute(
         "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ?",
         (context.guild, restore.id),
@@ -220,14 +235,37 @@ def _done(
     return _view(context, restore.id)
 
 
-def _put(context: Context, table: Table, row: Row, today: Row | None) -> None:
-    """Write the row; nothing in it may wait for the result of an effect that has come or never
-    will. A thread that was being made then is left as it is today."""
-    if table.name == "cases":
-        row = _without_promise(table, row, today)
-    elif table.name == "member_threads" and table.named(row)["state"] != THREAD_OPEN:
+def _today(context: Context, table: Table, keys: Iterable[Key]) -> _Rows:
+    """The rows that are there now; of settings the version in force."""
+    if table.name != "settings":
+        return table.find(context.database, context.guild, keys)
+    newest = context.execute(
+        "SELECT version, document, changed_ms, changed_by, changed FROM settings"
+        " WHERE guild_id = ? ORDER BY version DESC LIMIT 1",
+        (context.guild,),
+    ).fetchone()
+    return dict.fromkeys(keys, newest)
+
+
+def _put(context: Context, actor: Actor, table: Table, rows: _Rows, today: _Rows) -> None:
+    """Write the rows, remove those that are None; settings become a new version.
+
+    Nothing that is written may wait for the result of an effect that has come or never will: a
+    thread that was being made then is left as it is today."""
+    if table.name == "settings":
+        for row in rows.values():
+            after = GuildSettings() if row is None else _settings_of(table, row)
+            change_settings(context, actor, after)
         return
-    table.put(context.database, context.guild, row)
+    table.remove(context.database, context.guild, (key for key in rows if rows[key] is None))
+    present = {key: row for key, row in rows.items() if row is not None}
+    if table.name == "cases":
+        present = {key: _without_promise(table, row, today[key]) for key, row in present.items()}
+    elif table.name == "member_threads":
+        present = {
+            key: row for key, row in present.items() if table.named(row)["state"] == THREAD_OPEN
+        }
+    table.put(context.database, context.guild, present.values())
 
 
 def _without_promise(table: Table, row: Row, today: Row | None) -> Row:
@@ -310,59 +348,58 @@ def _staged(context: Context, name: str) -> _Restore:
     return restore
 
 
-def _received(context: Context, name: str) -> int:
-    (received,) = context.execute(
-        "SELECT count(DISTINCT number) FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
-        " AND number != ?",
-        (context.guild, name, REPLACED),
-    ).fetchone()
-    return int(received)
+def _tables(context: Context, restore: _Restore) -> dict[str, Table]:
+    """The tables of the restore's parts by name."""
+    names = (name for part in restore.parts for name in TABLES_OF[part])
+    return {name: table_of(context.database, name) for name in names}
+
+
+def _staged_size(context: Context, name: str) -> _Staged:
+    return _Staged(
+        *context.execute(
+            "SELECT count(DISTINCT number), count(*) FILTER (WHERE tab != ''),"
+            " coalesce(sum(length(row)), 0) FROM restore_rows"
+            " WHERE guild_id = ? AND restore_id = ?",
+            (context.guild, name),
+        ).fetchone()
+    )
 
 
 def _keep(
-    context: Context,
-    name: str,
-    number: int,
-    index: int,
-    table: Table | None,
-    key: Key,
-    row: Row | None,
+    context: Context, name: str, number: int, rows: list[tuple[str, Key, Row | None]]
 ) -> None:
-    values = ABSENT if row is None else encode([_text(value) for value in row])
-    context.execute(
+    """Keep the rows, each with its table and key, in their order."""
+    context.database.executemany(
         "INSERT INTO restore_rows VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
-            context.guild,
-            name,
-            number,
-            index,
-            table.name if table is not None else "",
-            encode(list(key)),
-            values,
+            (context.guild, name, number, index, table, encode(list(key)), _packed(row))
+            for index, (table, key, row) in enumerate(rows)
         ),
     )
 
 
-def _rows(context: Context, name: str, *, staged: bool) -> Iterator[tuple[Table, Key, Any]]:
-    """Kept rows in their order; of what was replaced None for one that was not there."""
-    found = context.execute(
-        "SELECT number, tab, key, row FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
+def _rows(context: Context, name: str, tables: dict[str, Table]) -> dict[str, _Rows]:
+    """Kept rows by table, in their order; the last one counts where a key is there twice."""
+    found: dict[str, _Rows] = {}
+    for table, key, row in context.execute(
+        "SELECT tab, key, row FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
         " AND tab != '' ORDER BY number, idx",
         (context.guild, name),
-    ).fetchall()
-    for number, name_of_table, key, row in found:
-        if (number != REPLACED) != staged:
-            continue
-        table = table_of(context.database, name_of_table)
-        values = msgspec.json.decode(row)
-        if values is not None and len(values) == len(table.columns):
-            names = (column.name for column in table.columns)
-            values = table.checked(dict(zip(names, values, strict=True)))
-        yield table, tuple(msgspec.json.decode(key)), values
+    ):
+        rows = found.setdefault(table, {})
+        rows[tuple(msgspec.json.decode(key))] = _unpacked(tables[table], row)
+    return found
 
 
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+def _packed(row: Row | None) -> bytes:
+    if row is None:
+        return ABSENT
+    return encode([value.decode() if isinstance(value, bytes) else value for value in row])
+
+
+def _unpacked(table: Table, packed: bytes) -> Row | None:
+    values = msgspec.json.decode(packed)
+    return None if values is None else table.row_of(values)
 
 
 def _view(context: Context, name: str) -> bytes:
@@ -371,8 +408,8 @@ def _view(context: Context, name: str) -> bytes:
         raise ServiceError(ErrorCode.NOT_FOUND, "there is no restore of this name")
     received, rows = restore.pieces, restore.rows
     if restore.state == "staged":
-        received = _received(context, name)
-        rows = sum(1 for _ in _rows(context, name, staged=True))
+        staged = _staged_size(context, name)
+        received, rows = staged.pieces, staged.rows
     return encode(
         RestoreView(
             restore=restore.id,

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.gateway.engine.model import Applied
+from components.gateway.engine.policies import restore as restore_policy
 from components.gateway.engine.policies.restore import KEPT, TABLES_OF
 from components.gateway.engine.registry import find_policies
 from components.gateway.engine.spam.tracker import SWEEP
@@ -123,6 +124,51 @@ def test_a_close_without_every_piece_changes_nothing() -> None:
     assert state(log) == spoilt
     ask(log, "piece", number=1, rows=[])
     assert view(ask(log, "close")).state == "in_force"
+
+
+def test_a_piece_costs_as_much_however_much_is_staged() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases", "reports")
+    ask(log, "begin", at_ms=T0, parts=["cases", "reports"], pieces=9)
+    statements = []
+    for number in range(1, 10):
+        seen: list[str] = []
+        log.database.set_trace_callback(seen.append)
+        view(ask(log, "piece", number=number, rows=rows))
+        log.database.set_trace_callback(None)
+        statements.append(len(seen))
+    assert len(set(statements)) == 1
+
+
+@pytest.mark.parametrize(("limit", "at_most"), [("MAX_ROWS", 3), ("MAX_BYTES", 2_000)])
+def test_more_than_one_input_may_put_in_force_is_refused_when_it_is_staged(
+    limit: str, at_most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases", "reports")
+    monkeypatch.setattr(restore_policy, limit, at_most)
+    ask(log, "begin", at_ms=T0, parts=["cases", "reports"], pieces=2)
+    assert view(ask(log, "piece", number=1, rows=rows[:2])).rows == 2
+    refused = ask(log, "piece", number=2, rows=rows[2:])
+    assert code(refused) == ErrorCode.INVALID
+    assert refused.reply is not None
+    assert "choose fewer parts" in str(refused.reply.error)
+    assert code(ask(log, "close")) == ErrorCode.CONFLICT
+    assert view(ask(log, "piece", number=2, rows=rows[2:3])).rows == 3
+
+
+def test_of_a_row_that_is_staged_twice_the_last_counts_and_an_undo_gives_back_todays() -> None:
+    log = busy_log()
+    (row, *_) = [row for row in rows_of(log, "cases") if row["values"]["status"] != "pending"]
+    today = state(log)
+    twice = [
+        {**row, "values": {**row["values"], "reason": reason}} for reason in ("first", "second")
+    ]
+    assert view(put_back(log, twice, ["cases"])).rows == 1
+    number = row["values"]["number"]
+    assert log.rows(f"SELECT reason FROM cases WHERE number = {number}") == [("second",)]
+    ask(log, "undo")
+    assert state(log) == today
 
 
 def test_an_undo_gives_back_what_was_replaced_and_takes_away_what_was_brought() -> None:
