@@ -117,6 +117,8 @@ class GuildRestored(Fact, frozen=True, kw_only=True):
     by_kind: Literal["operator", "user", "integrator"]
     by: str
     undone: bool = False
+    left: int = 0
+    """Rows that the undo left as they are, since they have changed since the restore."""
 
 
 class InputQuarantined(Fact, frozen=True, kw_only=True):

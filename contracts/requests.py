@@ -166,8 +166,9 @@ class CloseRestore(Request, frozen=True, kw_only=True):
 
 
 class UndoRestore(Request, frozen=True, kw_only=True):
-    """Put back what the last restore replaced, and remove what it brought. Reply: `RestoreView`;
-    409 unless it is the guild's last one and in force."""
+    """Put back what the last restore replaced, and remove what it brought; what has changed since
+    the restore stays as it is and is counted. Reply: `RestoreView`; 409 unless it is the guild's
+    last one and in force."""
 
     verb: ClassVar[str] = "restore.undo"
     writes: ClassVar[bool] = True
@@ -308,5 +309,8 @@ class RestoreView(Message, frozen=True, kw_only=True):
     received: int
     """Pieces that are there."""
     rows: int
-    """Rows that are staged, or were put back."""
+    """Rows that are staged, were put back, or were taken back by the undo."""
+    left: int = 0
+    """Rows that the undo left as they are, since they have changed since the restore; the settings
+    are one."""
     by: Actor

@@ -58,7 +58,10 @@ def done(view: RestoreView) -> str:
     """What was put back or taken back."""
     of = f"{' and '.join(view.parts)} as of {moments.shown(view.at_ms)}"
     if view.state == "undone":
-        return f"the restore {view.restore} ({of}) is undone: {view.rows} rows as they were before"
+        words = f"the restore {view.restore} ({of}) is undone: {view.rows} rows as they were before"
+        if view.left:
+            words += f"; {view.left} left as they are, because they have changed since"
+        return words
     return f"{of} are back in force, {view.rows} rows; to take that back: --undo {view.restore}"
 
 

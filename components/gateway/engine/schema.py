@@ -117,11 +117,12 @@ GUILD_TABLES: Final[dict[str, str]] = {
         at_ms INTEGER NOT NULL, parts BLOB NOT NULL, pieces INTEGER NOT NULL,
         row_count INTEGER NOT NULL, actor BLOB NOT NULL, sequence INTEGER NOT NULL,
         PRIMARY KEY (guild_id, restore_id)""",
-    # what one restore stages (``number`` is the piece), or the last one replaced (``number`` 0)
+    # what one restore stages (``number`` is the piece), or the last one replaced (``number`` 0) and
+    # the digest of what it left in its place
     "restore_rows": """
         guild_id TEXT NOT NULL, restore_id TEXT NOT NULL, number INTEGER NOT NULL,
         idx INTEGER NOT NULL, tab TEXT NOT NULL, key BLOB NOT NULL, row BLOB NOT NULL,
-        PRIMARY KEY (guild_id, restore_id, number, idx)""",
+        put_sha256 TEXT NOT NULL DEFAULT '', PRIMARY KEY (guild_id, restore_id, number, idx)""",
 }
 
 INDEXES: Final = (
@@ -165,6 +166,14 @@ def m003_restores(database: Database) -> None:
         database.execute(
             f"CREATE TABLE IF NOT EXISTS {name} ({GUILD_TABLES[name]}) STRICT, WITHOUT ROWID"
         )
+
+
+@migrations()
+def m004_what_a_restore_put(database: Database) -> None:
+    """An undo leaves what has changed since. What was put back before this step is not known: an
+    undo leaves all of it. A new database has the column from the first step."""
+    if "put_sha256" not in database["restore_rows"].columns_dict:
+        database.execute("ALTER TABLE restore_rows ADD COLUMN put_sha256 TEXT NOT NULL DEFAULT ''")
 
 
 def open_database(path: Path | str) -> sqlite3.Connection:

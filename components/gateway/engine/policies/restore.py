@@ -5,13 +5,16 @@ every piece. A row that is put back replaces today's row of the same key; what c
 since stays, case numbers are never given twice, and settings become a new version. Outbox and
 facts are never among them, so nothing is sent again: a case that was pending then has today's
 outcome, or fails if it has none, and a thread that was being made stays as it is today. What a
-restore replaced is kept until the next one, for `UndoRestore`. No part has timers: the one timer
+restore replaced is kept until the next one, for `UndoRestore`, which leaves alone and counts what
+has changed since: a row that is not as the restore left it, settings that are a newer version. No
+part has timers: the one timer
 there is sweeps what spam remembers of messages (`spam.tracker`), which is no part. A part that gets
 timers arms here what is due (tests/unit/gateway/engine/test_restore.py fails until it does).
 
 Only an operator may. Operators' tools make the rows by replaying the guild's own log.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -95,6 +98,16 @@ class _Staged(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """A row of ``restore_rows``."""
+
+    table: str
+    key: Key
+    row: Row | None
+    put_sha256: str = ""
+    """Of a row that was replaced: what the restore left in its place."""
+
+
 _Rows: TypeAlias = dict[Key, Row | None]
 """By key; None for a row that is not there."""
 
@@ -146,7 +159,7 @@ def _piece(context: Context, command: CommandReceived) -> bytes:
         "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ? AND number = ?",
         (context.guild, restore.id, request.number),
     )
-    rows: list[tuple[str, Key, Row | None]] = []
+    rows = []
     for given in request.rows:
         table = tables.get(given.table)
         if table is None:
@@ -157,9 +170,9 @@ def _piece(context: Context, command: CommandReceived) -> bytes:
         _check(context, table, row)
         # of settings one document is in force, whatever its version was
         key = () if table.name == "settings" else table.key_of(row)
-        rows.append((table.name, key, row))
+        rows.append(_Kept(table.name, key, row))
     # an empty piece is there, too
-    _keep(context, restore.id, request.number, rows or [("", (), None)])
+    _keep(context, restore.id, request.number, rows or [_Kept("", (), None)])
     staged = _staged_size(context, restore.id)
     if staged.rows > MAX_ROWS or staged.bytes > MAX_BYTES:
         raise ServiceError(
@@ -183,11 +196,13 @@ def _close(context: Context, command: CommandReceived) -> bytes:
     tables = _tables(context, restore)
     staged = _rows(context, restore.id, tables)
     context.execute("DELETE FROM restore_rows WHERE guild_id = ?", (context.guild,))
-    replaced: list[tuple[str, Key, Row | None]] = []
-    for name, rows in staged.items():
-        today = _today(context, tables[name], rows)
-        replaced += [(name, key, row) for key, row in today.items()]
-        _put(context, command.actor, tables[name], rows, today)
+    replaced = []
+    for name, kept in staged.items():
+        table, rows = tables[name], {key: one.row for key, one in kept.items()}
+        today = _today(context, table, rows)
+        _put(context, command.actor, table, rows, today)
+        now = _today(context, table, rows)
+        replaced += [_Kept(name, key, today[key], _sha256(now[key])) for key in rows]
     _keep(context, restore.id, REPLACED, replaced)
     return _done(context, command, restore, "in_force", len(replaced))
 
@@ -205,17 +220,29 @@ def _undo(context: Context, command: CommandReceived) -> bytes:
         raise ServiceError(
             ErrorCode.CONFLICT, "only the last restore of a guild can be undone; this is not it"
         )
-    for name, rows in replaced.items():
-        _put(context, command.actor, tables[name], rows, _today(context, tables[name], rows))
+    undone = 0
+    for name, kept in replaced.items():
+        today = _today(context, tables[name], kept)
+        as_put = {
+            key: one.row for key, one in kept.items() if _sha256(today[key]) == one.put_sha256
+        }
+        _put(context, command.actor, tables[name], as_put, today)
+        undone += len(as_put)
     context.execute(
         "DELETE FROM restore_rows WHERE guild_id = ? AND restore_id = ?",
         (context.guild, restore.id),
     )
-    return _done(context, command, restore, "undone", restore.rows)
+    return _done(context, command, restore, "undone", undone, left=restore.rows - undone)
 
 
 def _done(
-    context: Context, command: CommandReceived, restore: _Restore, state: str, rows: int
+    context: Context,
+    command: CommandReceived,
+    restore: _Restore,
+    state: str,
+    rows: int,
+    *,
+    left: int = 0,
 ) -> bytes:
     context.execute(
         "UPDATE restores SET state = ?, row_count = ? WHERE guild_id = ? AND restore_id = ?",
@@ -230,9 +257,10 @@ def _done(
             by_kind=command.actor.kind,
             by=command.actor.id,
             undone=state == "undone",
+            left=left,
         )
     )
-    return _view(context, restore.id)
+    return _view(context, restore.id, left)
 
 
 def _today(context: Context, table: Table, keys: Iterable[Key]) -> _Rows:
@@ -365,30 +393,41 @@ def _staged_size(context: Context, name: str) -> _Staged:
     )
 
 
-def _keep(
-    context: Context, name: str, number: int, rows: list[tuple[str, Key, Row | None]]
-) -> None:
-    """Keep the rows, each with its table and key, in their order."""
+def _keep(context: Context, name: str, number: int, rows: list[_Kept]) -> None:
+    """Keep the rows in their order."""
     context.database.executemany(
-        "INSERT INTO restore_rows VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO restore_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (context.guild, name, number, index, table, encode(list(key)), _packed(row))
-            for index, (table, key, row) in enumerate(rows)
+            (
+                context.guild,
+                name,
+                number,
+                index,
+                one.table,
+                encode(list(one.key)),
+                _packed(one.row),
+                one.put_sha256,
+            )
+            for index, one in enumerate(rows)
         ),
     )
 
 
-def _rows(context: Context, name: str, tables: dict[str, Table]) -> dict[str, _Rows]:
+def _rows(context: Context, name: str, tables: dict[str, Table]) -> dict[str, dict[Key, _Kept]]:
     """Kept rows by table, in their order; the last one counts where a key is there twice."""
-    found: dict[str, _Rows] = {}
-    for table, key, row in context.execute(
-        "SELECT tab, key, row FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
+    found: dict[str, dict[Key, _Kept]] = {}
+    for tab, key, row, put_sha256 in context.execute(
+        "SELECT tab, key, row, put_sha256 FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
         " AND tab != '' ORDER BY number, idx",
         (context.guild, name),
     ):
-        rows = found.setdefault(table, {})
-        rows[tuple(msgspec.json.decode(key))] = _unpacked(tables[table], row)
+        one = _Kept(tab, tuple(msgspec.json.decode(key)), _unpacked(tables[tab], row), put_sha256)
+        found.setdefault(tab, {})[one.key] = one
     return found
+
+
+def _sha256(row: Row | None) -> str:
+    return hashlib.sha256(_packed(row)).hexdigest()
 
 
 def _packed(row: Row | None) -> bytes:
@@ -402,7 +441,7 @@ def _unpacked(table: Table, packed: bytes) -> Row | None:
     return None if values is None else table.row_of(values)
 
 
-def _view(context: Context, name: str) -> bytes:
+def _view(context: Context, name: str, left: int = 0) -> bytes:
     restore = _find(context, name)
     if restore is None:
         raise ServiceError(ErrorCode.NOT_FOUND, "there is no restore of this name")
@@ -419,6 +458,7 @@ def _view(context: Context, name: str) -> bytes:
             pieces=restore.pieces,
             received=received,
             rows=rows,
+            left=left,
             by=restore.actor,
         )
     )

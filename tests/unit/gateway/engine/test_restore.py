@@ -12,6 +12,7 @@ from components.gateway.engine.model import Applied
 from components.gateway.engine.policies import restore as restore_policy
 from components.gateway.engine.policies.restore import KEPT, TABLES_OF
 from components.gateway.engine.registry import find_policies
+from components.gateway.engine.settings_store import settings_view
 from components.gateway.engine.spam.tracker import SWEEP
 from components.gateway.engine.table_rows import table_of
 from contracts.errors import ErrorCode
@@ -19,6 +20,7 @@ from contracts.facts import GuildRestored, SettingsChanged
 from contracts.inputs import Actor
 from contracts.message import decode
 from contracts.requests import GetDigest, GuildDigest, RestoreView
+from contracts.settings import GuildSettings
 from tests.unit.gateway.engine.support import GUILD, MOD_LOG, OPERATOR, T0, Log, facts, snowflake
 
 SPAM = "free nitro claim gift reward @everyone"
@@ -186,6 +188,48 @@ def test_an_undo_gives_back_what_was_replaced_and_takes_away_what_was_brought() 
     assert msgspec.json.decode(newest)["spam"]["timeout_s"] == 60
     assert log.rows("SELECT max(version) FROM settings")[0][0] == version[0][0] + 2
     assert [fact.undone for fact in facts(undone) if isinstance(fact, GuildRestored)] == [True]
+
+
+def test_an_undo_leaves_what_has_changed_since_the_restore_and_says_how_much() -> None:
+    log = busy_log()
+    rows = rows_of(log, "cases")
+    damage(log)
+    put_back(log, rows, ["cases"])
+    log.database.execute("UPDATE cases SET reason = 'since' WHERE number = 1")
+    log.database.execute("DELETE FROM cases WHERE number = 3")
+    undone = ask(log, "undo")
+    seen = view(undone)
+    assert (seen.state, seen.rows, seen.left) == ("undone", len(rows) - 2, 2)
+    (fact,) = facts(undone)
+    assert isinstance(fact, GuildRestored)
+    assert (fact.rows, fact.left) == (len(rows) - 2, 2)
+    found = dict(log.rows("SELECT number, reason FROM cases"))
+    assert found[1] == "since"
+    assert 2 not in found, "the restore brought it and nobody touched it"
+    assert 3 not in found, "it was deleted since"
+    assert found[4] == "spoilt"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["of none", "of others"])
+def test_an_undo_leaves_settings_that_are_newer_than_the_restore(first: bool) -> None:
+    log = Log() if first else busy_log()
+    rows = rows_of(busy_log(), "settings")
+    if not first:
+        log.put_settings({"spam": {"timeout_s": 60}})
+    put_back(log, rows, ["settings"])
+    log.put_settings({"spam": {"timeout_s": 90}})
+    seen = view(ask(log, "undo"))
+    assert (seen.state, seen.rows, seen.left) == ("undone", 0, 1)
+    newest = log.rows("SELECT document FROM settings ORDER BY version DESC LIMIT 1")[0][0]
+    assert msgspec.json.decode(newest)["spam"]["timeout_s"] == 90
+
+
+def test_an_undo_gives_back_that_there_were_no_settings() -> None:
+    log = Log()
+    put_back(log, rows_of(busy_log(), "settings"), ["settings"])
+    seen = view(ask(log, "undo"))
+    assert (seen.rows, seen.left) == (1, 0)
+    assert settings_view(log.database, GUILD).settings == GuildSettings()
 
 
 def test_an_undo_does_not_bring_back_a_promise_that_was_kept_since() -> None:

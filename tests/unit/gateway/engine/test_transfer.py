@@ -205,7 +205,7 @@ def test_rows_of_an_older_schema_are_brought_up_to_date(
 ) -> None:
     log = Log(database=pod)
     pod.execute("DROP TABLE audit_entries")
-    for later in ("m002_audit_entries", "m003_restores"):
+    for later in ("m002_audit_entries", "m003_restores", "m004_what_a_restore_put"):
         pod.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (later,))
     for table in ("restores", "restore_rows"):
         pod.execute(f"DROP TABLE {table}")
@@ -215,12 +215,27 @@ def test_rows_of_an_older_schema_are_brought_up_to_date(
     assert canonical_dump(other, GUILD) == log.dump()
 
 
+def test_rows_that_a_restore_replaced_before_what_it_put_was_kept_come_along(
+    pod: sqlite3.Connection, other: sqlite3.Connection, tmp_path: Path
+) -> None:
+    Log(database=pod)
+    pod.execute("ALTER TABLE restore_rows DROP COLUMN put_sha256")
+    pod.execute("DELETE FROM _sqlite_migrations WHERE name LIKE 'm004%'")
+    kept = (GUILD, "r1", 0, 0, "cases", b"[1]", b"null")
+    pod.execute("INSERT INTO restore_rows VALUES (?, ?, ?, ?, ?, ?, ?)", kept)
+    with RowSource(tmp_path / "pod.db") as source:
+        assert source.schema_version == 3
+    taken_in(tmp_path / "pod.db", other)
+    query = "SELECT restore_id, tab, put_sha256 FROM restore_rows"
+    assert other.execute(query).fetchall() == [("r1", "cases", "")]
+
+
 def test_rows_of_a_newer_schema_are_refused_with_words(
     pod: sqlite3.Connection, tmp_path: Path
 ) -> None:
     Log(database=pod)
-    pod.execute("UPDATE _sqlite_migrations SET name = 'm009_later' WHERE name LIKE 'm003%'")
-    with pytest.raises(RowsRefused, match=r"schema 3 \(m009_later\).*update this pod"):
+    pod.execute("UPDATE _sqlite_migrations SET name = 'm009_later' WHERE name LIKE 'm004%'")
+    with pytest.raises(RowsRefused, match=r"schema 4 \(m009_later\).*update this pod"):
         RowSource(tmp_path / "pod.db")
 
 
