@@ -13,7 +13,7 @@ from components.cli.stack_options import add_home
 from components.cli.text import columns
 from components.gateway.settings import BackupSettings
 from components.gateway.shell.errors import BucketFailed
-from components.restoring.drill import Drill, Driller, PodDrill
+from components.restoring.drill import FINE, MARGIN_S, Drill, Driller, PodDrill
 from components.stack.cluster import Cluster
 
 SHOWN = 20
@@ -22,7 +22,8 @@ LIVE = ("serving", "draining")
 
 
 def main(arguments: list[str]) -> int:
-    """Drill; exit code 1 unless every guild of every replica equals its owner."""
+    """Drill; exit code 1 unless there are guilds, all that a pod owns are in its replica, and all
+    that are in it equal their owners."""
     options = _parser().parse_args(arguments)
     backup = backup_required(options)
     drilled = answered(_drill(bus_settings(options), backup, options.pods))
@@ -40,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_subparsers(dest="what", metavar="restore", required=True)
     purpose = (
         "Restore each pod's replica into scratch, check it in full, and compare every guild in it, "
-        "taken forward along its log, with its owner's rows. Exit code 0: all are equal."
+        "taken forward along its log, with its owner's rows. Exit code 0: all are equal, and every "
+        f"guild that a pod has owned for {MARGIN_S:.0f} s is in its replica."
     )
     restore = what.add_parser("restore", help=purpose, description=purpose)
     add_home(restore)
@@ -86,7 +88,8 @@ def text_of(drilled: Drill) -> str:
         (
             found.pod,
             "ok" if found.ok else "FAILED",
-            len(found.guilds),
+            found.owned,
+            sum(guild.restored > 0 for guild in found.guilds),
             sum(guild.result == "equal" for guild in found.guilds),
             round(found.size / 1e6, 2),
             round(found.age_s, 1),
@@ -95,17 +98,39 @@ def text_of(drilled: Drill) -> str:
         )
         for found in drilled.pods
     ]
-    headings = ("pod", "result", "guilds", "equal", "MB", "age s", "restored in s", "compared in s")
-    parts = [columns(headings, rows), *filter(None, map(_wrong, drilled.pods))]
-    parts.append(
-        f"{drilled.checked} guilds were compared with their owners"
-        + (": all are equal" if drilled.ok else "; see above")
+    headings = (
+        "pod",
+        "result",
+        "owns",
+        "holds",
+        "equal",
+        "MB",
+        "age s",
+        "restored in s",
+        "compared in s",
     )
+    parts = [columns(headings, rows), *filter(None, map(_wrong, drilled.pods))]
+    parts.append(_verdict(drilled))
     return "\n\n".join(parts)
 
 
+def _verdict(drilled: Drill) -> str:
+    if not drilled.checked:
+        return "nothing was compared: this says nothing about the backups"
+    words = "see above"
+    if drilled.ok:
+        words = "all are equal"
+        if absent := sum(guild.result == "not_yet" for x in drilled.pods for guild in x.guilds):
+            words += f", and {absent} not compared that came to their pods too lately"
+    age_s = max(found.age_s for found in drilled.pods)
+    return (
+        f"{drilled.checked} guilds were compared with their owners: {words}; the newest file of a"
+        f" replica was up to {age_s:.1f} s old"
+    )
+
+
 def _wrong(found: PodDrill) -> str:
-    """What is wrong with one pod's replica, in words."""
+    """What is wrong with one pod's replica, or not compared, in words."""
     lines = []
     if not found.restored:
         lines.append(f"{found.replica} was not restored: {found.reason}")
@@ -117,6 +142,7 @@ def _wrong(found: PodDrill) -> str:
     elif found.reason:
         lines.append(f"{found.replica}: {found.reason}")
     wrong = [guild for guild in found.guilds if guild.result != "equal"]
+    wrong.sort(key=lambda guild: guild.result in FINE)
     lines += [
         f"guild {guild.guild} {guild.result.replace('_', ' ')}: {guild.reason}"
         for guild in wrong[:SHOWN]

@@ -3,9 +3,11 @@
 The newest state is restored into scratch and checked in full. Then each guild in it is taken
 forward along its log to the input at which its owner's digest was taken, and must equal it. A
 replica that can only be restored at an earlier point is a finding, and so is a guild that cannot be
-compared.
+compared, and one that the pod owns and its replica does not hold. How old the replica is is told
+and not judged.
 
-Raises `BusError` and `BucketFailed`; what is wrong with a replica or a guild is in the result.
+Raises `BusError` and `BucketFailed`, `MalformedMessage` for an assignment by newer code; what is
+wrong with a replica or a guild is in the result.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from typing import Final, Literal
 import msgspec
 
 from components.bus import stream
+from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.bus.stream import StreamBounds
 from components.gateway.engine.dump import dump_digest, row_counts
@@ -26,7 +29,7 @@ from components.gateway.engine.errors import RowsRefused
 from components.gateway.engine.schema import open_database
 from components.gateway.engine.transfer import GuildRows, RowSource
 from components.gateway.settings import BackupSettings
-from components.gateway.shell.bucket import LtxFile, ReplicaBucket
+from components.gateway.shell.bucket import PODS, LtxFile, ReplicaBucket
 from components.gateway.shell.errors import ReplicaFailed
 from components.gateway.shell.replicas import restore
 from components.process.clock import steady_s, wall_ms
@@ -36,19 +39,27 @@ from components.restoring.points import before, points_of
 from components.restoring.replay import Replay, gap
 from contracts import storage
 from contracts.ids import GuildId, Sequence
+from contracts.message import decode
+from contracts.records import Assignment
 
 TRIES: Final = 3
 """A replica is written to and compacted while it is read: once may fail for that reason alone."""
 PAUSE_S: Final = 1.0
+MARGIN_S: Final = 60.0
+"""A guild whose owner got it less than this before the replica's newest file, or after it, need not
+be in it yet: the rows come after the assignment, the file after the commit, and the times are of
+config's clock and the store's."""
 
 
 class GuildDrill(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one guild of a replica."""
 
     guild: GuildId
-    result: Literal["equal", "differs", "not_compared"]
+    result: Literal["equal", "differs", "missing", "not_compared", "not_yet"]
+    """``missing``: the pod owns it, the replica does not hold it; ``not_yet``: nor does it, but the
+    guild came to the pod so lately (`MARGIN_S`) that this is no finding."""
     restored: Sequence
-    """The last input in the replica."""
+    """The last input in the replica; 0: none."""
     compared: Sequence | None = None
     """The input at which it was compared with its owner."""
     replayed: int = 0
@@ -72,6 +83,8 @@ class PodDrill(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes in the bucket."""
     age_s: float = 0.0
     """Of its newest file at the restore, by the store's clock and this machine's."""
+    owned: int = 0
+    """Guilds that the pod owns."""
     restore_s: float = 0.0
     compare_s: float = 0.0
     guilds: list[GuildDrill] = []
@@ -79,11 +92,15 @@ class PodDrill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drill(msgspec.Struct, frozen=True, kw_only=True):
-    """Of all pods. ``checked``: guilds that were compared."""
+    """Of all pods. ``checked``: guilds that were compared. Not ``ok`` when there was none."""
 
     pods: list[PodDrill]
     checked: int
     ok: bool
+
+
+FINE: Final = ("equal", "not_yet")
+"""Results that are no finding."""
 
 
 class Driller:
@@ -106,11 +123,8 @@ class Driller:
                 pods.append(await self._pod(pod, replica))
             finally:
                 shutil.rmtree(self._scratch, ignore_errors=True)
-        return Drill(
-            pods=pods,
-            checked=sum(guild.result != "not_compared" for found in pods for guild in found.guilds),
-            ok=bool(pods) and all(found.ok for found in pods),
-        )
+        checked = sum(guild.compared is not None for found in pods for guild in found.guilds)
+        return Drill(pods=pods, checked=checked, ok=checked > 0 and all(found.ok for found in pods))
 
     async def _pod(self, pod: str, replica: str) -> PodDrill:
         self._say(f"restoring {replica}")
@@ -141,12 +155,22 @@ class Driller:
         self._say(f"{replica}: {len(held)} guilds to compare")
         with contextlib.closing(open_database(self._file)) as database:
             guilds = [await self._guild(database, rows, bounds) for rows in held.values()]
+        # Read behind the listing: what left the pod meanwhile is not expected, what came is new.
+        owned = await self._owned(replica)
+        guilds += [_absent(one, found.stored_ms) for one in owned if one.guild not in held]
         return msgspec.structs.replace(
             result,
+            owned=len(owned),
             guilds=guilds,
             compare_s=round(steady_s() - began_s, 3),
-            ok=found.newest and all(guild.result == "equal" for guild in guilds),
+            ok=found.newest and all(guild.result in FINE for guild in guilds),
         )
+
+    async def _owned(self, replica: str) -> list[Assignment]:
+        """What the incarnation that writes the replica owns."""
+        entries = (await Bucket(self._bus, storage.GUILDS).snapshot()).values()
+        assignments = [decode(entry.value, Assignment) for entry in entries if entry.value]
+        return [one for one in assignments if f"{PODS}/{one.pod}/{one.incarnation}" == replica]
 
     @property
     def _file(self) -> Path:
@@ -218,6 +242,25 @@ class _Restored(msgspec.Struct, frozen=True, kw_only=True):
     transaction: int = 0
     newest: bool = False
     reason: str = ""
+
+    @property
+    def stored_ms(self) -> int:
+        """When the transaction was in the bucket, by the store's clock."""
+        later = (file.stored for file in self.files if file.last >= self.transaction)
+        return int(min(later).timestamp() * 1000)
+
+
+def _absent(owned: Assignment, stored_ms: int) -> GuildDrill:
+    """A guild that is not in a replica which ends at ``stored_ms``."""
+    before_s = (stored_ms - owned.since_ms) / 1000
+    side = "before" if before_s >= 0 else "after"
+    words = f"not in the replica; it came to the pod {abs(before_s):.1f} s {side} the replica's end"
+    return GuildDrill(
+        guild=owned.guild,
+        result="missing" if before_s >= MARGIN_S else "not_yet",
+        restored=Sequence(0),
+        reason=words,
+    )
 
 
 def _age_s(files: list[LtxFile]) -> float:

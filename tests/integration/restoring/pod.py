@@ -58,20 +58,35 @@ class Pod:
             engine_version=1,
         )
         first = await self.input(opened)
-        assignment = Assignment(
-            guild=GUILD,
-            pod=PodId("gateway-0"),
-            incarnation=Incarnation("one-1"),
-            epoch=Epoch(1),
-            first_sequence=first,
-            generation=Generation(generation),
-            cause="placed",
-            since_ms=now_ms(),
-        )
-        config = Bucket(await self._nats.connect("config"), storage.GUILDS)
-        await config.put(GUILD, encode(assignment))
+        self._assignments = Bucket(await self._nats.connect("config"), storage.GUILDS)
+        await self.assign(GUILD, since_ms=now_ms(), first=first)
         await self.bus.listen(subjects.requests(GUILD), self._answer)
         await self.bus.barrier()
+
+    async def assign(
+        self,
+        guild: GuildId,
+        *,
+        since_ms: int,
+        first: Sequence | None = None,
+        incarnation: str = "one-1",
+    ) -> None:
+        """Make the pod the guild's owner, which gives it no rows."""
+        assignment = Assignment(
+            guild=guild,
+            pod=PodId("gateway-0"),
+            incarnation=Incarnation(incarnation),
+            epoch=Epoch(1),
+            first_sequence=first or Sequence(1),
+            generation=Generation((await stream.bounds(self.bus, storage.INPUTS)).generation),
+            cause="placed",
+            since_ms=since_ms,
+        )
+        await self._assignments.put(guild, encode(assignment))
+
+    async def unassign(self, guild: GuildId) -> None:
+        """Nobody owns the guild."""
+        await self._assignments.delete(guild)
 
     async def append(self, entry: Input, message_id: str = "") -> Sequence:
         """Put an input on the log, without applying it."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from components.cli.drill import text_of
 from components.gateway.engine.dump import canonical_dump
 from components.gateway.engine.engine import Engine
 from components.gateway.engine.schema import open_database
@@ -13,7 +14,7 @@ from components.restoring.drill import Driller, PodDrill
 from components.restoring.errors import CannotRebuild, TooEarly
 from components.restoring.rebuild import Rebuilt, rebuilt
 from components.restoring.replay import Replay
-from contracts.ids import Sequence
+from contracts.ids import GuildId, Sequence
 from contracts.inputs import SkipInput, skip_id
 from tests.integration.restoring.pod import (
     GUILD,
@@ -43,6 +44,9 @@ async def pod(nats_server: RunningNats, store: Store, tmp_path: Path) -> AsyncIt
     await made.close()
 
 
+LOST, ELSEWHERE = GuildId("700000000000000002"), GuildId("700000000000000003")
+
+
 class Tool:
     """What an operator has: a connection, the bucket, a scratch folder."""
 
@@ -51,6 +55,7 @@ class Tool:
         self._scratch = scratch
         self.settings: BackupSettings | None = store.settings
         self.said: list[str] = []
+        self.verdict = ""
 
     async def rebuild(self, at_ms: int) -> tuple[Rebuilt, int, bool | None]:
         """The guild at the moment: what was rebuilt, its timeout, and whether today is right."""
@@ -65,7 +70,8 @@ class Tool:
         driller = Driller(bus, self.settings, self._scratch, self.said.append)
         drilled = await driller.drill({"gateway-0": REPLICA})
         (found,) = drilled.pods
-        assert drilled.ok == found.ok
+        assert drilled.ok == (found.ok and drilled.checked > 0)
+        self.verdict = text_of(drilled).splitlines()[-1]
         return found
 
 
@@ -169,6 +175,47 @@ async def test_a_drill_compares_at_the_owners_checkpoint(pod: Pod, tool: Tool) -
     assert checkpoint is not None
     assert guild.compared == checkpoint.sequence
     assert guild.restored <= checkpoint.sequence
+
+
+async def test_a_drill_finds_what_the_pod_owns_and_its_replica_does_not_hold(
+    pod: Pod, tool: Tool
+) -> None:
+    await pod.assign(LOST, since_ms=now_ms() - 600_000)
+    await pod.assign(ELSEWHERE, since_ms=now_ms() - 600_000, incarnation="two-2")
+    await pod.backed_up()
+    drilled = await tool.drill()
+    assert (drilled.ok, drilled.owned) == (False, 2)
+    assert {guild.guild: guild.result for guild in drilled.guilds} == {
+        GUILD: "equal",
+        LOST: "missing",
+    }
+    assert "all are equal" not in tool.verdict
+
+
+async def test_a_guild_that_came_to_the_pod_lately_need_not_be_in_its_replica(
+    pod: Pod, tool: Tool
+) -> None:
+    await pod.backed_up()
+    await pod.assign(LOST, since_ms=now_ms() - 1000)
+    drilled = await tool.drill()
+    assert drilled.ok
+    results = {guild.guild: (guild.result, guild.compared) for guild in drilled.guilds}
+    assert results[LOST] == ("not_yet", None)
+    assert "1 guilds were compared with their owners: all are equal, and 1 not" in tool.verdict
+
+
+async def test_a_drill_of_a_replica_without_a_guild_does_not_call_all_equal(
+    pod: Pod, tool: Tool
+) -> None:
+    Engine(pod.database).drop(GUILD)
+    await pod.backed_up()
+    await pod.assign(GUILD, since_ms=now_ms() - 600_000)
+    drilled = await tool.drill()
+    assert (drilled.ok, [guild.result for guild in drilled.guilds]) == (False, ["missing"])
+    await pod.unassign(GUILD)
+    drilled = await tool.drill()
+    assert (drilled.restored, drilled.guilds) == (True, [])
+    assert tool.verdict == "nothing was compared: this says nothing about the backups"
 
 
 async def test_a_drill_fails_when_only_an_earlier_state_is_whole(
