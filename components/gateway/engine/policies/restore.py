@@ -22,7 +22,7 @@ import msgspec
 
 from components.gateway.engine.policies.settings import change_settings
 from components.gateway.engine.policy import Context, Policy, forbidden
-from components.gateway.engine.table_rows import Key, Row, Table, table_of
+from components.gateway.engine.table_rows import ROWS, Key, Row, Table, table_of
 from components.gateway.engine.texts import text
 from contracts.errors import ErrorCode, ServiceError
 from contracts.facts import (
@@ -57,11 +57,10 @@ KEPT: Final = 20
 """Restores of a guild that are remembered."""
 MAX_PIECES: Final = 10_000
 MAX_ROWS: Final = 10_000
-MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_BYTES: Final = 4 * 1024 * 1024
 """What is put in force by one input, while the pod's other guilds wait: see docs/performance.md."""
 REPLACED: Final = 0
 """In place of a piece's number: rows that were replaced."""
-ABSENT: Final = b"null"
 THREAD_OPEN: Final = "open"
 """State of a member's thread that is there; in the others effects are making it."""
 SHAPES: Final[dict[str, dict[str, Any]]] = {
@@ -98,7 +97,7 @@ class _Staged(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
     """A row of ``restore_rows``."""
 
     table: str
@@ -194,7 +193,7 @@ def _close(context: Context, command: CommandReceived) -> bytes:
             " changed",
         )
     tables = _tables(context, restore)
-    staged = _rows(context, restore.id, tables)
+    staged = _rows(context, restore.id)
     context.execute("DELETE FROM restore_rows WHERE guild_id = ?", (context.guild,))
     replaced = []
     for name, kept in staged.items():
@@ -215,7 +214,7 @@ def _undo(context: Context, command: CommandReceived) -> bytes:
     if restore.state != "in_force":
         raise ServiceError(ErrorCode.CONFLICT, f"this restore is {restore.state}: nothing to undo")
     tables = _tables(context, restore)
-    replaced = _rows(context, restore.id, tables)
+    replaced = _rows(context, restore.id)
     if sum(map(len, replaced.values())) != restore.rows:
         raise ServiceError(
             ErrorCode.CONFLICT, "only the last restore of a guild can be undone; this is not it"
@@ -268,7 +267,8 @@ def _today(context: Context, table: Table, keys: Iterable[Key]) -> _Rows:
     if table.name != "settings":
         return table.find(context.database, context.guild, keys)
     newest = context.execute(
-        "SELECT version, document, changed_ms, changed_by, changed FROM settings"
+        "SELECT version, CAST(document AS TEXT), changed_ms, CAST(changed_by AS TEXT),"
+        " CAST(changed AS TEXT) FROM settings"
         " WHERE guild_id = ? ORDER BY version DESC LIMIT 1",
         (context.guild,),
     ).fetchone()
@@ -395,50 +395,29 @@ def _staged_size(context: Context, name: str) -> _Staged:
 
 def _keep(context: Context, name: str, number: int, rows: list[_Kept]) -> None:
     """Keep the rows in their order."""
-    context.database.executemany(
-        "INSERT INTO restore_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                context.guild,
-                name,
-                number,
-                index,
-                one.table,
-                encode(list(one.key)),
-                _packed(one.row),
-                one.put_sha256,
-            )
-            for index, one in enumerate(rows)
-        ),
+    context.execute(
+        f"WITH {ROWS} INSERT INTO restore_rows SELECT ?1, ?3, ?4, key, value ->> 0,"  # noqa: S608
+        " CAST(value -> 1 AS BLOB), CAST(value -> 2 AS BLOB), value ->> 3 FROM given",
+        (context.guild, encode(rows).decode(), name, number),
     )
 
 
-def _rows(context: Context, name: str, tables: dict[str, Table]) -> dict[str, dict[Key, _Kept]]:
+def _rows(context: Context, name: str) -> dict[str, dict[Key, _Kept]]:
     """Kept rows by table, in their order; the last one counts where a key is there twice."""
-    found: dict[str, dict[Key, _Kept]] = {}
-    for tab, key, row, put_sha256 in context.execute(
-        "SELECT tab, key, row, put_sha256 FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
-        " AND tab != '' ORDER BY number, idx",
+    (found,) = context.execute(
+        "SELECT json_group_array(json_array(tab, json(CAST(key AS TEXT)), json(CAST(row AS TEXT)),"
+        " put_sha256)) FROM (SELECT * FROM restore_rows WHERE guild_id = ? AND restore_id = ?"
+        " AND tab != '' ORDER BY number, idx)",
         (context.guild, name),
-    ):
-        one = _Kept(tab, tuple(msgspec.json.decode(key)), _unpacked(tables[tab], row), put_sha256)
-        found.setdefault(tab, {})[one.key] = one
-    return found
+    ).fetchone()
+    rows: dict[str, dict[Key, _Kept]] = {}
+    for one in msgspec.json.decode(found, type=list[_Kept]):
+        rows.setdefault(one.table, {})[one.key] = one
+    return rows
 
 
 def _sha256(row: Row | None) -> str:
-    return hashlib.sha256(_packed(row)).hexdigest()
-
-
-def _packed(row: Row | None) -> bytes:
-    if row is None:
-        return ABSENT
-    return encode([value.decode() if isinstance(value, bytes) else value for value in row])
-
-
-def _unpacked(table: Table, packed: bytes) -> Row | None:
-    values = msgspec.json.decode(packed)
-    return None if values is None else table.row_of(values)
+    return hashlib.sha256(encode(row)).hexdigest()
 
 
 def _view(context: Context, name: str, left: int = 0) -> bytes:

@@ -115,6 +115,38 @@ def test_nothing_is_in_force_before_the_close() -> None:
     assert state(log) == spoilt
 
 
+def test_a_close_and_an_undo_take_as_few_statements_however_many_rows_there_are() -> None:
+    statements = []
+    for count in (1, 3):
+        log = busy_log()
+        rows = [row for row in rows_of(log, "cases") if row["values"]["status"] != "pending"]
+        log.database.execute("UPDATE cases SET reason = 'spoilt'")
+        ask(log, "begin", at_ms=T0, parts=["cases"], pieces=1)
+        ask(log, "piece", number=1, rows=rows[:count])
+        seen: list[str] = []
+        log.database.set_trace_callback(seen.append)
+        assert view(ask(log, "close")).rows == count
+        assert view(ask(log, "undo")).rows == count
+        log.database.set_trace_callback(None)
+        statements.append(len(seen))
+    assert statements[0] == statements[1]
+
+
+@pytest.mark.parametrize(
+    "reason", ["a\0b", "quotes \"' and \\", "line\nbreak", "äöü 🎉 \ud7ff", ""]
+)
+def test_every_text_comes_back_as_it_was(reason: str) -> None:
+    log = busy_log()
+    log.database.execute("UPDATE cases SET reason = ?", (reason,))
+    rows, before = rows_of(log, "cases"), state(log)
+    damage(log)
+    spoilt = state(log)
+    put_back(log, rows, ["cases"])
+    assert state(log)[0] == before[0]
+    assert view(ask(log, "undo")).left == 0
+    assert state(log) == spoilt
+
+
 def test_a_close_without_every_piece_changes_nothing() -> None:
     log = busy_log()
     rows = rows_of(log, "cases")
@@ -313,11 +345,12 @@ def test_only_an_operator_may() -> None:
         ({"table": "cases", "values": {"number": "1"}}, "64-bit integer"),
         ({"table": "cases", "values": {"number": 2**63 - 1, "nonsense": 1}}, "no column"),
         ({"table": "cases", "values": {"number": 1}}, "may not be null"),
+        ({"table": "reports", "values": {"message_id": "1\0"}}, "the character 0"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_in_words(row: dict[str, Any], why: str) -> None:
     log = busy_log()
-    ask(log, "begin", at_ms=T0, parts=["cases"], pieces=1)
+    ask(log, "begin", at_ms=T0, parts=["cases", "reports"], pieces=1)
     applied = ask(log, "piece", number=1, rows=[row])
     assert code(applied) == ErrorCode.INVALID
     assert applied.reply is not None
