@@ -1,6 +1,7 @@
 """Runs seeds: each one whole cluster, all of them independent of each other."""
 
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -48,10 +49,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_seed(seed: int, shape: Shape, trace: list[str] | None = None) -> SeedResult:
-    """One run; its trace is added to ``trace``, if one is given."""
+    """One run; its trace is added to ``trace``, if one is given. A machine that raises has broken
+    the invariant ``raises``."""
     logging.disable(logging.CRITICAL)  # the machines tell of every suspicion
     cluster = Cluster(seed, shape, trace=trace is not None)
-    cluster.run()
+    try:
+        cluster.run()
+    except Exception:  # whatever it is: it belongs to this seed, and the others are to be run
+        cluster.judge.broken("raises", traceback.format_exc())
     if trace is not None and cluster.loop.trace is not None:
         trace += cluster.loop.trace
     return SeedResult(

@@ -9,9 +9,12 @@ from functools import cache
 import msgspec
 import pytest
 
+from components.gateway.ownership.commands import Command
+from components.gateway.ownership.pod import PodMachine
 from components.simulate.cluster import Shape
 from components.simulate.rare import RARE, rare
 from components.simulate.run import Report, report, run_seed, run_seeds
+from contracts.records import Silent
 
 PARTS = 8
 SEEDS = 2000
@@ -92,6 +95,27 @@ def _trace_of(seed: int) -> str:
     lines: list[str] = []
     run_seed(seed, Shape(), lines)
     return "\n".join(lines)
+
+
+def test_a_machine_that_raises_fails_its_own_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = report(run_seeds([2, 3], Shape()))
+    silent_seen = PodMachine.silent_seen
+    raised: list[KeyError] = []
+
+    def once(machine: PodMachine, silent: Silent, now_s: float) -> list[Command]:
+        if not raised:
+            raised.append(KeyError("not a guild of ours"))
+            raise raised[0]
+        return silent_seen(machine, silent, now_s)
+
+    monkeypatch.setattr(PodMachine, "silent_seen", once)
+    found = report(run_seeds([1, 2, 3], Shape()))
+    (failure,) = found.failures
+    assert (failure.seed, failure.invariant) == (1, "raises")
+    assert failure.step > 0
+    assert "KeyError: 'not a guild of ours'" in failure.words
+    assert "in once" in failure.words  # where it was raised
+    assert (found.seeds, found.steps) == (3, alone.steps + failure.step)
 
 
 def test_a_seed_is_a_run_whatever_the_order_of_sets() -> None:
