@@ -73,6 +73,7 @@ class Cluster:
             host.make = partial(Config, self, host)
         for pod_host in self.pods:
             pod_host.make = partial(Pod, self, pod_host)
+            pod_host.on_disk_lost = self.check_all_sources
         self._twins = 0
         self.clients = [
             Client(loop, self.server, self.judge, guild, shape.input_every_s)
@@ -147,6 +148,7 @@ class Cluster:
         self._twins += 1
         twin = PodHost(self.loop, self.server, host.name, host.zone, f"-twin{self._twins}")
         twin.make = partial(Pod, self, twin)
+        twin.on_disk_lost = self.check_all_sources
         host.gone = True
         self.pods.append(twin)
         self.hosts.append(twin)
@@ -162,15 +164,20 @@ class Cluster:
             cut = program.link.cut_up or program.link.cut_down
             self.watcher.event(f"fence of a {stopped} pod{', cut off' if cut else ''}")
 
+    def check_all_sources(self) -> None:
+        """`check_sources` of every guild."""
+        for guild in self.guilds:
+            self.check_sources(guild)
+
     def check_sources(self, guild: str) -> None:
-        """Whether the rows are still somewhere that is recorded."""
+        """Whether the rows are still somewhere that is recorded, and not on a lost machine."""
         named = self.assignment(guild)
         if named is None:
             return
         copies = []
         for host in self.pods:
             rows = host.disk.rows.get(guild)
-            if rows is not None and _names(named, host):
+            if rows is not None and not host.lost and _names(named, host):
                 copies.append(
                     (host.disk.data, max(rows.sequence, host.disk.complete.get(guild, 0)))
                 )

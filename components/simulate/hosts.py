@@ -126,12 +126,18 @@ class PodHost(Host):
         self.disk = Disk(f"{name}{twin}-disk1")
         self.attested = True
         """Whether the parent lives when the process ends."""
+        self.on_disk_lost: Callable[[], None] = lambda: None
         self._parents: list[Link] = []
 
     @property
     def instance(self) -> str:
         """What tells it from another machine for the same name."""
         return self.twin
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody will ever read its disk again."""
+        return self.gone and self.running is None
 
     def token(self) -> str:
         """The name that the parent gives the process it starts."""
@@ -143,6 +149,7 @@ class PodHost(Host):
         self.disk.lost = True
         self.disks += 1
         self.disk = Disk(f"{self.name}{self.twin}-disk{self.disks}")
+        self.on_disk_lost()
 
     def ended(self, process: Process) -> None:
         """The parent attests it and ends; both are started again."""
@@ -156,6 +163,8 @@ class PodHost(Host):
             link.connect()
             parent.start(self._attest(parent, link, end))
         self.attested = True
+        if self.lost:
+            self.on_disk_lost()
 
     def links(self) -> list[Link]:
         """The parent's connection is on the same network."""

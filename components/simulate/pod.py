@@ -384,13 +384,17 @@ class Pod:
 
     async def _back_up(self) -> None:
         """Litestream: the replica follows the database, late."""
-        path = self._replica()
+        path, backups = self._replica(), self.cluster.backups
+        held: set[str] = set()
         while self.cluster.backed_up:
             await self.process.sleep(BACKUP_S * (0.5 + self.loop.random()))
-            if not self.cluster.backups.up or self.disk.lost:
+            if not backups.up or self.disk.lost:
                 continue
-            if not self.cluster.backups.write(path, self.disk, self.loop.now_s):
+            if not backups.write(path, self.disk, self.loop.now_s):
                 self.judge.broken("replica_path_shared", path)
+            held, before = set(self.disk.rows), held
+            for guild in sorted(before - held):
+                self.cluster.check_sources(guild)
 
     async def _drain(self) -> None:
         machine = self.machine

@@ -1,5 +1,7 @@
 """Faults hit whom they are meant for."""
 
+import pytest
+
 from components.simulate.cluster import Cluster, Shape
 from contracts import storage
 from contracts.records import LeaderLease
@@ -38,6 +40,25 @@ def test_a_pair_keeps_one_disk_where_there_is_no_backup() -> None:
     cluster.faults._pair()
     cluster.loop.run_until(cluster.loop.now_s + 1.5, most_steps=100_000)
     assert sum(host.disks == 2 for host in cluster.pods) == 1
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["wiped", "never started again"])
+def test_the_loss_of_the_last_disk_without_a_backup_is_reported_at_once(for_good: bool) -> None:
+    cluster = started(backed_up=False)
+    guild = cluster.guilds[0]
+    log, named = cluster.server.streams.logs[guild], cluster.assignment(guild)
+    assert log.first_kept() != log.first_ever  # the log alone does not rebuild it
+    assert named is not None
+    assert named.follower is not None
+    for pod in (named.pod, named.follower.pod):
+        assert cluster.judge.violations == []
+        host = next(host for host in cluster.pods if host.name == pod)
+        host.gone = for_good
+        host.kill()
+        if not for_good:
+            host.wipe()
+    words = [each.words for each in cluster.judge.violations if each.invariant == "sources_cut"]
+    assert f"nothing can rebuild {guild}: []" in words
 
 
 def test_a_replica_of_config_that_is_told_to_end_gives_its_lease_back() -> None:
