@@ -131,11 +131,13 @@ class Rows:
         return False
 
     async def _from_replicas(self, assignment: Assignment) -> bool:
-        """Whether rows came from one of the sources' replicas, the newest source first. Raises
-        `ReplicaFailed` when none could be restored."""
+        """Whether rows came from one of the sources' replicas, the newest source first. Where none
+        does, raises `ReplicaFailed` for one that could not be restored, and `HoleFound` when the
+        log continues none of them; `HoleFound` at once when this pod is too old for the rows."""
         if self._replicas is None:
             return False
         failed: ReplicaFailed | None = None
+        hole: HoleFound | None = None
         for source in reversed(assignment.sources):
             if not source.replica:
                 continue
@@ -146,16 +148,28 @@ class Rows:
             except ReplicaFailed as error:
                 log.warning("guild %s: %s", assignment.guild, error)
                 failed = error
+            except HoleFound as error:
+                log.warning("guild %s: %s", assignment.guild, error.reason)
+                hole = error
             except RowsRefused as error:
                 raise HoleFound(assignment.guild, str(error)) from error
-        if failed is not None:
-            raise failed
+        if (why := failed or hole) is not None:
+            raise why
         return False
 
     async def _import(self, replica: Replica, guild: GuildId) -> bool:
+        """Whether the replica holds the guild, whose rows are here then. Raises `HoleFound` when
+        the stream starts behind them."""
         rows = replica.guilds.get(guild)
         if rows is None:
             return False
+        first = (await self._logbook.state(guild, with_first=False)).bounds.first
+        if first > rows.complete + 1:
+            raise HoleFound(
+                guild,
+                f"the stream starts at {first}, but what the replica {replica.replica} has is "
+                f"complete only up to {rows.complete}",
+            )
         # Whoever posts now is waiting for this guild; the quiet ones have time.
         waited_for = await self._logbook.last(guild) > rows.sequence
         async with self._importing.turn(first=waited_for):

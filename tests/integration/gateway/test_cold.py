@@ -10,6 +10,7 @@ from contracts.ids import Incarnation, PodId
 from contracts.records import StateSource
 from tests.integration.gateway.test_handover import earlier, fence, holding, settled
 from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
+from tests.support.nats import RunningNats
 from tests.support.replay import dump_of_pod, replay
 from tests.support.s3 import Store, running_store
 
@@ -128,3 +129,42 @@ async def test_11_a_second_death_during_the_restore_loses_nothing(
     assert await third.stop() == 0
     replayed = await replay(town.operator, town.guild)
     assert dump_of_pod(third.data, town.guild) == replayed.dump
+
+
+async def test_an_older_source_is_taken_when_the_log_does_not_continue_the_newest(
+    town: Town, pods: Pods, backup: dict[str, str], nats_server: RunningNats
+) -> None:
+    first, second = pods.make("gateway-0", **backup), pods.make("gateway-1", **backup)
+    third = pods.make("gateway-2", **backup)
+    await first.start()
+    await town.assign(first.name, first.incarnation)
+    await town.served()
+    await backed_up(first)
+    behind = await lose(town, first)
+    before = [earlier(first, town.epoch)]
+    await second.start()
+    await town.assign(
+        second.name, second.incarnation, cause="restored", before=before, sources=[behind]
+    )
+    await town.served()
+    written = await town.put_settings("a write", spam={"timeout_s": 61})
+    end = (await town.log())[-1].sequence
+    await backed_up(second)
+    before.append(earlier(second, town.epoch))
+    whole = await lose(town, second)
+    await purge(nats_server, end + 1)
+    await third.start()
+    await town.assign(
+        third.name, third.incarnation, cause="restored", before=before, sources=[whole, behind]
+    )
+    assert (await town.served()).pod == third.name
+    assert (await holding(town, third, "own")).source == "replica"
+    assert (await town.ask("settings.get"))["version"] == written["version"]
+    assert f"the replica {behind.replica} has is complete only up to" in third.words()
+    assert await third.stop() == 0
+
+
+async def purge(nats: RunningNats, first: int) -> None:
+    """What is below has expired."""
+    provisioner = await nats.connect("provisioner")
+    await provisioner.ask("$JS.API.STREAM.PURGE.INPUTS", f'{{"seq": {first}}}'.encode())
