@@ -7,8 +7,11 @@ killed, their disks are gone, they stay away; the rest restores from the bucket.
 
 Of the guilds that a round strikes some are sampled: each is read and written until it answers at a
 later epoch, and in each a message is posted that must be deleted; moderators ask for cases in them
-from before the kill on. Discord's limits are off and its rate is not what is measured, so the
-installation's own rate is raised as well.
+from before the kill on. A guild that somebody waits for is opened before the others, so beside the
+sample there is ``all_guilds``: when each of the guilds that were struck was open, the sampled ones
+too, by its assignment as the watch showed it and the time that its new owner says it took from
+there. Discord's limits are off and its rate is not what is measured, so the installation's own rate
+is raised as well.
 
 The baseline is what every installation has without followers: the time until the killed process
 is back and holds its lease again, in the same rounds. Of the moderators' questions those count that
@@ -20,7 +23,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -32,10 +35,14 @@ from components.bench.result import Baseline, BenchResult, Figure, percentile
 from components.bench.stage import SPAM, fill, id_of, make_guilds, pause, served, spread, stage
 from components.chaos.arena import Arena, NotInTime
 from components.chaos.probes import deletions
+from components.chaos.watching import Change
 from components.simulator.client import GuildInfo
 from components.simulator.record import Entry
 from components.traffic.reading import succeeded
-from contracts.ids import Epoch, GuildId
+from contracts import storage
+from contracts.ids import Epoch, GuildId, Incarnation
+from contracts.message import decode
+from contracts.records import Assignment, Holding, PodLease
 
 Kind: TypeAlias = Literal["kill", "unattested", "cold"]
 KINDS: tuple[Kind, ...] = ("kill", "unattested", "cold")
@@ -79,6 +86,8 @@ class Times(msgspec.Struct, kw_only=True):
 
     answered: list[float] = []
     effects: list[float] = []
+    all_guilds: list[float] = []
+    """Until a guild that was struck was open, whether anybody asked or not."""
     interactions: list[float] = []
     """From a question to its first response, while the guilds had lost their owner."""
     quiet: list[float] = []
@@ -121,21 +130,28 @@ async def _round(
     victims, struck = _victims(arena, kind)
     chosen = set(arena.dice.sample(sorted(struck), min(sampled, len(struck))))
     infos = [guild for guild in guilds if id_of(guild) in chosen]
-    epochs = {guild: arena.watched.assignments[guild].epoch for guild in chosen}
+    epochs = {guild: arena.watched.assignments[guild].epoch for guild in struck}
     start = (await live.control.record(limit=1)).last
     before = {pod: arena.worker(pod) for pod in victims}
     incarnations = {pod: arena.watched.leases[pod].incarnation for pod in victims}
+    seen = len(arena.watched.changes)
     stays_away = () if kind == "kill" else victims
     with arena.held(*stays_away):
         async with _moderators(arena, infos) as asked:
             killed_ms = await _strike(arena, kind, victims)
             posts, answered = await asyncio.gather(
-                _post_in_all(arena, infos), _all_answer(arena, epochs)
+                _post_in_all(arena, infos),
+                _all_answer(arena, {guild: epochs[guild] for guild in chosen}),
             )
             deleted = await _until_deleted(arena, start, posts)
+            await arena.until(lambda: _all_open(arena, epochs), "every guild is open", WITHIN_S)
     times.struck += len(struck)
     times.answered += [(at - killed_ms) / 1000 for at in answered]
     times.effects += [(at - killed_ms) / 1000 for at in deleted]
+    opened = opened_ms(arena.watched.changes[seen:], epochs)
+    if missing := struck - opened.keys():
+        raise NotInTime(f"{len(missing)} of {len(struck)} guilds were opened unseen")
+    times.all_guilds += [(at - killed_ms) / 1000 for at in opened.values()]
     responses = await _first_responses(arena, start, asked)
     during, quiet = split(responses, killed_ms, max(*answered, *deleted))
     times.interactions += during
@@ -143,17 +159,12 @@ async def _round(
     for pod, pid in before.items():
         await arena.restarted(pod, pid)
 
-        def is_back(pod: str = pod) -> bool:
-            lease = arena.watched.leases.get(pod)
-            return (
-                lease is not None
-                and lease.state == "serving"
-                and lease.incarnation != incarnations[pod]
-            )
+        def back_ms(pod: str = pod) -> float | None:
+            return serving_ms(arena.watched.changes[seen:], pod, incarnations[pod])
 
-        await arena.until(is_back, f"{pod} serves again")
-        if kind == "kill":
-            times.restarts.append(time.time() - killed_ms / 1000)
+        await arena.until(lambda: back_ms() is not None, f"{pod} serves again")
+        if kind == "kill" and (at := back_ms()) is not None:
+            times.restarts.append((at - killed_ms) / 1000)
     await arena.whole()
 
 
@@ -178,6 +189,45 @@ async def _strike(arena: Arena, kind: Kind, victims: Sequence[str]) -> float:
         for pod in victims:
             arena.wipe(pod)
     return killed_ms
+
+
+def _all_open(arena: Arena, before: Mapping[GuildId, Epoch]) -> bool:
+    watched = arena.watched
+    return all(
+        watched.assignments[guild].epoch > epoch and watched.is_open(guild)
+        for guild, epoch in before.items()
+    )
+
+
+def opened_ms(changes: Iterable[Change], before: Mapping[GuildId, Epoch]) -> dict[GuildId, float]:
+    """When (wall clock, milliseconds) each guild was first open at an epoch later than that
+    ``before``, of those whose owners have said so. The word itself comes a while after it."""
+    told_ms: dict[tuple[GuildId, Epoch], float] = {}
+    opened: dict[GuildId, float] = {}
+    for change in changes:
+        if change.value is None:
+            continue
+        if change.bucket == storage.GUILDS:
+            named = decode(change.value, Assignment)
+            told_ms.setdefault((named.guild, named.epoch), change.seen_ms)
+        elif change.bucket == storage.HANDOFFS and change.key.startswith("holds."):
+            held = decode(change.value, Holding)
+            at_ms = told_ms.get((held.guild, held.epoch))
+            later = held.epoch > before.get(held.guild, held.epoch)
+            if held.role == "own" and later and at_ms is not None:
+                opened.setdefault(held.guild, at_ms + held.took_ms)
+    return opened
+
+
+def serving_ms(changes: Iterable[Change], pod: str, before: Incarnation | None) -> float | None:
+    """When (wall clock, milliseconds) another start of the pod than the one ``before`` was first
+    seen to serve; None: not yet."""
+    for change in changes:
+        if (change.bucket, change.key) == (storage.PODS, pod) and change.value is not None:
+            lease = decode(change.value, PodLease)
+            if lease.state == "serving" and lease.incarnation != before:
+                return change.seen_ms
+    return None
 
 
 async def _all_answer(arena: Arena, epochs: dict[GuildId, Epoch]) -> list[float]:
@@ -321,7 +371,8 @@ def _result(options: FailoverOptions, times: dict[Kind, Times], mib: float) -> B
     return BenchResult(
         bench="failover",
         seed=options.seed,
-        checked=sum(len(one.answered) + len(one.effects) for one in times.values()) + len(asked),
+        checked=len(asked)
+        + sum(len(one.answered) + len(one.effects) + len(one.all_guilds) for one in times.values()),
         figures=figures,
         ok=all(figure.ok for figure in figures),
     )
@@ -337,6 +388,7 @@ def figures_of(kind: Kind, times: Times, back: Sequence[float]) -> list[Figure]:
     for what, values, limits in (
         ("answered", times.answered, answered_limits),
         ("effects", times.effects, effects_limits),
+        ("all_guilds", times.all_guilds, (None, None)),
     ):
         for (name, share), limit in zip(shares, (*limits, None), strict=False):
             restart = round(percentile(list(back), share), 3) if back else None
@@ -355,10 +407,11 @@ def figures_of(kind: Kind, times: Times, back: Sequence[float]) -> list[Figure]:
 
 
 def _said(kind: Kind, number: int, options: FailoverOptions, times: Times) -> str:
+    def both(values: list[float]) -> str:
+        return f"{percentile(values, 0.5):.3f} s (p99 {percentile(values, 0.99):.3f})"
+
     return (
-        f"{kind} {number} of {options.rounds}: answered after "
-        f"{percentile(times.answered, 0.5):.3f} s (p99 {percentile(times.answered, 0.99):.3f}), "
-        f"effects {percentile(times.effects, 0.5):.3f} s (p99 "
-        f"{percentile(times.effects, 0.99):.3f}), interactions up to "
+        f"{kind} {number} of {options.rounds}: answered after {both(times.answered)}, effects "
+        f"{both(times.effects)}, all guilds {both(times.all_guilds)}, interactions up to "
         f"{max(times.interactions):.3f} s, {times.struck} guilds so far"
     )

@@ -7,14 +7,26 @@ import pytest
 
 from components.bench.capacity import Carried
 from components.bench.capacity import figures_of as capacity_figures
-from components.bench.failover import Response, Times, figures_of, first_responses, split
+from components.bench.failover import (
+    Response,
+    Times,
+    figures_of,
+    first_responses,
+    opened_ms,
+    serving_ms,
+    split,
+)
 from components.bench.handoff import Told, pause_ms
 from components.bench.rebalance import is_fair
 from components.bench.scale import Grown, records_of, slope
+from components.chaos.watching import Change
 from components.cli.bench import MEASUREMENTS, main
 from components.simulator.record import Entry
-from contracts.ids import Epoch
+from contracts import storage
+from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
+from contracts.message import Message, encode
 from contracts.operations import BalanceReport
+from contracts.records import Assignment, Holding, PodLease
 
 
 def created(number: int, at_ms: float, interaction: str) -> Entry:
@@ -51,6 +63,86 @@ def test_only_questions_that_met_the_failover_count_and_those_before_it_are_the_
     assert split(responses, killed_ms, whole_ms) == ([0.7, 0.02], [0.25])
 
 
+def shown(seen_ms: float, bucket: str, key: str, value: Message | None) -> Change:
+    raw = None if value is None else encode(value)
+    return Change(seen_ms=seen_ms, bucket=bucket, key=key, revision=int(seen_ms), value=raw)
+
+
+def lease(seen_ms: float, state: str, start: str, pod: str = "a") -> Change:
+    value = PodLease(
+        pod=PodId(pod),
+        incarnation=Incarnation(start),
+        state=state,  # type: ignore[arg-type]
+        data="d",
+        capacity=10,
+        version="0",
+        engine_version=1,
+        started_ms=0,
+    )
+    return shown(seen_ms, storage.PODS, pod, value)
+
+
+def test_a_killed_pod_is_back_when_another_start_of_it_is_first_seen_to_serve() -> None:
+    changes = [
+        lease(1.0, "serving", "a-1"),
+        lease(2.0, "fenced", "a-1"),
+        lease(3.0, "starting", "a-2"),
+        lease(4.0, "serving", "b-2", pod="b"),
+        shown(5.0, storage.PODS, "a", None),
+        lease(6.0, "serving", "a-2"),
+        lease(7.0, "serving", "a-2"),
+    ]
+    assert serving_ms(changes[:5], "a", Incarnation("a-1")) is None
+    assert serving_ms(changes, "a", Incarnation("a-1")) == 6.0
+
+
+def assigned(seen_ms: float, guild: str, epoch: int) -> Change:
+    value = Assignment(
+        guild=GuildId(guild),
+        pod=PodId("b"),
+        incarnation=Incarnation("b-1"),
+        epoch=Epoch(epoch),
+        first_sequence=Sequence(1),
+        generation=Generation("g"),
+        since_ms=0,
+        cause="promoted",
+    )
+    return shown(seen_ms, storage.GUILDS, guild, value)
+
+
+def held(seen_ms: float, guild: str, role: str, epoch: int, took_ms: int) -> Change:
+    value = Holding(
+        guild=GuildId(guild),
+        pod=PodId("b"),
+        incarnation=Incarnation("b-1"),
+        data="d",
+        role=role,  # type: ignore[arg-type]
+        epoch=Epoch(epoch),
+        sequence=Sequence(1),
+        beat=0,
+        source="disk",
+        took_ms=took_ms,
+    )
+    return shown(seen_ms, storage.HANDOFFS, f"holds.{guild}.b", value)
+
+
+def test_a_guild_is_open_when_its_new_owner_was_told_and_had_taken_what_it_took() -> None:
+    changes = [
+        held(900.0, "1", "own", 4, took_ms=7),  # of before
+        assigned(1000.0, "1", 5),
+        assigned(1010.0, "1", 5),  # a follower was added
+        assigned(1000.0, "2", 8),
+        held(2100.0, "1", "follow", 5, took_ms=1),
+        held(2200.0, "1", "own", 5, took_ms=120),
+        assigned(3000.0, "1", 6),
+        held(4100.0, "1", "own", 6, took_ms=1),  # moved on: it was open before
+        assigned(1000.0, "3", 5),
+        held(2200.0, "3", "own", 5, took_ms=1),  # not one of those that were struck
+    ]
+    before = {GuildId("1"): Epoch(4), GuildId("2"): Epoch(7)}
+    assert opened_ms(changes, before) == {"1": 1120.0}
+
+
 def told(asked_ms: float, answered_ms: float, epoch: int) -> Told:
     return Told(asked_ms / 1000, answered_ms / 1000, Epoch(epoch))
 
@@ -79,7 +171,7 @@ def test_a_new_pod_with_too_little_is_no_fair_share() -> None:
 
 
 def test_a_takeover_that_is_too_slow_breaks_its_limits() -> None:
-    times = Times(answered=[0.1] * 98 + [1.2] * 2, effects=[0.6] * 100)
+    times = Times(answered=[0.1] * 98 + [1.2] * 2, effects=[0.6] * 100, all_guilds=[0.4, 1.6])
     figures = {figure.name: figure for figure in figures_of("kill", times, [2.0, 3.0])}
     assert figures["answered_p50_s"].ok
     assert not figures["answered_p99_s"].ok
@@ -88,6 +180,8 @@ def test_a_takeover_that_is_too_slow_breaks_its_limits() -> None:
     baseline = figures["answered_max_s"].baseline
     assert baseline is not None
     assert baseline.value == 3.0
+    assert figures["all_guilds_max_s"].value == 1.6
+    assert figures["all_guilds_p99_s"].limit is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +192,8 @@ def test_a_takeover_that_is_too_slow_breaks_its_limits() -> None:
     ],
 )
 def test_the_other_kinds_have_limits_of_their_own(kind: str, limited: set[str]) -> None:
-    figures = figures_of(kind, Times(answered=[0.1], effects=[0.1]), [])  # type: ignore[arg-type]
+    times = Times(answered=[0.1], effects=[0.1], all_guilds=[0.1])
+    figures = figures_of(kind, times, [])  # type: ignore[arg-type]
     assert {f.name for f in figures if f.limit is not None} == {f"{kind}_{one}" for one in limited}
 
 
