@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.gateway.ownership import commands as ask
 from components.gateway.ownership.commands import Command
+from components.gateway.ownership.pod import PodMachine
 from components.simulate import building
 from components.simulate.kv import WrongRevision
 from components.simulate.link import NoResponder, NotConnected, Unanswered
@@ -75,6 +76,12 @@ def keep_waiting(pod: "Pod", command: ask.AwaitRequests | ask.TurnAway) -> None:
     _say(pod, command)
 
 
+def _acts(machine: PodMachine, command: ask.AppendOpened | ask.CompareEnd) -> bool:
+    """Whether the pod still acts for the guild at that epoch; it may have dropped it meanwhile."""
+    known = machine.guilds.get(command.guild)
+    return known is not None and known.acting == command.epoch
+
+
 def append_opened(pod: "Pod", command: ask.AppendOpened) -> None:
     _say(pod, command)
 
@@ -83,7 +90,7 @@ def append_opened(pod: "Pod", command: ask.AppendOpened) -> None:
         assert machine is not None  # it asked
         before = guild.rows.count if guild.rows is not None else 0
         number = 0
-        while machine.guilds[command.guild].acting == command.epoch:
+        while _acts(machine, command):
             number += 1
             name = f"opened:{command.guild}:{command.epoch}:{pod.incarnation}:{number}"
             try:
@@ -121,7 +128,7 @@ def compare_end(pod: "Pod", command: ask.CompareEnd) -> None:
     async def compare() -> None:
         machine, guild = pod.machine, pod.guild(command.guild)
         assert machine is not None  # it asked
-        while machine.guilds[command.guild].acting == command.epoch:
+        while _acts(machine, command):
             try:
                 last = await pod.link.ask(guild.log_end)
             except (NotConnected, Unanswered):

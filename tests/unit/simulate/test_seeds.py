@@ -118,6 +118,12 @@ def test_a_machine_that_raises_fails_its_own_seed_alone(monkeypatch: pytest.Monk
     assert (found.seeds, found.steps) == (3, alone.steps + failure.step)
 
 
+def test_an_opening_that_waits_while_its_guild_is_dropped_ends() -> None:
+    """Seed 4845: the driver looked the guild up after the machine had forgotten it."""
+    found = report(run_seeds([4845], Shape()))
+    assert found.ok, _words(found)
+
+
 def test_a_seed_is_a_run_whatever_the_order_of_sets() -> None:
     command = [sys.executable, "-m", "components.cli", "simulate", "--seeds", "11..11", "--trace"]
     traces = [
