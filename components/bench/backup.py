@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from components.bench.posting import post_steadily
+from components.bench.posting import posting
 from components.bench.result import Baseline, BenchResult, Figure, percentile
 from components.bench.stage import id_of, make_guilds, opened, put_all, stage
 from components.chaos.arena import Arena, NotThere
@@ -60,19 +60,17 @@ async def run_backup(home: Path, options: BackupOptions, say: Callable[[str], No
         await put_all(arena)
         plain_folder = home / "plain"
         await asyncio.to_thread(plain_folder.mkdir)
-        async with _plain(arena, plain_folder) as plain:
-            posting = asyncio.create_task(
-                post_steadily(arena.live.control, guilds, options.rate, random.Random(options.seed))
-            )
-            try:
-                say(f"{options.settling_s:g} s to settle, {options.measured_s:g} s to measure")
-                await asyncio.sleep(options.settling_s)
-                plain.worst_lag_s()  # what was before does not count
-                lags = await _lags(arena, options.measured_s)
-                plain_s = plain.worst_lag_s()
-            finally:
-                posting.cancel()
-                await asyncio.gather(posting, return_exceptions=True)
+        dice = random.Random(options.seed)
+        async with (
+            _plain(arena, plain_folder) as plain,
+            posting(arena.live.control, guilds, options.rate, dice) as load,
+        ):
+            say(f"{options.settling_s:g} s to settle, {options.measured_s:g} s to measure")
+            await asyncio.sleep(options.settling_s)
+            plain.worst_lag_s()  # what was before does not count
+            lags = await _lags(arena, options.measured_s)
+            plain_s = plain.worst_lag_s()
+            posted = load.figure()
     beside = Baseline(name="a plain database", value=round(plain_s, 3))
     figures = [
         Figure(
@@ -83,6 +81,7 @@ async def run_backup(home: Path, options: BackupOptions, say: Callable[[str], No
             baseline=beside,
         ),
         Figure(name="lag_p50_s", value=round(percentile(lags, 0.5), 3), unit="s"),
+        posted,
     ]
     return BenchResult(
         bench="backup",

@@ -2,8 +2,9 @@
 
 For each size a stack of its own with one gateway, which owns every guild. Measured are
 
-- the time from the first guild that invites the bot to the last open one, and resident memory;
-- reads and writes, one at a time;
+- the time from the first guild that invites the bot to the last open one;
+- resident memory, the most of three readings: quiet, after the backlog, and after following;
+- reads and writes, one at a time, none of them refused;
 - the log that is already there: messages are posted while the pod is down, and it applies them
   when it is back. ``events_per_s`` is by its own database, from the moment in which the pod opens
   it to the last of them;
@@ -16,12 +17,13 @@ the owner.
 
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -29,7 +31,7 @@ import psutil
 
 from components.bench.asking import a_read, a_write, until_answered
 from components.bench.extra import ExtraGateway, disk
-from components.bench.posting import Chatter, post_steadily
+from components.bench.posting import Chatter, posting
 from components.bench.result import Baseline, BenchResult, Figure, percentile
 from components.bench.stage import id_of, make_guilds, opened, pause, put_all, served, stage
 from components.bus import stream
@@ -39,6 +41,7 @@ from components.gateway.engine.pod_tables import get_meta
 from components.gateway.shell.applier import RUNNING
 from components.simulator.client import GuildInfo
 from contracts import headers, storage, subjects
+from contracts.errors import ServiceError
 from contracts.ids import GuildId, Sequence
 from contracts.message import encode
 from contracts.requests import Request
@@ -60,6 +63,9 @@ QUESTIONS = 300
 SAMPLED = 20
 TAKEN_WITHIN_S = 60.0
 EVENTS_LIMIT = 4000.0
+LIVE_SHARE = 0.9
+"""Of what the log took in the same seconds: the last look at the database comes up to 0.1 s late,
+after some seconds."""
 RSS_AT = 1000
 RSS_LIMITS_MIB = {"gateway": 160.0, "config": 80.0, "edge": 120.0}
 
@@ -81,6 +87,9 @@ class Carried(msgspec.Struct, kw_only=True):
     guilds: int
     open_s: float = 0.0
     rss_mib: dict[str, float] = {}
+    """The most of all readings, by component."""
+    quiet_mib: dict[str, float] = {}
+    """The first reading."""
     raw_ms: list[float] = []
     read_ms: list[float] = []
     write_ms: list[float] = []
@@ -92,6 +101,10 @@ class Carried(msgspec.Struct, kw_only=True):
     logged_per_s: float = 0.0
     """What is posted without a pause, on the log."""
     follow_s: float = 0.0
+    posted: Figure | None = None
+    """What was posted while it was followed."""
+    owner_mib: float = 0.0
+    """Beside its follower."""
     follower_mib: float = 0.0
     owner_cpu_ms: float = 0.0
     follower_cpu_ms: float = 0.0
@@ -132,16 +145,18 @@ async def _carry(
         found.open_s = time.monotonic() - began_s
         await put_all(arena)
         await pause(arena.live.bus, paused=True)
-        found.rss_mib = resident(arena)
+        found.quiet_mib = found.rss_mib = resident(arena)
         say(f"{size} guilds open after {found.open_s:.1f} s, {found.rss_mib['gateway']:.0f} MiB")
         await _ask(arena, found)
         await _catch_up(arena, guilds, options, found)
+        found.rss_mib = most(found.rss_mib, resident(arena))
         say(f"{found.events_per_s:.0f} inputs a second from a log of {found.backlog}")
         await _live(arena, guilds, options, found)
         say(f"{found.live_per_s:.0f} a second live; the log took {found.logged_per_s:.0f}")
         second = ExtraGateway(arena, SECOND)
         try:
             await _follow(arena, guilds, second, options, found)
+            found.rss_mib = most(found.rss_mib, resident(arena))
             say(f"followed after {found.follow_s:.1f} s; taking over")
             await _take_over(arena, found)
             say(f"taken over within {max(found.takeover_s):.2f} s")
@@ -164,6 +179,14 @@ def resident(arena: Arena) -> dict[str, float]:
     return found
 
 
+def most(*readings: Mapping[str, float]) -> dict[str, float]:
+    """The largest of each component."""
+    return {
+        name: max(reading.get(name, 0.0) for reading in readings)
+        for name in dict.fromkeys(itertools.chain(*readings))
+    }
+
+
 def _worker(arena: Arena) -> psutil.Process:
     pid = arena.worker(POD)
     if pid is None:
@@ -181,20 +204,29 @@ async def _ask(arena: Arena, found: Carried) -> None:
     nothing = subjects.config_endpoint("guild")
     for _ in range(QUESTIONS):
         guild = dice.choice(arena.guilds)
-        found.raw_ms.append(await _took_ms(bus, nothing, b"{}", {}))
+        found.raw_ms.append((await _timed(bus, nothing, b"{}", {}))[0])
         for request, times in ((a_read(), found.read_ms), (a_write(), found.write_ms)):
             times.append(await _asked_ms(bus, guild, request))
 
 
 async def _asked_ms(bus: Bus, guild: GuildId, request: Request) -> float:
+    """How long the answer took. Raises `ServiceError` for a refusal, however fast it was."""
     fields = {headers.REQUEST_ID: uuid.uuid4().hex} if request.writes else {}
-    return await _took_ms(bus, subjects.request(guild, request.verb), encode(request), fields)
+    took_ms, told = await _timed(
+        bus, subjects.request(guild, request.verb), encode(request), fields
+    )
+    if headers.SERVICE_ERROR_CODE in told:
+        raise ServiceError(int(told[headers.SERVICE_ERROR_CODE]), told[headers.SERVICE_ERROR])
+    return took_ms
 
 
-async def _took_ms(bus: Bus, subject: str, data: bytes, fields: dict[str, str]) -> float:
+async def _timed(
+    bus: Bus, subject: str, data: bytes, fields: dict[str, str]
+) -> tuple[float, dict[str, str]]:
+    """Milliseconds until the reply, and its headers."""
     began = time.perf_counter()
-    await bus.ask(subject, data, fields, timeout_s=5)
-    return (time.perf_counter() - began) * 1000
+    reply = await bus.ask(subject, data, fields, timeout_s=5)
+    return (time.perf_counter() - began) * 1000, reply.headers or {}
 
 
 async def _catch_up(
@@ -332,14 +364,13 @@ async def _follow(
     before = _cpu_s(owner), _cpu_s(follower)
     first = (await stream.bounds(arena.live.bus, storage.INPUTS)).last
     dice = random.Random(options.seed)
-    posting = asyncio.create_task(post_steadily(arena.live.control, guilds, options.rate, dice))
-    await asyncio.sleep(options.live_s)
-    posting.cancel()
-    await asyncio.gather(posting, return_exceptions=True)
+    async with posting(arena.live.control, guilds, options.rate, dice) as load:
+        await asyncio.sleep(options.live_s)
+        found.posted = load.figure()
     messages = (await stream.bounds(arena.live.bus, storage.INPUTS)).last - first
     found.owner_cpu_ms = (_cpu_s(owner) - before[0]) / messages * 1000
     found.follower_cpu_ms = (_cpu_s(follower) - before[1]) / messages * 1000
-    found.follower_mib = _mib(follower)
+    found.owner_mib, found.follower_mib = _mib(owner), _mib(follower)
 
 
 def _cpu_s(process: psutil.Process) -> float:
@@ -381,6 +412,8 @@ def figures_of(found: Carried, sizes: tuple[int, ...]) -> list[Figure]:
             name=f"live_per_s{at}",
             value=round(found.live_per_s),
             unit="inputs/s",
+            limit=round(LIVE_SHARE * found.logged_per_s),
+            at_least=True,
             baseline=Baseline(name="the log took", value=round(found.logged_per_s)),
         ),
         Figure(name=f"open{at}_s", value=round(found.open_s, 1), unit="s"),
@@ -388,7 +421,15 @@ def figures_of(found: Carried, sizes: tuple[int, ...]) -> list[Figure]:
     for component, mib in found.rss_mib.items():
         name = "rss_mib" if component == "gateway" else f"{component}_rss_mib"
         limit = RSS_LIMITS_MIB.get(component) if found.guilds <= RSS_AT else None
-        figures.append(Figure(name=f"{name}{at}", value=round(mib, 1), unit="MiB", limit=limit))
+        figures.append(
+            Figure(
+                name=f"{name}{at}",
+                value=round(mib, 1),
+                unit="MiB",
+                limit=limit,
+                baseline=Baseline(name="quiet", value=round(found.quiet_mib[component], 1)),
+            )
+        )
     for what, times in (("read", found.read_ms), ("write", found.write_ms)):
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             value = round(percentile(times, share), 2)
@@ -407,10 +448,12 @@ def figures_of(found: Carried, sizes: tuple[int, ...]) -> list[Figure]:
             name=f"follow_rss{at}_mib",
             value=round(found.follower_mib, 1),
             unit="MiB",
-            baseline=Baseline(name="owner", value=round(found.rss_mib["gateway"], 1)),
+            baseline=Baseline(name="owner", value=round(found.owner_mib, 1)),
         ),
         Figure(name=f"follow_built{at}_s", value=round(found.follow_s, 1), unit="s"),
     ]
+    if found.posted is not None:
+        figures.append(msgspec.structs.replace(found.posted, name=f"posted_per_s{at}"))
     figures += [
         Figure(
             name=f"takeover_{name}{at}_s",

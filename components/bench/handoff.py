@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from components.bench.asking import a_read, edge_like, put
-from components.bench.posting import post_steadily
+from components.bench.posting import posting
 from components.bench.result import Baseline, BenchResult, Figure, percentile
 from components.bench.stage import (
     id_of,
@@ -138,17 +138,14 @@ async def run_handoff(
         await spread(arena, options.pods)
         owners = await edge_like(arena.live.bus)
         dice = random.Random(options.seed)
-        posting = asyncio.create_task(post_steadily(arena.live.control, guilds, options.rate, dice))
-        try:
+        async with posting(arena.live.control, guilds, options.rate, dice) as load:
             quiet = await _all_asked(arena, owners, options, move=False)
             say("measured without moves; moving")
             moving = await _all_asked(arena, owners, options, move=True, say=say)
-        finally:
-            posting.cancel()
-            await asyncio.gather(posting, return_exceptions=True)
+            posted = load.figure()
         for words, count in Counter(moving.refused).most_common(3):
             say(f"refused {count} times: {words}")
-    return _result(options, quiet, moving)
+    return _result(options, quiet, moving, posted)
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -206,7 +203,7 @@ async def _move(arena: Arena, guilds: Sequence[GuildId]) -> None:
     )
 
 
-def _result(options: HandoffOptions, quiet: Asked, moving: Asked) -> BenchResult:
+def _result(options: HandoffOptions, quiet: Asked, moving: Asked, posted: Figure) -> BenchResult:
     figures = [
         Figure(
             name=f"pause_{name}_ms",
@@ -223,6 +220,7 @@ def _result(options: HandoffOptions, quiet: Asked, moving: Asked) -> BenchResult
         Figure(name="requests_refused", value=len(moving.refused), unit="requests", limit=0),
         Figure(name="requests", value=moving.asked, unit="requests"),
         Figure(name="moves", value=len(moving.pauses_ms), unit="guilds"),
+        posted,
     ]
     return BenchResult(
         bench="handoff",

@@ -6,14 +6,18 @@ the spam pipeline, and every message a case, a deletion and a report.
 
 import asyncio
 import random
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from components.bench.result import Figure
+from components.process.clock import steady_s
 from components.simulator.client import GuildInfo, SimulatorControl
 
 EVERY_S = 0.05
+LEAST_SHARE = 0.9
+"""Of the rate that was asked for: what is posted last is late by as long as one request takes."""
 
 
 class Chatter:
@@ -41,16 +45,48 @@ class Chatter:
         }
 
 
-async def post_steadily(
+class Posting:
+    """Messages in guilds at random at a steady rate: how many the simulated Discord has taken."""
+
+    def __init__(self, control: SimulatorControl, chatter: Chatter, rate: float) -> None:
+        self._control = control
+        self._chatter = chatter
+        self._rate = rate
+        self._began_s = steady_s()
+        self._posted = 0
+
+    async def run(self) -> None:
+        """Post until cancelled; what is late is made up for."""
+        while True:
+            due = int((steady_s() - self._began_s) * self._rate) - self._posted
+            if due > 0:
+                await self._control.post_many(self._chatter.messages(due))
+                self._posted += due
+            await asyncio.sleep(EVERY_S)
+
+    def figure(self) -> Figure:
+        """The rate that was reached until now: with less the measurement would have been another
+        one."""
+        return Figure(
+            name="posted_per_s",
+            value=round(self._posted / (steady_s() - self._began_s), 1),
+            unit="messages/s",
+            limit=LEAST_SHARE * self._rate,
+            at_least=True,
+        )
+
+
+@asynccontextmanager
+async def posting(
     control: SimulatorControl, guilds: Sequence[GuildInfo], rate: float, dice: random.Random
-) -> None:
-    """Post in guilds at random until cancelled."""
-    chatter = Chatter(guilds, dice)
-    began = time.monotonic()
-    posted = 0
-    while True:
-        due = int((time.monotonic() - began) * rate) - posted
-        if due > 0:
-            await control.post_many(chatter.messages(due))
-            posted += due
-        await asyncio.sleep(EVERY_S)
+) -> AsyncIterator[Posting]:
+    """Post at a rate inside the block. At its end whatever ended the posting early is raised."""
+    made = Posting(control, Chatter(guilds, dice), rate)
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

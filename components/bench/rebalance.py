@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from components.bench.extra import ExtraGateway
-from components.bench.posting import post_steadily
+from components.bench.posting import posting
 from components.bench.result import Baseline, BenchResult, Figure
 from components.bench.stage import (
     balance,
@@ -74,7 +74,6 @@ async def run_rebalance(
     say(f"starting the stack with {FIRST} pods")
     counts = ("--gateways", str(FIRST), "--configs", "2")
     extra: list[ExtraGateway] = []
-    posting: asyncio.Task[None] | None = None
     async with stage(home, *counts, seed=options.seed) as arena:
         try:
             await arena.live.control.set_limits(enabled=False)
@@ -85,36 +84,40 @@ async def run_rebalance(
             await put_all(arena)
             await served(arena, WITHIN_S)
             await pause(arena.live.bus, paused=True)
-            posting = asyncio.create_task(
-                post_steadily(arena.live.control, [*guilds, *more], options.rate, arena.dice)
-            )
-            say(f"posting {options.rate:g} messages a second for {MEASURED_S:g} s")
-            await asyncio.sleep(MEASURED_S)
-            extra.append(ExtraGateway(arena, f"gateway-{FIRST}"))
-            await extra[0].start()
-            await _serves(arena, extra[0].name)
-            say("a third pod serves; asking for a rebalance")
-            began_s = time.monotonic()
-            before = _owners(arena)
-            await tell_config(arena.live.bus, "rebalance", Rebalance(by="bench"))
-            asked = await _grown(arena, FIRST + 1, before, began_s)
-            say(f"fair after {asked.took_s:.2f} s with {asked.moves} moves")
-            await served(arena, WITHIN_S)
-            await pause(arena.live.bus, paused=False)
-            extra.append(ExtraGateway(arena, f"gateway-{FIRST + 1}"))
-            before = _owners(arena)
-            began_s = time.monotonic()
-            await extra[1].start()
-            alone = await _grown(arena, FIRST + 2, before, began_s)
-            say(f"a fourth pod has its share after {alone.took_s:.2f} s")
-            if posting.done():  # without traffic it would have been another measurement
-                posting.result()
+            async with posting(
+                arena.live.control, [*guilds, *more], options.rate, arena.dice
+            ) as load:
+                say(f"posting {options.rate:g} messages a second for {MEASURED_S:g} s")
+                await asyncio.sleep(MEASURED_S)
+                asked, alone = await _grow_twice(arena, extra, say)
+                posted = load.figure()
         finally:
-            if posting is not None:
-                posting.cancel()
-                await asyncio.gather(posting, return_exceptions=True)
             await asyncio.gather(*(gateway.stop() for gateway in extra))
-    return _result(options, placing_s, asked, alone)
+    return _result(options, placing_s, asked, alone, posted)
+
+
+async def _grow_twice(
+    arena: Arena, extra: list[ExtraGateway], say: Callable[[str], None]
+) -> tuple[Grown, Grown]:
+    """A third pod when an operator asks, and a fourth by itself; ``extra``: what was started."""
+    extra.append(ExtraGateway(arena, f"gateway-{FIRST}"))
+    await extra[0].start()
+    await _serves(arena, extra[0].name)
+    say("a third pod serves; asking for a rebalance")
+    began_s = time.monotonic()
+    before = _owners(arena)
+    await tell_config(arena.live.bus, "rebalance", Rebalance(by="bench"))
+    asked = await _grown(arena, FIRST + 1, before, began_s)
+    say(f"fair after {asked.took_s:.2f} s with {asked.moves} moves")
+    await served(arena, WITHIN_S)
+    await pause(arena.live.bus, paused=False)
+    extra.append(ExtraGateway(arena, f"gateway-{FIRST + 1}"))
+    before = _owners(arena)
+    began_s = time.monotonic()
+    await extra[1].start()
+    alone = await _grown(arena, FIRST + 2, before, began_s)
+    say(f"a fourth pod has its share after {alone.took_s:.2f} s")
+    return asked, alone
 
 
 async def _place(arena: Arena, count: int) -> tuple[list[GuildInfo], float]:
@@ -181,7 +184,9 @@ def spread_of(report: BalanceReport) -> str:
     return f"{report.min_over_mean:.2f} to {report.max_over_mean:.2f} of the mean"
 
 
-def _result(options: RebalanceOptions, placing_s: float, asked: Grown, alone: Grown) -> BenchResult:
+def _result(
+    options: RebalanceOptions, placing_s: float, asked: Grown, alone: Grown, posted: Figure
+) -> BenchResult:
     placing = Baseline(name="placing as many new guilds", value=round(placing_s, 2))
     worst = max(asked.max_over_mean, alone.max_over_mean)
     emptiest = min(asked.min_over_mean, alone.min_over_mean)
@@ -221,6 +226,7 @@ def _result(options: RebalanceOptions, placing_s: float, asked: Grown, alone: Gr
             baseline=Baseline(name="fewest, were all alike", value=least),
         ),
         Figure(name="new_pod_moves", value=alone.moves, unit="guilds"),
+        posted,
     ]
     return BenchResult(
         bench="rebalance",

@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from components.bench.capacity import Carried
+from components.bench.capacity import Carried, most
 from components.bench.capacity import figures_of as capacity_figures
 from components.bench.failover import (
     Response,
@@ -210,18 +210,40 @@ def test_owner_and_follower_of_a_filled_guild_hold_its_rows_on_different_pods() 
         assert {holding.pod for holding in holdings} == {assignment.pod, assignment.follower.pod}
 
 
-def test_memory_has_limits_at_a_thousand_guilds_alone() -> None:
+def carried(guilds: int = 1000) -> Carried:
     measured = [1.0]
+    return Carried(
+        guilds=guilds,
+        rss_mib={"gateway": 150.0, "config": 60.0, "edge": 60.0},
+        quiet_mib={"gateway": 120.0, "config": 60.0, "edge": 60.0},
+        raw_ms=measured,
+        read_ms=measured,
+        write_ms=measured,
+        takeover_s=measured,
+    )
+
+
+def test_the_most_memory_of_all_readings_counts() -> None:
+    assert most({"a": 1.0, "b": 5.0}, {"a": 3.0, "b": 2.0}, {"a": 2.0}) == {"a": 3.0, "b": 5.0}
+    [figure] = [f for f in capacity_figures(carried(), (1000,)) if f.name == "rss_mib"]
+    assert (figure.value, figure.limit) == (150.0, 160.0)
+    assert figure.baseline is not None
+    assert figure.baseline.value == 120.0
+
+
+@pytest.mark.parametrize(("live_per_s", "ok"), [(1850.0, True), (1750.0, False)])
+def test_what_a_pod_applies_live_is_held_against_what_the_log_took(
+    live_per_s: float, ok: bool
+) -> None:
+    found = carried()
+    found.logged_per_s, found.live_per_s = 2000.0, live_per_s
+    [figure] = [f for f in capacity_figures(found, (1000,)) if f.name == "live_per_s"]
+    assert (figure.limit, figure.ok) == (1800.0, ok)
+
+
+def test_memory_has_limits_at_a_thousand_guilds_alone() -> None:
     for guilds, limited in ((1000, {"rss_mib", "config_rss_mib", "edge_rss_mib"}), (5000, set())):
-        found = Carried(
-            guilds=guilds,
-            rss_mib={"gateway": 150.0, "config": 60.0, "edge": 60.0},
-            raw_ms=measured,
-            read_ms=measured,
-            write_ms=measured,
-            takeover_s=measured,
-        )
-        figures = capacity_figures(found, (1000, 5000))
+        figures = capacity_figures(carried(guilds), (1000, 5000))
         names = {f.name for f in figures if f.limit is not None and f.unit == "MiB"}
         assert names == limited
 
