@@ -110,7 +110,7 @@ class Suspicion:
             wake_at_s = min(
                 wake_at_s, self._judge(pod, pod.lease, evidence, now_s, judge_from_s, verdict)
             )
-        for name in awaited:
+        for name in sorted(awaited):
             forgotten = pods.get(name)
             if forgotten is not None and forgotten.away_since_s is None:
                 continue  # it is here, or there is a value, which cannot be read

@@ -169,6 +169,14 @@ def test_a_pod_that_nothing_remembers_is_fenced_at_the_start_that_owns(town: Tow
     assert (fence.lease.pod, fence.lease.incarnation, fence.revision) == ("ghost", "b-4", 0)
 
 
+def test_pods_that_nothing_remembers_are_fenced_in_one_order_always(town: Town) -> None:
+    """A plan is a function of what was seen: a simulated run repeats from its seed."""
+    ghosts = [f"ghost-{number}" for number in range(8)]
+    for number, ghost in reversed(list(enumerate(ghosts))):
+        town.owned(str(number + 2), ghost, 4, held=False)
+    assert [fence.lease.pod for fence in town.plan().fence] == ghosts
+
+
 def test_a_pod_that_died_before_it_named_its_start_holds_nobody_up() -> None:
     town = Town()
     town.pod("a")

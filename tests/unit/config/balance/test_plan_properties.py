@@ -270,11 +270,12 @@ def test_whatever_moves_less_than_the_stated_bound_leaves_the_difference_undone(
         assert moved >= made.own_weight_bound - max(excess, lack) - TINY
 
 
-@given(st.integers(2, 8), st.integers(20, 40), st.randoms(use_true_random=False))
+@given(st.integers(2, 8), st.integers(20, 40), st.integers(0, 2**32).map(random.Random))
 @settings(max_examples=40, deadline=None)
 def test_weights_that_change_by_a_twentieth_move_nothing_once_a_plan_is_made(
     count: int, each: int, dice: random.Random
 ) -> None:
+    """Each by chance: if all of one pod's rose and all of another's fell, it would be no chance."""
     rooms = pods(count)
     total = count * each
     guilds = [
