@@ -92,6 +92,9 @@ def _find(draft: Draft, held: Held, why: str, *, without: set[PodId]) -> bool:
             draft.out.postponed.append(owned.guild)
         draft.lack(owned.guild, f"{why}, and {none}")
         draft.unbalance(owned.guild, none)
+        asked = draft.world.wanted.get(owned.guild)
+        if asked is not None and asked.purpose == "follow":
+            draft.out.settled[owned.guild] = none
         return False
     wanted = Wanted(
         guild=owned.guild,

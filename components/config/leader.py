@@ -67,13 +67,6 @@ class Leader:
             self.wanted[move.guild] = move
             self._view.dirty.add(move.guild)
 
-    def unwant(self, guilds: Iterable[GuildId]) -> None:
-        """Ask for them no more. What is under way goes on."""
-        for guild in list(guilds):
-            self.wanted.pop(guild, None)
-            self.lacking.pop(guild, None)
-            self._view.dirty.add(guild)
-
     def disconnected(self, server: str, client: int) -> None:
         """The server's advisory of a lost connection."""
         self.suspicion.connection_gone(self._view.pods, server, client)

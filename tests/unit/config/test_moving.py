@@ -508,11 +508,12 @@ def test_what_balance_wants_of_a_guild_ends_when_its_pod_is_to_be_empty(town: To
     assert not town.leader.wanted
 
 
-def test_what_balance_wants_of_a_follower_ends_when_nobody_can_follow(town: Town) -> None:
+@pytest.mark.parametrize("cause", ["rebalanced", "moved"])
+def test_a_wish_for_a_follower_ends_when_nobody_can_follow(town: Town, cause: str) -> None:
     town.expire("b")
     town.expire("c")
     town.owned("1", "a")
-    want(town, "1", "b", "follow", cause="rebalanced")
+    want(town, "1", "b", "follow", cause=cause)
     town.settle()
     assert not town.leader.wanted
 
