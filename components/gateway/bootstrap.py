@@ -220,7 +220,7 @@ class _Running:
         timers = Timers(bus, gate, clock)
         logbook = Logbook(bus, self._applier)
         await logbook.load()
-        backlog = Backlog(bus)
+        backlog = Backlog(bus, self._folder.path)
         spawn(backlog.read(list(machine.guilds), logbook.mark))
         snapshots = Snapshots(
             bus, self._applier, self._folder.database, self._folder.path / "snapshots"
