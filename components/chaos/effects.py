@@ -14,6 +14,7 @@ bucket: of these kinds ``done`` is believed, and not counted.
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 import msgspec
@@ -64,7 +65,7 @@ def check_effects(evidence: Evidence, replays: Mapping[GuildId, Replayed]) -> He
     done = moot = 0
     lost: list[str] = []
     for guild, replayed in replays.items():
-        for (sequence, index), payload in sorted(replayed.effects.items(), key=_place):
+        for (sequence, index), payload in sorted(replayed.effects.items(), key=itemgetter(0)):
             name = f"effect {sequence}/{index} ({payload.kind}) of guild {guild}"
             result = results.get((guild, sequence, index))
             if result is None:
@@ -90,10 +91,6 @@ def check_effects(evidence: Evidence, replays: Mapping[GuildId, Replayed]) -> He
         and (sequence, index) not in known.effects
     ]
     return Held(done=done, moot=moot, lost=lost, unfounded=unfounded)
-
-
-def _place(effect: tuple[tuple[int, int], AnyPayload]) -> tuple[int, int]:
-    return effect[0]
 
 
 def _results(evidence: Evidence) -> dict[tuple[GuildId, int, int], EffectResult]:

@@ -2,8 +2,8 @@
 
 Promise: everything found lies in the gap, oldest first over all channels (what a member does
 across channels is judged in that order). Bounded per channel and guild; what lies beyond a bound
-is counted in the log's words. Each read takes a slot of the
-installation's global rate (`components.sharing`), and reads are spread over time.
+is counted in the log's words. Each read takes a slot of the installation's global rate
+(`components.sharing`), and reads are spread over time.
 
 Fails: what Discord refuses or does not answer is logged and left out; after too many refusals
 (10,000 in 10 min ban the address) nothing more is read of this gap.
@@ -26,8 +26,8 @@ from contracts.ids import ChannelId, GuildId, SessionId, UserId, is_snowflake, s
 log = logging.getLogger(__name__)
 
 REQUESTS_PER_S: Final = 10
-"""Most that one replica reads. Discord grants 50 to the whole installation: what effects need of
-them is divided off first come, first served (docs/decisions/0007-rest-shares.md)."""
+"""Most that one replica reads, of the 50 that Discord grants to the whole installation. While
+effects need them, too, it gets fewer: its share by demand (docs/decisions/0007-rest-shares.md)."""
 AGAIN_S: Final = 0.2
 MESSAGES_PER_CHANNEL: Final = 500
 MESSAGES_PER_GUILD: Final = 1_000

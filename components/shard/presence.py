@@ -7,7 +7,6 @@ the bus refuses is tried again.
 """
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -62,21 +61,19 @@ class Presence:
                     if await self._lease.acquire(self._value()):
                         self.on_shown()
                         await self._keep()
-                except (BusError, LeaseLost) as error:
-                    log.debug("replica is not shown: %s", error)
+                except* (BusError, LeaseLost) as errors:
+                    log.debug("replica is not shown: %s", errors.exceptions)
                 await asyncio.sleep(AGAIN_S)
         finally:
             await self._lease.release()
 
     async def _keep(self) -> None:
         shares = Shares(self._bus, self._key, self._start, self.share, self._rest_per_s)
-        following = asyncio.create_task(shares.run())
         try:
-            await self._lease.keep(self._value, soon=self._soon)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(shares.run())
+                await self._lease.keep(self._value, soon=self._soon)
         finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
             self.share.divide(0, 0)
 
     def _value(self) -> bytes:

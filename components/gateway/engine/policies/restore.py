@@ -6,10 +6,11 @@ since stays, case numbers are never given twice, and settings become a new versi
 facts are never among them, so nothing is sent again: a case that was pending then has today's
 outcome, or fails if it has none, and a thread that was being made stays as it is today. What a
 restore replaced is kept until the next one, for `UndoRestore`, which leaves alone and counts what
-has changed since: a row that is not as the restore left it, settings that are a newer version. No
-part has timers: the one timer
-there is sweeps what spam remembers of messages (`spam.tracker`), which is no part. A part that gets
-timers arms here what is due (tests/unit/gateway/engine/test_restore.py fails until it does).
+has changed since: a row that is not as the restore left it, settings that are a newer version.
+
+No part has timers: the one timer there is sweeps what spam remembers of messages (`spam.tracker`),
+which is no part. A part that gets timers arms here what is due
+(tests/unit/gateway/engine/test_restore.py fails until it does).
 
 Only an operator may. Operators' tools make the rows by replaying the guild's own log.
 """
