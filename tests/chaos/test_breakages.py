@@ -23,9 +23,11 @@ from components.chaos.run import run, run_each
 from components.chaos.scenario import STEADY, Fault, Scenario
 from components.chaos.scenarios import SCENARIOS
 from components.chaos.watching import Change
-from components.traffic.evidence import settled
+from components.cli.asking import ask
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
+from contracts.message import encode
+from contracts.requests import GetGuildStatus, GuildStatus
 from tests.chaos.breakages import engine_forgets, gate_off, lease_ignored, switch
 
 SEED = 5
@@ -148,11 +150,17 @@ async def _interactions(arena: Arena, count: int) -> list[tuple[GuildId, StoredM
 
 
 async def _again(arena: Arena, edge: Bus, guild: GuildId, message: StoredMessage) -> None:
-    """Append it under its id, and wait until the guild's owner has nothing left to do."""
+    """Append it under its id once the stream has forgotten that, and wait until the guild's owner
+    has applied it. Under traffic an owner never has nothing left to do."""
     again = {headers.MSG_ID: message.headers[headers.MSG_ID]}
-    await edge.append(subjects.inputs(guild), message.data, again)
     async with asyncio.timeout(ASKED_WITHIN_S):
-        await settled(arena.live.bus, [guild])
+        while (stored := await edge.append(subjects.inputs(guild), message.data, again)).duplicate:
+            await asyncio.sleep(0.1)  # the stream's window
+    read = GetGuildStatus()
+    seen = {headers.MIN_APPLIED: str(stored.sequence)}
+    subject = subjects.request(guild, read.verb)
+    status = await ask(arena.live.bus, subject, encode(read), GuildStatus, **seen)
+    assert status.applied >= stored.sequence
 
 
 @contextlib.contextmanager
