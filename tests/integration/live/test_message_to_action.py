@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ async def _chain(stack: LiveStack, trace: str, name: str) -> list[dict[str, Any]
             spans = {
                 span["span"]: span
                 for file in (stack.home / "traces").glob("*.jsonl")
-                for line in file.read_text().splitlines()
+                for line in _whole_lines(file)
                 if (span := json.loads(line))["trace"] == trace
             }
             chain = [span for span in spans.values() if span["name"] == name]
@@ -81,6 +82,11 @@ async def _chain(stack: LiveStack, trace: str, name: str) -> list[dict[str, Any]
             if chain and chain[-1]["parent"] is None:
                 return chain
             await asyncio.sleep(0.2)  # spans are written in batches, by other processes
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """What is written by now: a batch comes in parts, which end anywhere in a line."""
+    return file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
 
 
 async def _case_is_done(stack: LiveStack, guild: GuildId) -> None:
