@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from components.bus import stream
+from components.bus.buckets import Bucket
 from components.gateway.engine.decoding import decode_input
 from components.restoring import moments
 from components.restoring.owner import ask
@@ -104,6 +105,14 @@ async def all_sent(stack: LiveStack, guild: GuildId) -> None:
     async with asyncio.timeout(60):
         while (await ask(stack.bus, guild, GetGuildStatus(), GuildStatus)).outbox_pending:
             await asyncio.sleep(0.05)
+
+
+async def held_twice(stack: LiveStack, guild: GuildId) -> None:
+    """Wait until the guild's owner and its follower have its rows."""
+    handoffs = Bucket(stack.bus, storage.HANDOFFS)
+    async with asyncio.timeout(30):
+        while len(await handoffs.snapshot(f"holds.{guild}.*")) < 2:
+            await asyncio.sleep(0.1)
 
 
 async def backed_up(stack: LiveStack) -> None:
@@ -370,6 +379,8 @@ async def test_what_cannot_be_rebuilt_is_refused_with_the_earliest_moment(
 async def test_a_drill_finds_every_guild_equal_to_its_owners(
     stack: LiveStack, spoilt: tuple[GuildInfo, int]
 ) -> None:
+    await held_twice(stack, GuildId(str(spoilt[0].id)))
+    await backed_up(stack)
     code, text, err = await typed(stack, "drill", "restore", "--json")
     assert code == 0, f"{text}\n{err}"
     drilled = msgspec.json.decode(text)
