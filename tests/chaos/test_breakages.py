@@ -105,24 +105,31 @@ async def repeat_interactions(arena: Arena) -> Fault:
 
 
 async def stop_backup(arena: Arena) -> Fault:
-    """A pod's Litestream stands still from now on: its end would be seen, and it started again."""
-    pod = arena.some_owner()
-    (litestream,) = (
+    """A pod's Litestream stands still from now on: its end would be seen, and it started again.
+    It is the pod that is looked at last: the others have all the time that there is."""
+    pod = arena.replicas("gateway")[-1]
+    began_ms = time.time() * 1000
+    _litestream(arena, pod).suspend()
+    return Fault(words=f"the backup of {pod} stopped", began_ms=began_ms, guilds=frozenset())
+
+
+def _litestream(arena: Arena, pod: str) -> psutil.Process:
+    (found,) = (
         child
         for child in psutil.Process(arena.worker(pod)).children()
         if "litestream" in child.name()
     )
-    began_ms = time.time() * 1000
-    litestream.suspend()
-    return Fault(words=f"the backup of {pod} stopped", began_ms=began_ms, guilds=frozenset())
+    return found
 
 
 async def go_blind(arena: Arena) -> Fault:
-    """The watches of the buckets end with the next change that they show."""
+    """The watches of the buckets end with the next change that they show. Nothing else is wrong any
+    more."""
 
     def fail(_: Change) -> None:
         raise RuntimeError("planted")
 
+    _litestream(arena, arena.replicas("gateway")[-1]).resume()
     began_ms = time.time() * 1000
     seen = len(arena.watched.changes)
     setattr(arena.watched, "_note", fail)  # noqa: B010  a method is not assigned to
@@ -202,12 +209,18 @@ STOP_BACKUP = Scenario(
 )
 
 
+def small(scenario: Scenario, settle_s: float = 15.0) -> Scenario:
+    """The scenario on a small stack. What a breakage keeps from settling never does: only a round
+    in which something must not be wrong is given its time."""
+    return msgspec.structs.replace(scenario, settle_s=settle_s, options=SMALL)
+
+
 async def play_each(
     tmp_path: Path, scenarios: list[Scenario], *breakages: str
 ) -> list[dict[str, int]]:
     """The violations of one round of each, on one stack with the breakages."""
     results = await run_each(
-        [msgspec.structs.replace(one, settle_s=15.0, options=SMALL) for one in scenarios],
+        scenarios,
         seed=SEED,
         home=tmp_path / "stack",
         say=print,
@@ -221,7 +234,7 @@ async def play_each(
 async def play(tmp_path: Path, scenario: Scenario, breakage: str) -> dict[str, int]:
     """The violations of one round with the breakage."""
     result = await run(
-        msgspec.structs.replace(scenario, settle_s=15.0, options=SMALL),
+        small(scenario),
         seed=SEED,
         rounds=1,
         home=tmp_path / "stack",
@@ -236,7 +249,7 @@ async def play(tmp_path: Path, scenario: Scenario, breakage: str) -> dict[str, i
 @pytest.mark.timeout(200)
 async def test_without_gate_or_lease_a_stopped_owner_is_seen_to_act(tmp_path: Path) -> None:
     breakages = (gate_off.NAME, lease_ignored.NAME)
-    scenarios = [breaking(STOP_UNTIL_OTHERS_ACT, one) for one in breakages]
+    scenarios = [small(breaking(STOP_UNTIL_OTHERS_ACT, one)) for one in breakages]
     for violations in await play_each(tmp_path, scenarios, *breakages):
         assert violations["effects_stale_owner"] > 0
 
@@ -249,7 +262,7 @@ async def test_without_the_fence_facts_are_seen_twice(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(200)
 async def test_without_deduplication_inputs_then_effects_are_seen_twice(tmp_path: Path) -> None:
-    scenarios = [SCENARIOS["kill-shard"], REPEAT_INTERACTIONS]
+    scenarios = [small(SCENARIOS["kill-shard"], settle_s=60.0), small(REPEAT_INTERACTIONS)]
     stream, engine = await play_each(tmp_path, scenarios, "stream_forgets", engine_forgets.NAME)
     assert stream["inputs_doubled"] > 0
     assert stream["effects_doubled"] == stream["facts_doubled"] == stream["state_differs"] == 0
@@ -278,11 +291,8 @@ async def test_a_replica_path_that_pods_share_is_seen_to_be_destroyed(
 async def test_a_backup_that_stands_still_and_a_watch_that_has_ended_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "WITHIN_S", 5.0)  # for what stands still no time is enough
-    scenarios = [
-        msgspec.structs.replace(one, settle_s=10.0, options=SMALL)
-        for one in (STOP_BACKUP, GO_BLIND)
-    ]
+    monkeypatch.setattr(backups, "WITHIN_S", 15.0)  # for what stands still no time is enough
+    scenarios = [small(STOP_BACKUP, settle_s=60.0), small(GO_BLIND)]
     still, blind = await run_each(scenarios, seed=SEED, home=tmp_path / "stack", say=print)
     assert still.not_played == []
     assert {kind for kind, count in still.violations.items() if count} == {"state_differs"}
