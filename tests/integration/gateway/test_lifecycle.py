@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from components.bus.errors import BusError
+from components.gateway.engine.pod_tables import COMPLETE
 from contracts.errors import ErrorCode, ServiceError
 from tests.integration.gateway.town import SPAM, Pods, Town, until
 from tests.support.nats import RunningNats
@@ -107,9 +108,14 @@ async def purge(nats: RunningNats, up_to: int) -> None:
 
 
 async def mark(data: Path) -> int:
+    return noted(data, COMPLETE)
+
+
+def noted(data: Path, key: str) -> int:
+    """A number that the pod keeps for itself, as its database has it now; 0 while there is none."""
     database = sqlite3.connect(f"file:{data}/gateway.db?mode=ro", uri=True)
     try:
-        row = database.execute("SELECT value FROM pod_meta WHERE key = 'complete'").fetchone()
+        row = database.execute("SELECT value FROM pod_meta WHERE key = ?", (key,)).fetchone()
         return int(row[0]) if row else 0
     finally:
         database.close()
