@@ -332,7 +332,7 @@ async def test_invalid_requests_are_counted_for_all_pods_and_the_shard(
 async def test_pods_together_stop_posting_long_before_discord_bans_their_address(
     nats_server: RunningNats,
 ) -> None:
-    banned_at, stop_at = 120, 40
+    banned_at, stop_at = 450, 150  # what comes within a second or two of the limit is little of it
     settings = Settings(invalid_requests=banned_at)
     async with (
         running_simulator(settings) as discord,
@@ -350,20 +350,23 @@ async def test_pods_together_stop_posting_long_before_discord_bans_their_address
         for member in members:
             await member.start()
 
-        async def post_until_it_must_wait(member: Member) -> None:
+        async def post_until_all_must_wait(member: Member) -> None:
+            """What must wait looks again: it may be the pod's own estimate alone that stops it."""
             while True:
                 try:
                     await member.rest.call(PERMIT, get_nothing, urgent=False)
                 except Refused:
                     continue
                 except Again as again:
-                    if "too many invalid requests" in str(again):
+                    if "too many invalid requests" not in str(again):
+                        raise
+                    if (await shares_now(member)).invalid_requests >= stop_at:
                         return
-                    raise
+                    await asyncio.sleep(0.05)
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             for member in members:
-                group.create_task(post_until_it_must_wait(member))
+                group.create_task(post_until_all_must_wait(member))
         counted = sum((await control.limits())["invalid"].values())
         assert stop_at <= counted < banned_at / 2
         with pytest.raises(Refused, match="404"):  # what is urgent goes on, and is answered
