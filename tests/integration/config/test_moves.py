@@ -30,7 +30,7 @@ from contracts.operations import (
     UnpinGuild,
 )
 from contracts.records import LeaderLease
-from tests.integration.config.cluster import Cluster
+from tests.integration.config.cluster import Cluster, Pod
 
 GUILDS = [str(number) for number in range(1, 61)]
 
@@ -42,6 +42,18 @@ async def three(cluster: Cluster, *guilds: str) -> None:
     await cluster.until_followed(*guilds)
     await cluster.until_opened(*guilds)
     await cluster.status_when_ready()
+
+
+async def idle_pod(cluster: Cluster, name: str) -> Pod:
+    """One more pod, which builds nothing; config knows that it serves."""
+    pod = await cluster.pod(name)
+    pod.works = False
+    async with asyncio.timeout(10):
+        while (name, "serving") not in {
+            (known.pod, known.state) for known in (await cluster.status()).pods
+        }:
+            await asyncio.sleep(0.02)
+    return pod
 
 
 async def test_a_drain_empties_a_pod_tells_its_progress_and_keeps_it_empty(
@@ -126,7 +138,7 @@ async def test_a_drain_that_another_takes_the_place_of_says_so(cluster: Cluster)
     assert progress.state == "failed"
     assert progress.text == "replaced by another drain, which alice asked for"
     assert progress.done < progress.total
-    assert cluster.progress[second.operation].state == "running"
+    assert (await cluster.until_running(second.operation)).state == "running"
 
 
 async def half_drained(cluster: Cluster) -> DrainPod:
@@ -147,8 +159,7 @@ async def test_a_pin_that_is_taken_back_before_it_is_carried_out_ends_as_failed(
 ) -> None:
     cluster.config()
     await three(cluster, "1")
-    idle = await cluster.pod("gateway-3")
-    idle.works = False
+    idle = await idle_pod(cluster, "gateway-3")
     request = PinGuild(guild=GuildId("1"), pod=idle.name, by="alice")
     for words in ("guild 1 was unpinned", "bob pinned it to gateway-3 meanwhile"):
         started = await cluster.ask("pin", request, OperationStarted)
@@ -165,8 +176,7 @@ async def test_a_pin_that_is_taken_back_before_it_is_carried_out_ends_as_failed(
 async def test_a_move_that_another_takes_the_place_of_ends_as_failed(cluster: Cluster) -> None:
     cluster.config()
     await three(cluster, "1")
-    idle = await cluster.pod("gateway-3")
-    idle.works = False
+    idle = await idle_pod(cluster, "gateway-3")
     request = MoveGuilds(guilds=[GuildId("1")], pod=idle.name, by="alice")
     first = await cluster.ask("move", request, OperationStarted)
     await cluster.until_running(first.operation)
@@ -189,8 +199,7 @@ async def test_a_rebalance_whose_pod_goes_in_the_middle_ends_as_failed(cluster: 
     await cluster.register(*GUILDS)
     await cluster.until_followed(*GUILDS)
     await cluster.status_when_ready()
-    new = await cluster.pod("gateway-2")
-    new.works = False
+    new = await idle_pod(cluster, "gateway-2")
     started = await cluster.ask("rebalance", Rebalance(by="alice"), OperationStarted)
     await cluster.until_running(started.operation)
     await new.vanish()
