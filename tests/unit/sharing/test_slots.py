@@ -95,8 +95,8 @@ async def test_a_waiter_that_gives_up_hands_its_slot_on() -> None:
 async def test_a_waiter_goes_when_the_second_is_over() -> None:
     share = RateShare(1)
     await share.take(urgent=True)
-    share.answered()
     started = asyncio.get_running_loop().time()
+    share.answered()
     async with asyncio.timeout(3):
         await share.take(urgent=True)
     assert asyncio.get_running_loop().time() - started > 0.95
