@@ -4,9 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.nats import RunningCluster, RunningNats
 from tests.support.postgres import RunningPostgres
+
+# An example that takes long says how busy the machine is, not that the property does not hold.
+settings.register_profile("modbot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("modbot")
 
 
 @pytest.fixture
