@@ -38,12 +38,22 @@ class Fleet:
 
     async def settle(self, towns: Sequence[Town]) -> None:
         """Register the guilds and wait until every one of them is open and followed."""
+        await self.open(towns)
+        await self.cluster.until_followed(*(town.guild for town in towns), within_s=60)
+
+    async def open(self, towns: Sequence[Town]) -> None:
+        """Register the guilds and wait until every one of them is open."""
         self.towns += towns
-        guilds = [town.guild for town in towns]
         for town in towns:
             await self.cluster.register_as(town.guild, name=town.info.name, append=False)
-        await self.cluster.until_followed(*guilds, within_s=60)
-        await self.cluster.until_opened(*guilds, within_s=60)
+        await self.cluster.until_opened(*(town.guild for town in towns), within_s=60)
+
+    async def add(self, pod: PodProcess) -> PodProcess:
+        """One more pod, which serves."""
+        await pod.start()
+        self.pods.append(pod)
+        self.deaths[pod.name] = []
+        return pod
 
     async def assignment(self, town: Town) -> Assignment:
         """Who owns and follows the guild."""
@@ -98,12 +108,14 @@ async def fleet(
     postgres: RunningPostgres,
     pods: Pods,
     count: int,
+    *,
+    followers: int = 1,
     **settings: str,
 ) -> AsyncIterator[Fleet]:
     """Pods that serve, and a config that leads. ``settings``: variables of the pods."""
     cluster = Cluster(nats, postgres, await postgres.new_database())
     await cluster.connect()
-    cluster.set(pod_ttl_s=LEASE_TTL_S, alarm_every_s=0.2, alarm_after_s=0.5)
+    cluster.set(pod_ttl_s=LEASE_TTL_S, alarm_every_s=0.2, alarm_after_s=0.5, followers=followers)
     made = Fleet(cluster, [pods.make(f"gateway-{n}", **settings) for n in range(count)])
     try:
         made.config = cluster.config_process("config-0")
