@@ -1,8 +1,8 @@
 """Restores the newest state of every serving pod's replica, and reads the round's guilds in it.
 
 What a pod's own database holds when this is asked, its replica must hold within `WITHIN_S`: every
-guild of the round, at least as far. A replica that stays behind, or cannot be restored, is a
-finding, with its words. So is a path that two pods write to: what lies there may be whole when it
+guild of the round, at least as far. A replica that stays behind or empty, or cannot be restored, is
+a finding, with its words. So is a path that two pods write to: what lies there may be whole when it
 is read, by luck. S3 must be there; every fault that takes it away brings it back.
 """
 
@@ -64,7 +64,7 @@ async def restored(arena: Arena, guilds: Sequence[GuildId]) -> Backups:
         wanted = {guild: at for guild, at in checkpoints(live).items() if guild in held}
         try:
             while True:
-                await _restore(settings, replica, file)
+                await _restore(settings, replica, file, until)
                 # what the pod has dropped meanwhile is others' to keep
                 still = wanted.keys() & checkpoints(live).keys()
                 lacks = behind({guild: wanted[guild] for guild in still}, checkpoints(file))
@@ -108,12 +108,15 @@ def shared(replicas: Mapping[str, str]) -> list[str]:
     ]
 
 
-async def _restore(settings: BackupSettings, replica: str, to: Path) -> None:
+async def _restore(settings: BackupSettings, replica: str, to: Path, until: float) -> None:
+    bucket = ReplicaBucket(settings)
+    while not await bucket.files(replica) and steady_s() < until:  # noqa: ASYNC110
+        await asyncio.sleep(AGAIN_S)  # until the first upload of a pod that has just begun
     for left in reversed(range(TRIES)):
         shutil.rmtree(to.parent, ignore_errors=True)
         to.parent.mkdir(parents=True)
         try:
-            files = await ReplicaBucket(settings).files(replica)
+            files = await bucket.files(replica)
             await restore(settings, replica, files, to, None)
             return
         except (BucketFailed, ReplicaFailed):
