@@ -135,3 +135,42 @@ async def test_step_24_a_leader_that_lives_is_deposed_on_a_false_advisory_and_st
     entry = await Bucket(buses[1], storage.LEADERS).get("config")
     assert entry is not None
     assert entry.value is None  # given back by the one that led
+
+
+async def test_who_could_not_keep_the_lease_leads_again_when_the_next_one_ends(
+    nats_server: RunningNats,
+) -> None:
+    buses = [await nats_server.connect("config") for _ in range(2)]
+    old, new = (Leadership(bus, f"config-{number}", ttl_s=10) for number, bus in enumerate(buses))
+    first, second = Term(), Term()
+    async with asyncio.timeout(30):
+        standing = asyncio.create_task(old.run(first.lead))
+        await first.begun.wait()
+        other = asyncio.create_task(new.run(second.lead))
+        while new.holder != "config-0":
+            await asyncio.sleep(0.01)
+        new.disconnected(buses[0].server_id, buses[0].client_id)  # it lives, and is deposed
+        await second.begun.wait()
+        await first.over.wait()
+        first.begun.clear()
+        other.cancel()
+        await asyncio.wait([other])
+        await first.begun.wait()
+        assert old.leading
+        standing.cancel()
+        await asyncio.wait([standing])
+    assert standing.cancelled()
+
+
+async def test_a_single_replica_leads_again_after_nats_was_away_for_longer_than_its_lease(
+    cluster: Cluster,
+) -> None:
+    cluster.config("config-0")
+    await cluster.until_led("config-0")
+    cluster.nats.kill()
+    await asyncio.sleep(cluster.settings.leader_ttl_s + 1)  # the fault: it cannot renew so long
+    await cluster.nats.start()
+    await cluster.until_connected()
+    await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until(lambda owned: "1" in owned, 30)
