@@ -247,8 +247,19 @@ def confirm_drop(pod: "Pod", command: ask.ConfirmDrop) -> None:
         machine = pod.machine
         assert machine is not None  # it asked
         key = f"holds.{command.guild}.{pod.name}"
-        await insist(pod, lambda: pod.link.write(storage.HANDOFFS, key, None))
-        entry = await insist(pod, lambda: pod.link.read(storage.GUILDS, command.guild))
+        while True:
+            known = machine.guilds.get(command.guild)
+            if known is None or known.phase != "kept":
+                return  # asked for again meanwhile: what is reported of it from now on stays
+            try:
+                report = await pod.link.read(storage.HANDOFFS, key)
+                if report is not None:
+                    await pod.link.write(storage.HANDOFFS, key, None, report.revision)
+                entry = await pod.link.read(storage.GUILDS, command.guild)
+            except (NotConnected, Unanswered, WrongRevision):
+                await pod.process.sleep(AGAIN_S)
+            else:
+                break
         value = entry.value if entry is not None else None
         named = value if isinstance(value, Assignment) else None
         revision = entry.revision if entry is not None else 0

@@ -72,9 +72,12 @@ class Guild:
             self.pod.link.listen(f"snapshot.{self.pod.name}.{self.id}", self._snapshot)
 
     def leave_log(self) -> None:
-        """Take no more inputs."""
+        """Take no more inputs; who waits for one waits no longer."""
         if self.taking:
             self.taking = False
+            waiting, self._waiting = self._waiting, []
+            for _, answer in waiting:
+                answer.give()
             self.pod.link.unlisten(self.id)
             self.pod.link.unlisten(f"snapshot.{self.pod.name}.{self.id}")
 

@@ -90,14 +90,17 @@ class Handoffs:
 
     async def forget(self, guild: GuildId) -> None:
         """Take the report back, also one that is under way, but not one that is made meanwhile:
-        that is of rows that the pod was asked for again. Raises `BusError`."""
+        that is of rows that the pod was asked for again. What is deleted is what was read: a
+        deletion that reaches the server late, over a connection that is lost, deletes no newer
+        report. Raises `BusError`."""
         self._holdings.pop(guild, None)
         self._held.discard(guild)
         if (writing := self._writing.get(guild)) is not None:
             await asyncio.wait([writing])
-        if guild in self._held:
-            return
-        await self._bucket.delete(self._holds_key(guild))
+        key = self._holds_key(guild)
+        report = await self._bucket.get(key)
+        if report is not None and report.value is not None and guild not in self._held:
+            await self._bucket.delete(key, report.revision)
 
     async def run(self) -> None:
         """Write reports until cancelled."""

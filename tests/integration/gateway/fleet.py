@@ -5,7 +5,7 @@ The test still stands in for the shard, and for whoever starts a pod again that 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from components.bus.errors import BusError
@@ -108,15 +108,15 @@ async def fleet(
     postgres: RunningPostgres,
     pods: Pods,
     count: int,
+    settings: Mapping[str, str] | None = None,
     *,
     followers: int = 1,
-    **settings: str,
 ) -> AsyncIterator[Fleet]:
     """Pods that serve, and a config that leads. ``settings``: variables of the pods."""
     cluster = Cluster(nats, postgres, await postgres.new_database())
     await cluster.connect()
     cluster.set(pod_ttl_s=LEASE_TTL_S, alarm_every_s=0.2, alarm_after_s=0.5, followers=followers)
-    made = Fleet(cluster, [pods.make(f"gateway-{n}", **settings) for n in range(count)])
+    made = Fleet(cluster, [pods.make(f"gateway-{n}", **(settings or {})) for n in range(count)])
     try:
         made.config = cluster.config_process("config-0")
         await asyncio.gather(*(pod.start() for pod in made.pods))

@@ -27,7 +27,7 @@ async def test_an_input_that_kills_every_process_ends_as_one_parked_guild(
 ) -> None:
     towns = await make_towns(GUILDS, discord, control, nats_server)
     sick, *well = towns
-    async with fleet(nats_server, postgres_server, pods, 3, **POISONED) as running:
+    async with fleet(nats_server, postgres_server, pods, 3, POISONED) as running:
         await running.settle(towns)
         async with running.kept():
             async with talking(well):

@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
+from components.bus.errors import WrongLastSequence
 from components.gateway.shell import handoffs as handoffs_module
 from components.gateway.shell.handoffs import FIRST_PAUSE_S, Handoffs
 from contracts import storage, subjects
@@ -162,6 +163,45 @@ async def test_a_report_that_is_made_while_an_older_one_is_taken_back_stays(
         assert await reported() == 2
         await handoffs.forget(GUILD)
         assert await reported() == 0
+    running.cancel()
+
+
+async def test_a_deletion_that_reaches_the_server_late_deletes_no_newer_report(
+    nats_server: RunningNats,
+) -> None:
+    """As over a connection that is lost, whose bytes are read after those of the next one."""
+    bus = await nats_server.connect("gateway")
+    real = Bucket(bus, storage.HANDOFFS)
+    handoffs = Handoffs(bus, PodId("b"), Incarnation("j"))
+    sent, arrives = asyncio.Event(), asyncio.Event()
+
+    class LateDeletions(Bucket):
+        async def delete(self, *arguments: Any) -> None:
+            sent.set()
+            await arrives.wait()
+            await super().delete(*arguments)
+
+    handoffs._bucket = LateDeletions(bus, storage.HANDOFFS)
+    running = asyncio.create_task(handoffs.run())
+
+    async def reported() -> int:
+        entry = await real.get(f"holds.{GUILD}.b")
+        return decode(entry.value, Holding).joined_ms if entry and entry.value else 0
+
+    async def reported_again() -> bool:
+        return await reported() == 2
+
+    handoffs.hold(holding(joined_ms=1), soon=True)
+    async with asyncio.timeout(20):
+        await until(reported)
+        forgetting = asyncio.create_task(handoffs.forget(GUILD))
+        await sent.wait()
+        handoffs.hold(holding(joined_ms=2), soon=True)
+        await until(reported_again)
+        arrives.set()
+        with pytest.raises(WrongLastSequence):
+            await forgetting
+    assert await reported_again()
     running.cancel()
 
 

@@ -57,7 +57,7 @@ async def test_without_followers_a_single_pod_comes_back_and_a_lost_one_is_resto
     towns = await make_towns(GUILDS, discord, control, nats_server, members=1)
     async with (
         running_store(tmp_path / "s3") as store,
-        fleet(nats_server, postgres_server, pods, 1, followers=0, **variables(store)) as running,
+        fleet(nats_server, postgres_server, pods, 1, variables(store), followers=0) as running,
     ):
         (only,) = running.pods
         await running.open(towns)

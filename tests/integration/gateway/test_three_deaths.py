@@ -92,7 +92,7 @@ async def test_a_pod_its_follower_and_a_third_that_restores_die_and_nothing_is_l
     towns = await make_towns(GUILDS, discord, control, nats_server, members=1)
     async with (
         running_store(tmp_path / "s3") as store,
-        fleet(nats_server, postgres_server, pods, 4, **variables(store)) as running,
+        fleet(nats_server, postgres_server, pods, 4, variables(store)) as running,
     ):
         await running.settle(towns)
         writers = [Writer(town) for town in towns]
