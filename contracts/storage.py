@@ -37,11 +37,13 @@ SNAPSHOTS: Final = "snapshots"
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """A key-value bucket. ``expires``: its keys may carry a time to live of their own, and an
-    expiry leaves a marker that watchers see."""
+    expiry leaves a marker that watchers see. ``batches``: many keys may be written at once, all or
+    none."""
 
     name: str
     description: str
     expires: bool = False
+    batches: bool = False
     history: int = 1
     max_bytes: int = 64 * 1024**2
 
@@ -51,6 +53,7 @@ BUCKETS: Final = (
     Bucket(
         name=GUILDS,
         description="Which pod owns which guild; key: guild",
+        batches=True,
         max_bytes=256 * 1024**2,  # 100,000 guilds of 1 KB
     ),
     Bucket(name=REGISTRY, description="Guilds that shards have seen; key: guild"),
@@ -166,6 +169,8 @@ def bucket_stream(bucket: Bucket) -> dict[str, Any]:
         "allow_rollup_hdrs": True,
         "deny_delete": True,
     }
+    if bucket.batches:
+        config["allow_atomic"] = True
     if bucket.expires:
         config["allow_msg_ttl"] = True
         config["subject_delete_marker_ttl"] = 60 * SECOND_NS

@@ -5,7 +5,7 @@ A value that a watch shows is a hint; the result of a compare-and-set is the tru
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -76,6 +76,25 @@ class Bucket:
         """
         expected = {headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(revision)}
         return await self._write(key, value, expected, ttl_s)
+
+    async def replace_all(self, changes: Sequence[tuple[str, bytes, int]]) -> list[int]:
+        """Write all of these (key, value, revision), or none: each key's last revision must still
+        be the one given. The bucket must allow it (`contracts.storage`).
+
+        Returns the new revisions; raises `Refused` when none is written, `Unanswered` when all may
+        be.
+        """
+        last = await self._bus.append_all(
+            [
+                (
+                    self._subject(key),
+                    value,
+                    carry({headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(revision)}),
+                )
+                for key, value, revision in changes
+            ]
+        )
+        return list(range(last - len(changes) + 1, last + 1))
 
     async def create(self, key: str, value: bytes, *, ttl_s: int | None = None) -> int | None:
         """Write if the key holds no value; None when it does (or somebody else was faster).

@@ -9,8 +9,9 @@ hangs is left within seconds of the first request that it does not answer.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import nats
@@ -39,6 +40,7 @@ from components.bus.errors import (
 )
 from components.bus.settings import BusSettings
 from contracts.accounts import inbox_prefix
+from contracts.headers import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ UNAVAILABLE = frozenset({10008, 10009, 10163})
 """err_codes: no leader of the cluster, not the leader, the leader cannot compare sequences yet."""
 PENDING_MESSAGES = 65_536
 """Bound of one subscription's queue; beyond it the client drops and tells `on_slow`."""
+
+BATCH_MOST = 1000
+"""Messages that the server takes at once."""
 
 HUNG_AFTER_S = 1.0
 """A server that does not answer a ping for so long, after a request was not answered either, is
@@ -155,6 +160,29 @@ class Bus:
         if ack.error is not None:
             raise refusal(subject, ack.error.code, ack.error.err_code, ack.error.description)
         return Stored(ack.seq, ack.duplicate)
+
+    async def append_all(
+        self, messages: Sequence[tuple[str, bytes, Mapping[str, str]]], *, timeout_s: float = 2.0
+    ) -> int:
+        """Store messages (subject, data, headers) on one stream that allows it, all of them in
+        this order or none: one write to the server's disk instead of one each. Returns the
+        sequence of the last; the others have those before it.
+
+        Raises as `append`: `Refused` says that none is stored, `Unanswered` that all may be. At
+        most `BATCH_MOST`, the server's limit.
+        """
+        batch = uuid4().hex
+        *most, last = (
+            (subject, data, {**fields, BATCH_ID: batch, BATCH_SEQUENCE: str(n)})
+            for n, (subject, data, fields) in enumerate(messages, 1)
+        )
+        if not self.connected:
+            raise NotConnected
+        for subject, data, fields in most:
+            await self.say(subject, data, fields)
+        subject, data, fields = last
+        fields[BATCH_COMMIT] = "1"
+        return (await self.append(subject, data, fields, timeout_s=timeout_s)).sequence
 
     async def ask(
         self,

@@ -8,7 +8,7 @@ import pytest
 
 from components.bus.buckets import WATCHED_S, Bucket
 from components.bus.connection import Bus
-from components.bus.errors import NotConnected
+from components.bus.errors import NotConnected, Refused
 from contracts import storage
 from tests.support.nats import RunningNats
 
@@ -102,3 +102,26 @@ async def consumers(bus: Bus, bucket: str) -> int:
     count = json.loads(answer.data)["state"]["consumer_count"]
     assert isinstance(count, int)
     return count
+
+
+async def test_many_keys_are_written_at_once_or_none_of_them(nats_server: RunningNats) -> None:
+    bus = await nats_server.connect("config")
+    bucket = Bucket(bus, storage.GUILDS)
+    first = await bucket.replace_all([(str(number), b"1", 0) for number in range(64)])
+    assert first == list(range(first[0], first[0] + 64))
+    changes = [(str(number), b"2", revision) for number, revision in enumerate(first)]
+    second = await bucket.replace_all(changes)
+    entries = await bucket.snapshot()
+    assert {key: (entry.value, entry.revision) for key, entry in entries.items()} == {
+        str(number): (b"2", revision) for number, revision in enumerate(second)
+    }
+    beaten = await bucket.put("7", b"somebody else's")
+    with pytest.raises(Refused):
+        await bucket.replace_all(
+            [(str(number), b"3", revision) for number, revision in enumerate(second)]
+        )
+    entries = await bucket.snapshot()
+    values = {key: entry.value for key, entry in entries.items() if key != "7"}
+    assert set(values.values()) == {b"2"}
+    assert len(values) == 63
+    assert entries["7"].revision == beaten

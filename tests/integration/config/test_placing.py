@@ -1,5 +1,10 @@
 """Guilds are placed, stay with their pod, and move only when nothing is lost by it."""
 
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
 from components.bus.buckets import Bucket
 from contracts import storage
 from contracts.message import decode
@@ -21,6 +26,33 @@ async def test_a_thousand_new_guilds_are_placed_evenly(
     owned = (await cluster.assignments()).values()
     assert {assignment.epoch for assignment in owned} == {1}
     assert [sum(a.pod == pod for a in owned) for pod in ("gateway-0", "gateway-1")] == [500, 500]
+
+
+async def test_assignments_of_which_somebody_else_has_written_one_are_written_one_by_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beaten: list[str] = []
+    together = Bucket.replace_all
+
+    async def too_late(self: Bucket, changes: Sequence[tuple[str, bytes, int]]) -> list[int]:
+        """Another replica, which decides the same, is faster with the first of them."""
+        key, value, _ = changes[0]
+        if not beaten:
+            beaten.append(key)
+            await self.put(key, value)
+        return await together(self, changes)
+
+    monkeypatch.setattr(Bucket, "replace_all", too_late)
+    await cluster.pod("gateway-0")
+    await cluster.register(*GUILDS[:50])
+    cluster.config()
+    await cluster.until(lambda owned: len(owned) == 50, 30)
+    owned = await cluster.assignments()
+    assert len(beaten) == 1
+    assert {assignment.epoch for assignment in owned.values()} == {1}
+    async with asyncio.timeout(20):
+        while await cluster.history_rows() < 50:
+            await asyncio.sleep(0.1)
 
 
 async def test_a_restarted_pod_gets_a_thousand_guilds_back_at_the_next_epoch(
