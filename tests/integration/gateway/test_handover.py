@@ -257,8 +257,7 @@ async def test_step_13_and_19_a_pod_that_joins_is_built_from_a_snapshot_and_beco
 
     await until(dropped)
     entry = await Bucket(town.operator, storage.HANDOFFS).get(f"holds.{town.guild}.{first.name}")
-    assert entry is not None
-    assert entry.value is None
+    assert entry is None or entry.value is None  # taken back, or given up before it was written
 
 
 def _rows(pod: PodProcess, town: Town) -> bool:

@@ -99,7 +99,7 @@ async def test_the_followers_of_a_killed_pod_answer_within_a_moment(
     await first.kill()
     began = asyncio.get_running_loop().time()
     await pods.attest(first.name, "p")
-    some = towns[::15]  # asking all of them all the time would be the larger load
+    some = towns[-20:]  # asking all of them all the time would be the larger load
     waiting = [asyncio.create_task(_answered(asking, town)) for town in some]
     await _assign(towns, second, first, cause="promoted")
     written = asyncio.get_running_loop().time() - began
@@ -107,13 +107,13 @@ async def test_the_followers_of_a_killed_pod_answer_within_a_moment(
     print(f"written {written:.3f} s, answers p50 {took[len(took) // 2]:.3f}, last {took[-1]:.3f} s")
     await asyncio.gather(*(_answered(asking, town) for town in towns))
     assert took[-1] < 5
-    # Every fifteenth guild was asked for something: they do not wait for the others.
+    # The last that are assigned are asked for something: they do not wait for all the others.
     logs = [subjects.inputs(town.guild) for town in towns]
     opened = (await stream.last_sequences(asking, storage.INPUTS, logs)).sequences
     order = sorted(logs, key=opened.__getitem__)
     places = sorted(order.index(subjects.inputs(town.guild)) for town in some)
     print(f"places of those that were waited for: {places}")
-    assert places[len(places) // 2] < MANY / 3
+    assert places[len(places) // 2] < 2 * MANY / 3
 
 
 async def test_guilds_move_one_after_the_other_in_milliseconds(
