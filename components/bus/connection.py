@@ -50,9 +50,6 @@ UNAVAILABLE = frozenset({10008, 10009, 10163})
 PENDING_MESSAGES = 65_536
 """Bound of one subscription's queue; beyond it the client drops and tells `on_slow`."""
 
-BATCH_MOST = 1000
-"""Messages that the server takes at once."""
-
 HUNG_AFTER_S = 1.0
 """A server that does not answer a ping for so long, after a request was not answered either, is
 left: a lease would not outlast the two pings of `ping_interval` that the client waits for."""
@@ -164,12 +161,12 @@ class Bus:
     async def append_all(
         self, messages: Sequence[tuple[str, bytes, Mapping[str, str]]], *, timeout_s: float = 2.0
     ) -> int:
-        """Store messages (subject, data, headers) on one stream that allows it, all of them in
-        this order or none: one write to the server's disk instead of one each. Returns the
+        """Store one or more messages (subject, data, headers) on one stream that allows it, all of
+        them in this order or none: one write to the server's disk instead of one each. Returns the
         sequence of the last; the others have those before it.
 
-        Raises as `append`: `Refused` says that none is stored, `Unanswered` that all may be. At
-        most `BATCH_MOST`, the server's limit.
+        Raises as `append`: `Refused` says that none is stored (also when they are more than the
+        server takes at once), `Unanswered` that all may be.
         """
         batch = uuid4().hex
         *most, last = (

@@ -35,10 +35,8 @@ from contracts.records import Assignment, PodPing
 log = logging.getLogger(__name__)
 
 TOGETHER = 64
-"""Assignments in one write to the server's disk: 300 of them take a quarter of the time that 128
-single writes in flight take. More at once would come to the pods later."""
-AT_ONCE = TOGETHER
-"""Single writes in flight."""
+"""Assignments in one write to the server's disk: 300 of them took 0.05 s, and 0.12 to 0.24 s as
+single writes. The pods have the first while the rest are written."""
 LOOKS_AT_ONCE = 512
 """Logs looked at before the plan is made again: what is urgent must not queue behind them."""
 AGAIN_S = 0.2
@@ -239,28 +237,12 @@ class Placer:
         return len(signed)
 
     async def _assign_each(self, signed: Iterable[tuple[Assign, Assignment]]) -> int:
-        left = iter(signed)
-        failed: list[BusError] = []
-        done = 0
-
-        async def write() -> None:
-            nonlocal done
-            for decision, assignment in left:
-                if failed:
-                    return
-                try:
-                    written = await self._assign(decision, assignment)
-                except BusError as error:
-                    failed.append(error)
-                else:
-                    done += written
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(write())
-        if failed:
-            raise failed[0]
-        return done
+        writes = (self._assign(decision, assignment) for decision, assignment in signed)
+        written = await asyncio.gather(*writes, return_exceptions=True)
+        for error in written:
+            if isinstance(error, BaseException):
+                raise error
+        return written.count(True)
 
     async def _assign(self, decision: Assign, assignment: Assignment) -> bool:
         """Write one assignment; False when somebody else wrote the key before."""
