@@ -85,6 +85,8 @@ def _keep(draft: Draft, held: Held) -> None:
         changed = msgspec.structs.replace(owned, sources=sources)
         draft.write(held, changed, f"{owned.pod} has its rows, and so has its backup")
         return
+    if owned.sources and draft.world.now_s < draft.world.judge_from_s:
+        draft.wake(owned.guild, draft.world.judge_from_s)
     keep_follower(draft, held)
 
 

@@ -3,7 +3,9 @@
 Whoever held the rows and is named no more becomes a source, by force or not: `kept` sees to it
 with every assignment that is written (`draft`). A source is given up
 only when the owner has the guild open *and* a copy of it is where the owner's death does not reach:
-in its replica, or, in an installation without backup, with a follower.
+in its replica, or, in an installation without backup, with a follower. What a leader finds when it
+or NATS has only just come is no proof that a follower still lives: it waits until silence would
+have shown (`World.judge_from_s`).
 """
 
 import msgspec
@@ -54,6 +56,8 @@ def shrunk(world: World, held: Held) -> list[StateSource]:
     assert lease is not None  # it is here
     if lease.replica:
         return [] if lease.backed_up_beat >= holding.beat else owned.sources
+    if world.now_s < world.judge_from_s:
+        return owned.sources  # of those whose lease is still there some may be dead, disks and all
     if holds(world, owned.guild, owned.follower):
         return []
     if world.options.followers == 0:

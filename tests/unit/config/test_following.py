@@ -162,6 +162,20 @@ def test_an_owner_that_stays_away_is_replaced_as_a_follower_by_another(town: Tow
     assert town.where("1") == ("b", 2, "promoted", "c")
 
 
+def test_a_new_leader_keeps_sources_until_silence_would_have_shown_a_dead_follower(
+    town: Town,
+) -> None:
+    town.owned("1", "a", follower=holder("b"), sources=[source("c")])
+    town.holds("1", "a", role="own")
+    town.holds("1", "b")
+    town.leader.begin(town.now_s)
+    town.settle()
+    assert town.a("1").sources == [source("c")]
+    town.later(town.leader.judge_from_s() - town.now_s)
+    town.settle()
+    assert town.a("1").sources == []
+
+
 def test_followers_can_be_switched_off() -> None:
     town = Town(followers=0)
     town.pod("a")
