@@ -59,16 +59,22 @@ async def build(pod: "Pod", guild: "Guild", assignment: Assignment) -> None:
                 return
             if found is None:
                 reason = "no rows here, and none to be had that the log continues"
-                now_s = pod.process.now_s()
-                pod.loop.seen["not built"] += 1
-                pod.carry_out(machine.not_built(GuildId(guild.id), reason, now_s))
+                not_built(pod, guild, reason)
                 return
             if found.source != "disk":
                 pod.disk.rows[guild.id] = found.rows
                 pod.disk.complete[guild.id] = found.complete
+            guild.hole = False
+            guild.held_from = max(named.first_sequence, pod.disk.complete.get(guild.id, 0) + 1)
             guild.follow_log()
             if named.pod != pod.name:  # an owner's barrier is its `OwnerOpened`
                 await guild.applied_to(await pod.link.ask(guild.log_end))
+                if guild.hole and not taken_back():
+                    pod.loop.seen["hole while it was built"] += 1
+                    guild.leave_log()
+                    await pod.process.sleep(AGAIN_S)
+                    continue
+                guild.held_from = None
         except (NotConnected, Unanswered, NoResponder):
             await pod.process.sleep(AGAIN_S)
             continue
@@ -77,6 +83,13 @@ async def build(pod: "Pod", guild: "Guild", assignment: Assignment) -> None:
             now_s = pod.process.now_s()
             pod.carry_out(machine.built(GuildId(guild.id), found.source, count, now_s))
         return
+
+
+def not_built(pod: "Pod", guild: "Guild", reason: str) -> None:
+    """Tell the machine that what can be had of the rows is not continued by the log."""
+    assert pod.machine is not None  # it asked
+    pod.loop.seen["not built"] += 1
+    pod.carry_out(pod.machine.not_built(GuildId(guild.id), reason, pod.process.now_s()))
 
 
 async def _find(pod: "Pod", guild: "Guild", named: Assignment) -> Found | None:

@@ -40,6 +40,11 @@ class Guild:
         """Counts the orders to build; a later one, or none, takes back the earlier."""
         self._in_doubt: set[int] = set()
         self._waiting: list[tuple[int, Answer]] = []
+        self.held_from: int | None = None
+        """While it is built and opened: from where on the log must hold the guild's inputs
+        (`components.gateway.shell.guild.Guild.verify`)."""
+        self.hole = False
+        """The log no longer does."""
         self._filling = False
         self._publishing = False
         self._last_fact: int | None = None
@@ -75,9 +80,7 @@ class Guild:
         """Take no more inputs; who waits for one waits no longer."""
         if self.taking:
             self.taking = False
-            waiting, self._waiting = self._waiting, []
-            for _, answer in waiting:
-                answer.give()
+            self._wait_no_longer()
             self.pod.link.unlisten(self.id)
             self.pod.link.unlisten(f"snapshot.{self.pod.name}.{self.id}")
 
@@ -108,16 +111,25 @@ class Guild:
     async def _fill(self) -> None:
         while self.taking and self.sequence < self._known_missing:
             try:
-                batch = await self.pod.link.inputs_after(self.id, self.sequence, BATCH)
+                batch, first = await self.pod.link.inputs_after(self.id, self.sequence, BATCH)
             except (NotConnected, Unanswered):
                 await self.pod.process.sleep(AGAIN_S)
                 continue
             if not batch:
                 await self.pod.process.sleep(0.05)
+            if self.held_from is not None and first > max(self.sequence + 1, self.held_from):
+                self.hole = True
+                self._wait_no_longer()
+                break
             for given in batch:
                 if self.taking and given.sequence > self.sequence:
                     self._apply(given)
         self._filling = False
+
+    def _wait_no_longer(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, answer in waiting:
+            answer.give()
 
     def _apply(self, given: Input) -> None:
         rows = self.rows

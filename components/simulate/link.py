@@ -192,10 +192,11 @@ class Link:
         stored: int = await self.ask(lambda: self.server.append(guild, kind, message_id, **fields))
         return stored
 
-    async def inputs_after(self, guild: str, sequence: int, most: int) -> list[Input]:
-        """The next inputs of a guild's log, by direct gets; a replica may be behind."""
+    async def inputs_after(self, guild: str, sequence: int, most: int) -> tuple[list[Input], int]:
+        """The next inputs of a guild's log, by direct gets; a replica may be behind. And the first
+        sequence that the stream still holds."""
 
-        def read() -> list[Input]:
+        def read() -> tuple[list[Input], int]:
             log = self.server.streams.logs[guild]
             found: list[Input] = []
             at = sequence
@@ -206,9 +207,9 @@ class Link:
                     break
                 found.append(following)
                 at = following.sequence
-            return found
+            return found, self.server.streams.first
 
-        read_inputs: list[Input] = await self.ask(read)
+        read_inputs: tuple[list[Input], int] = await self.ask(read)
         return read_inputs
 
     async def request(self, subject: str, message: Any) -> None:

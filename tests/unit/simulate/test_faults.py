@@ -6,7 +6,8 @@ from components.simulate.cluster import Cluster, Shape
 from contracts import storage
 from contracts.records import LeaderLease
 
-UNDISTURBED = Shape(faults_s=0.0, well_within_s=0.0)
+UNDISTURBED = Shape(start_s=10.0, faults_s=0.0, well_within_s=0.0)
+"""By then sources of moves at the start are given up, which takes a leader a lease."""
 
 
 def started(*, backed_up: bool = True) -> Cluster:

@@ -124,6 +124,21 @@ def test_an_opening_that_waits_while_its_guild_is_dropped_ends() -> None:
     assert found.ok, _words(found)
 
 
+def test_a_log_that_expires_while_it_is_read_is_no_whole_log() -> None:
+    """Seed 323603: a follower was built from a log whose beginning expired after it was looked at;
+    pods compare it again after the read, the driver did not."""
+    found = report(run_seeds([323603], Shape()))
+    assert found.ok, _words(found)
+    assert found.transitions["hole while it was built"] > 0
+
+
+def test_what_a_new_leader_finds_is_no_proof_that_followers_live() -> None:
+    """Seed 306637: NATS came back after owner and follower had lost their disks, without a backup,
+    and config gave the last source up because their old leases were still there."""
+    found = report(run_seeds([306637], Shape()))
+    assert found.ok, _words(found)
+
+
 def test_a_seed_is_a_run_whatever_the_order_of_sets() -> None:
     command = [sys.executable, "-m", "components.cli", "simulate", "--seeds", "11..11", "--trace"]
     traces = [
