@@ -11,13 +11,18 @@ somebody else wrote the key: the lease is lost for good.
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from components.bus.buckets import Bucket
 from components.bus.errors import BusError, WrongLastSequence
 from components.process.clock import SteadyClock, steady_s
 
 log = logging.getLogger(__name__)
+
+KEPT_WRITES: Final = 8
+"""More than are sent in one TTL: while a stream has no leader none of them is answered."""
 
 
 class LeaseLost(Exception):
@@ -45,8 +50,8 @@ class Lease:
         self._margin_s = margin_s
         self._clock = clock
         self.revision = 0
-        self._sent = b""
-        """The last value of ours that may have landed, heard of or not."""
+        self._sent: deque[bytes] = deque(maxlen=KEPT_WRITES)
+        """Values of ours that may have landed unheard."""
         self._until = float("-inf")
 
     @property
@@ -67,7 +72,7 @@ class Lease:
     async def acquire(self, value: bytes) -> bool:
         """Take the lease if the key holds no value; False when somebody has it."""
         started = self._clock()
-        self._sent = value
+        self._sent.append(value)
         revision = await self._bucket.create(self.key, value, ttl_s=self.ttl_s)
         if revision is None:
             return False
@@ -79,7 +84,6 @@ class Lease:
 
         Raises `WrongLastSequence` when the key was written meanwhile.
         """
-        self._sent = value
         self.revision = revision
         await self._replace(value)
 
@@ -88,13 +92,12 @@ class Lease:
         had already ended; other `BusError`s may be tried again while the lease is valid."""
         if not self.valid:
             raise LeaseLost(f"lease {self.key} had ended")
-        unheard, self._sent = self._sent, value
         try:
             await self._replace(value)
         except WrongLastSequence as error:
             # An earlier renewal may have landed unheard. It began to count when it was sent, so
             # it only gives the revision; the lease is extended by the one that follows it.
-            if await self._landed(value) or await self._landed(unheard):
+            if await self._landed():
                 await self._replace(value)
                 return
             self._until = float("-inf")
@@ -108,7 +111,7 @@ class Lease:
                 await self._bucket.delete(self.key, self.revision)
             except WrongLastSequence:
                 # A renewal that was cut short may have landed.
-                if not await self._landed(self._sent):
+                if not await self._landed():
                     raise
                 await self._bucket.delete(self.key, self.revision)
         except BusError as error:
@@ -140,19 +143,20 @@ class Lease:
 
     async def _replace(self, value: bytes) -> None:
         started = self._clock()
-        self._held(
-            await self._bucket.replace(self.key, value, self.revision, ttl_s=self.ttl_s), started
-        )
+        self._sent.append(value)
+        revision = await self._bucket.replace(self.key, value, self.revision, ttl_s=self.ttl_s)
+        self._sent.clear()  # what was sent before it can land no more
+        self._held(revision, started)
 
     def _held(self, revision: int, started: float) -> None:
         self.revision = revision
         self._until = started + self.ttl_s - self._margin_s
 
-    async def _landed(self, value: bytes) -> bool:
-        """Whether a write of ours whose answer was lost is the key's last one: our own value,
+    async def _landed(self) -> bool:
+        """Whether a write of ours whose answer was lost is the key's last one: a value of ours,
         which nobody else writes, at a revision after the one we knew."""
         entry = await self._bucket.get(self.key)
-        if entry is None or entry.value != value or entry.revision <= self.revision:
+        if entry is None or entry.value not in self._sent or entry.revision <= self.revision:
             return False
         self.revision = entry.revision
         return True

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from components.bus.buckets import Bucket
+from components.bus.errors import BusError
 from components.bus.leases import Lease, LeaseLost
 from contracts import storage
 from tests.support.nats import RunningNats
@@ -64,6 +65,40 @@ async def test_a_renewal_whose_answer_was_lost_counts_when_it_landed(
     assert lease.valid
     assert lease.revision > landed, "extended by a write whose sending time is known"
     await lease.renew(b"c")
+
+
+class Unheard(Bucket):
+    """The first write of this many lands; none is answered, as while a stream elects a leader."""
+
+    unanswered = 0
+
+    async def replace(
+        self, key: str, value: bytes, revision: int, *, ttl_s: int | None = None
+    ) -> int:
+        if not self.unanswered:
+            return await super().replace(key, value, revision, ttl_s=ttl_s)
+        if self.landed is None:
+            self.landed = await super().replace(key, value, revision, ttl_s=ttl_s)
+        self.unanswered -= 1
+        raise BusError("no answer")
+
+    landed: int | None = None
+
+
+async def test_a_renewal_that_landed_unheard_is_known_after_others_that_did_not(
+    nats_server: RunningNats,
+) -> None:
+    bucket = Unheard(await nats_server.connect("gateway"), storage.PODS)
+    lease = Lease(bucket, "pod-1")
+    assert await lease.acquire(b"a")
+    bucket.unanswered = 3
+    for value in (b"b", b"c", b"d"):
+        with pytest.raises(BusError, match="no answer"):
+            await lease.renew(value)
+    await lease.renew(b"e")
+    assert lease.valid
+    assert bucket.landed is not None
+    assert lease.revision > bucket.landed
 
 
 async def test_a_lease_is_released_although_its_last_renewal_was_cut_short(
