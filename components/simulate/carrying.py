@@ -103,6 +103,10 @@ def append_opened(pod: "Pod", command: ask.AppendOpened) -> None:
                 continue
             pod.judge.owner_opened(command.guild, command.epoch, pod.process.name)
             await guild.applied_to(stored)
+            guild.held_from = None
+            if guild.hole:
+                building.not_built(pod, guild, "the log lost some of it while it was opened")
+                return
             rows = guild.rows
             count = rows.count - before if rows is not None else 0
             now_s = pod.process.now_s()
@@ -293,7 +297,10 @@ def readopt(pod: "Pod", command: ask.Readopt) -> None:
         guild, value = command.guild, command.assignment
         try:
             revision = await pod.link.write(storage.GUILDS, guild, value, command.revision)
-        except (NotConnected, Unanswered, WrongRevision):
+        except WrongRevision:
+            return
+        except (NotConnected, Unanswered):
+            machine.readopt_failed(guild, command.revision)
             return
         pod.loop.seen["readopted"] += 1
         now_s = pod.process.now_s()

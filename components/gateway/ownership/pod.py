@@ -461,6 +461,11 @@ class PodMachine:
             )
         return todo
 
+    def readopt_failed(self, guild: GuildId, revision: int) -> None:
+        """A `Readopt` was not answered: it is asked for again with the next `tick`."""
+        if self._readopting.get(guild) == revision:
+            del self._readopting[guild]
+
     def _readopted(self, a: Assignment, now_s: float) -> Assignment:
         former = EarlierOwner(pod=a.pod, incarnation=a.incarnation, epoch=a.epoch)
         before = [

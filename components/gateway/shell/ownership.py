@@ -374,7 +374,9 @@ class Ownership:
             return  # a leader is back, and was faster
         except BusError as error:
             log.info("guild %s is not taken back yet: %s", command.guild, error)
-            return  # if it was written after all, the watch shows it
+            # If it was written after all, the watch shows it, and the next try is refused.
+            self.machine.readopt_failed(command.guild, command.revision)
+            return
         log.info(
             "guild %s is taken back at epoch %s: there is no config leader",
             command.guild,

@@ -640,6 +640,8 @@ def test_step_23_without_a_leader_a_pod_takes_back_what_was_its_own() -> None:
     assert readopt.assignment.former == Holder(pod=A, incarnation=A1)
     assert [change.epoch for change in readopt.assignment.unrecorded] == [4]  # for the history
     assert "Readopt" not in kinds(pod.do("tick"))
+    pod.machine.readopt_failed(readopt.guild, readopt.revision)  # nobody answered
+    assert "Readopt" in kinds(pod.do("tick"))
 
 
 def test_step_23_a_leaders_lease_that_has_run_out_is_not_waited_for_again() -> None:
