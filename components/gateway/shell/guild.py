@@ -260,6 +260,7 @@ class Guild:
 
     def _complete(self, up_to: Sequence, ticket: int) -> None:
         self.complete_up_to = max(self.complete_up_to, up_to)
+        self._mark = max(self._mark, up_to)  # a quiet guild's inputs may all have expired since
         if ticket:
             self._listener.compared(self.id, ticket)
 
@@ -377,10 +378,10 @@ class Guild:
                 return
 
     async def _try_open(self, tenure: Tenure) -> None:
-        intake = self._intake
-        if intake is None:
-            raise GateClosed(self.id, "its log is not followed any more")
+        intake = self._followed()
         self._barrier = await self._append_opened(tenure.permit)
+        if self._followed() is not intake:
+            raise GateClosed(self.id, "its log is followed anew")
         if self._live and self._feed.poison is None:
             try:
                 async with asyncio.timeout(LIVE_WITHIN_S):
@@ -389,10 +390,17 @@ class Guild:
                 log.info("guild %s: reading the log for its opening", self.id)
         if self.applied < self._barrier:
             await intake.catch_up(self._barrier, self)
+        if self._followed() is not intake:  # it ended: nothing more would be applied
+            raise GateClosed(self.id, "its log is followed anew")
         if self._feed.poison is None:
             await self._waiters.applied_up_to(self._barrier)
             await self._feed.caught_up()
         self._live = True
+
+    def _followed(self) -> Intake:
+        if self._intake is None:
+            raise GateClosed(self.id, "its log is not followed any more")
+        return self._intake
 
     async def _append_opened(self, permit: Permit) -> Sequence:
         opened = OwnerOpened(
