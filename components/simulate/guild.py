@@ -80,6 +80,7 @@ class Guild:
         """Take no more inputs; who waits for one waits no longer."""
         if self.taking:
             self.taking = False
+            self.held_from = None
             self._wait_no_longer()
             self.pod.link.unlisten(self.id)
             self.pod.link.unlisten(f"snapshot.{self.pod.name}.{self.id}")

@@ -71,6 +71,7 @@ class Unheard(Bucket):
     """The first write of this many lands; none is answered, as while a stream elects a leader."""
 
     unanswered = 0
+    landed: int | None = None
 
     async def replace(
         self, key: str, value: bytes, revision: int, *, ttl_s: int | None = None
@@ -81,8 +82,6 @@ class Unheard(Bucket):
             self.landed = await super().replace(key, value, revision, ttl_s=ttl_s)
         self.unanswered -= 1
         raise BusError("no answer")
-
-    landed: int | None = None
 
 
 async def test_a_renewal_that_landed_unheard_is_known_after_others_that_did_not(
