@@ -18,13 +18,14 @@ import msgspec
 
 from components.gateway.engine.errors import RowsRefused
 from components.gateway.engine.model import Checkpoint
+from components.gateway.engine.transfer import GuildRows
 from components.gateway.ownership.commands import Source
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.errors import HoleFound, ReplicaFailed, SnapshotFailed
-from components.gateway.shell.holes import LogState, refusal
+from components.gateway.shell.holes import LogState, refusal, refusal_of_rows
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.replicas import Replica, Replicas
-from components.gateway.shell.snapshots import Snapshots
+from components.gateway.shell.snapshots import Judge, Snapshots
 from components.gateway.shell.turns import Turns
 from contracts.ids import GuildId, Sequence
 from contracts.records import Assignment, Holder
@@ -87,7 +88,7 @@ class Rows:
             try:
                 if await self._from_holders(assignment, here):
                     return await self._found(assignment, "snapshot")
-                if await self._from_replicas(assignment):
+                if await self._from_replicas(assignment, here):
                     return await self._found(assignment, "replica")
             except ReplicaFailed as error:
                 if here.refusal is not None:
@@ -95,7 +96,7 @@ class Rows:
                 log.info("guild %s is built from its log: %s", guild, error)
         elif here.refusal is not None or _is_long(assignment, here.log):
             try:
-                await self._snapshots.fetch(guild, self._me)
+                await self._snapshots.fetch(guild, self._me, self._judge(here, "the owner"))
             except SnapshotFailed as error:
                 if here.refusal is not None:
                     raise
@@ -121,7 +122,10 @@ class Rows:
                 continue
             try:
                 async with asyncio.timeout(HOLDER_WITHIN_S):
-                    await self._snapshots.fetch(assignment.guild, self._me, of=pod)
+                    judge = self._judge(here, pod)
+                    await self._snapshots.fetch(assignment.guild, self._me, judge, of=pod)
+            except HoleFound as error:
+                log.warning("guild %s: %s", assignment.guild, error.reason)
             except (SnapshotFailed, TimeoutError) as error:
                 log.info("guild %s: no rows from %s: %s", assignment.guild, pod, error)
             except RowsRefused as error:
@@ -130,10 +134,10 @@ class Rows:
                 return True
         return False
 
-    async def _from_replicas(self, assignment: Assignment) -> bool:
+    async def _from_replicas(self, assignment: Assignment, here: _Here) -> bool:
         """Whether rows came from one of the sources' replicas, the newest source first. Where none
-        does, raises `ReplicaFailed` for one that could not be restored, and `HoleFound` when the
-        log continues none of them; `HoleFound` at once when this pod is too old for the rows."""
+        does, raises `ReplicaFailed` for one that could not be restored, and `HoleFound` when none
+        of them is to replace what is here; `HoleFound` at once when this pod is too old."""
         if self._replicas is None:
             return False
         failed: ReplicaFailed | None = None
@@ -143,7 +147,7 @@ class Rows:
                 continue
             try:
                 async with self._replicas.restored(source.replica, [assignment.guild]) as replica:
-                    if await self._import(replica, assignment.guild):
+                    if await self._import(replica, assignment.guild, here):
                         return True
             except ReplicaFailed as error:
                 log.warning("guild %s: %s", assignment.guild, error)
@@ -157,24 +161,27 @@ class Rows:
             raise why
         return False
 
-    async def _import(self, replica: Replica, guild: GuildId) -> bool:
-        """Whether the replica holds the guild, whose rows are here then. Raises `HoleFound` when
-        the stream starts behind them."""
+    async def _import(self, replica: Replica, guild: GuildId, here: _Here) -> bool:
+        """Whether the replica holds the guild, whose rows are here then."""
         rows = replica.guilds.get(guild)
         if rows is None:
             return False
-        first = (await self._logbook.state(guild, with_first=False)).bounds.first
-        if first > rows.complete + 1:
-            raise HoleFound(
-                guild,
-                f"the stream starts at {first}, but what the replica {replica.replica} has is "
-                f"complete only up to {rows.complete}",
-            )
+        await self._judge(here, f"the replica {replica.replica}")(rows)
         # Whoever posts now is waiting for this guild; the quiet ones have time.
         waited_for = await self._logbook.last(guild) > rows.sequence
         async with self._importing.turn(first=waited_for):
             await replica.take_in(self._applier, guild)
         return True
+
+    def _judge(self, here: _Here, whose: str) -> Judge:
+        """Raises `HoleFound` when rows are not to take the place of what is here."""
+
+        async def judge(rows: GuildRows) -> None:
+            stream = (await self._logbook.state(rows.guild, with_first=False)).bounds
+            if (words := refusal_of_rows(rows, here.checkpoint, stream, whose)) is not None:
+                raise HoleFound(rows.guild, words)
+
+        return judge
 
     async def _found(self, assignment: Assignment, source: Source) -> Found:
         here = await self._look(assignment, rows=True)

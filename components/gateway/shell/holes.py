@@ -1,13 +1,15 @@
 """Decides whether a guild's log continues what the database holds of it.
 
 No pod ever serves a guild from less than its history: `refusal` gives the reason not to serve,
-in words for an operator, or None. Pure: what it decides on is read by the caller.
+in words for an operator, or None; `refusal_of_rows` the reason not to take rows in from elsewhere.
+Pure: what they decide on is read by the caller.
 """
 
 import msgspec
 
 from components.bus.stream import StreamBounds
 from components.gateway.engine.model import Checkpoint
+from components.gateway.engine.transfer import GuildRows
 from contracts.ids import Sequence
 from contracts.records import Assignment
 
@@ -58,5 +60,33 @@ def refusal(
         return (
             f"no rows are here and the log holds {holds} of the guild, "
             f"whose first input was {assignment.first_sequence}"
+        )
+    return None
+
+
+def refusal_of_rows(
+    rows: GuildRows, here: Checkpoint | None, stream: StreamBounds, whose: str
+) -> str | None:
+    """Why rows from elsewhere may not take the place of what is here, whose log does not continue
+    it. What is here may be all that is left of what the guild has been told was done, so nothing
+    that knows less replaces it. ``whose``: where the rows are from."""
+    if rows.generation != stream.generation:
+        return (
+            f"the rows of {whose} are of stream generation {rows.generation}, "
+            f"the stream is {stream.generation}"
+        )
+    if rows.sequence > stream.last:
+        return (
+            f"the rows of {whose} are at sequence {rows.sequence}, the stream ends at {stream.last}"
+        )
+    if stream.first > rows.complete + 1:
+        return (
+            f"the stream starts at {stream.first}, but what {whose} has is complete "
+            f"only up to {rows.complete}"
+        )
+    if here is not None and here.generation == rows.generation and here.sequence > rows.sequence:
+        return (
+            f"the rows of {whose} are at sequence {rows.sequence}, those that are here, "
+            f"at {here.sequence}, know more"
         )
     return None

@@ -16,6 +16,7 @@ import logging
 import secrets
 import shutil
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,9 @@ TAKEN_WITHIN_S: Final = 15.0
 FETCHED_WITHIN_S: Final = 60.0
 """From the request to the last row imported; 100 MB take some 10 s."""
 MOST_BYTES: Final = 512 * 1024 * 1024
+
+Judge = Callable[[GuildRows], Awaitable[None]]
+"""Raises when the rows are not wanted."""
 
 
 class Snapshots:
@@ -111,13 +115,16 @@ class Snapshots:
         except BusError as error:
             log.info("a snapshot is not told of: %s", error)
 
-    async def fetch(self, guild: GuildId, me: Holder, of: PodId | None = None) -> GuildRows:
-        """Have the owner (or pod ``of``) take a snapshot, and take its rows in."""
+    async def fetch(
+        self, guild: GuildId, me: Holder, judge: Judge, of: PodId | None = None
+    ) -> GuildRows:
+        """Have the owner (or pod ``of``) take a snapshot, and take its rows in. ``judge`` sees them
+        before anything is replaced by them; what it raises is raised here."""
         async with self._fetching:
             with span("snapshot.fetch", guild=guild):
                 try:
                     async with asyncio.timeout(FETCHED_WITHIN_S):
-                        return await self._fetch(guild, me, of)
+                        return await self._fetch(guild, me, judge, of)
                 except (BusError, OSError, sqlite3.Error, UnknownGuild) as error:
                     # TimeoutError is an OSError
                     raise SnapshotFailed(guild, str(error) or "not done in time") from error
@@ -142,7 +149,7 @@ class Snapshots:
             sha256=digest,
         )
 
-    async def _fetch(self, guild: GuildId, me: Holder, of: PodId | None) -> GuildRows:
+    async def _fetch(self, guild: GuildId, me: Holder, judge: Judge, of: PodId | None) -> GuildRows:
         taken = await self._ask(guild, me, of)
         file = self._scratch / f"{guild}-{secrets.token_hex(8)}"
         try:
@@ -157,6 +164,7 @@ class Snapshots:
             await asyncio.to_thread(file.write_bytes, data)
             del data
             with await asyncio.to_thread(RowSource, file) as source:
+                await judge(source.guilds_row(guild))
                 return await take_in(self._applier, source, guild)
         finally:
             file.unlink(missing_ok=True)

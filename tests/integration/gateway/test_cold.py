@@ -1,7 +1,9 @@
 """A pod, its follower and their disks are gone: a survivor restores the replica in the bucket."""
 
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,41 @@ async def test_an_older_source_is_taken_when_the_log_does_not_continue_the_newes
     assert (await town.ask("settings.get"))["version"] == written["version"]
     assert f"the replica {behind.replica} has is complete only up to" in third.words()
     assert await third.stop() == 0
+
+
+async def test_rows_that_the_log_does_not_continue_are_not_replaced_by_older_ones(
+    town: Town, pods: Pods, backup: dict[str, str]
+) -> None:
+    first = pods.make("gateway-0", **backup)
+    await first.start()
+    await town.assign(first.name, first.incarnation)
+    await town.served()
+    await town.put_settings("a write", spam={"timeout_s": 61})
+    await backed_up(first)
+    assert await first.stop() == 0
+    source = StateSource(
+        pod=PodId(first.name),
+        incarnation=Incarnation(first.incarnation),
+        data=(first.data / "identity").read_text(encoding="ascii").strip(),
+        replica=f"pods/{first.name}/{first.incarnation}",
+    )
+    before = [earlier(first, town.epoch)]
+    # As if the log had lost its end: what the pod has applied lies beyond it.
+    ahead = "UPDATE guilds SET sequence = sequence + 1000 RETURNING sequence"
+    with closing(sqlite3.connect(first.data / "gateway.db", isolation_level=None)) as database:
+        (sequence,) = database.execute(ahead).fetchone()
+    await first.start()
+    await town.assign(
+        first.name, first.incarnation, cause="restarted", before=before, sources=[source]
+    )
+
+    async def refused() -> bool:
+        return "know more" in first.words()
+
+    await until(refused)
+    assert await first.stop() == 0
+    with closing(sqlite3.connect(first.data / "gateway.db")) as database:
+        assert database.execute("SELECT sequence FROM guilds").fetchall() == [(sequence,)]
 
 
 async def purge(nats: RunningNats, first: int) -> None:

@@ -14,9 +14,9 @@ from components.bus.connection import Bus
 from components.gateway.engine.dump import canonical_dump
 from components.gateway.engine.errors import RowsRefused
 from components.gateway.engine.schema import GUILD_TABLES, open_database
-from components.gateway.engine.transfer import RowSource, unfinished_imports
+from components.gateway.engine.transfer import GuildRows, RowSource, unfinished_imports
 from components.gateway.shell.applier import Applier
-from components.gateway.shell.errors import SnapshotFailed
+from components.gateway.shell.errors import HoleFound, SnapshotFailed
 from components.gateway.shell.snapshots import Snapshots
 from contracts import headers, storage, subjects
 from contracts.errors import ErrorCode, ServiceError
@@ -101,6 +101,10 @@ class Pair:
         return await self.applier.on_database(count)
 
 
+async def wanted(rows: GuildRows) -> None:
+    """Any rows are."""
+
+
 @pytest.fixture
 async def pair(nats_server: RunningNats, tmp_path: Path) -> AsyncIterator[Pair]:
     log = history(tmp_path / "owner.db")
@@ -125,7 +129,7 @@ async def test_a_follower_gets_the_rows_and_leaves_nothing_on_the_way(
     pair: Pair, nats_server: RunningNats, tmp_path: Path
 ) -> None:
     await pair.assign(follower=FOLLOWER)
-    rows = await pair.follower.fetch(GUILD, FOLLOWER)
+    rows = await pair.follower.fetch(GUILD, FOLLOWER, wanted)
     assert rows.sequence == pair.log.sequence
     assert await pair.dump() == pair.log.dump()
     watching = await nats_server.connect("gateway")
@@ -139,7 +143,7 @@ async def test_a_pod_that_joins_to_own_gets_the_rows_too(pair: Pair) -> None:
         pod=FOLLOWER.pod, incarnation=FOLLOWER.incarnation, purpose="own", cause="moved"
     )
     await pair.assign(joining=joining)
-    await pair.follower.fetch(GUILD, FOLLOWER)
+    await pair.follower.fetch(GUILD, FOLLOWER, wanted)
     assert await pair.dump() == pair.log.dump()
 
 
@@ -151,7 +155,7 @@ async def test_a_pod_that_the_assignment_does_not_name_gets_nothing(
     await pair.assign(follower=another)
     asking = Holder(pod=FOLLOWER.pod, incarnation=Incarnation(incarnation))
     with pytest.raises(SnapshotFailed, match=str(ErrorCode.FORBIDDEN)):
-        await pair.follower.fetch(GUILD, asking)
+        await pair.follower.fetch(GUILD, asking, wanted)
     assert await pair.rows() == 0
 
 
@@ -162,13 +166,28 @@ async def test_rows_that_are_replaced_leave_nothing_of_what_was_there(
     old = history(tmp_path / "follower.db", posts=3)
     old.put_settings({"mod_log_channel": "4000"})
     old.database.close()
-    await pair.follower.fetch(GUILD, FOLLOWER)
+    await pair.follower.fetch(GUILD, FOLLOWER, wanted)
     assert await pair.dump() == pair.log.dump()
+
+
+async def test_rows_that_are_not_wanted_replace_nothing(pair: Pair, tmp_path: Path) -> None:
+    await pair.assign(follower=FOLLOWER)
+    old = history(tmp_path / "follower.db", posts=3)
+    kept = old.dump()
+    old.database.close()
+
+    async def judge(rows: GuildRows) -> None:
+        assert rows.sequence == pair.log.sequence
+        raise HoleFound(GUILD, "these are not wanted")
+
+    with pytest.raises(HoleFound, match="not wanted"):
+        await pair.follower.fetch(GUILD, FOLLOWER, judge)
+    assert await pair.dump() == kept
 
 
 async def test_the_owner_goes_on_while_the_snapshot_is_fetched(pair: Pair) -> None:
     await pair.assign(follower=FOLLOWER)
-    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER))
+    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER, wanted))
     dumps = {pair.log.sequence: pair.log.dump()}
     while not fetching.done():
         pair.log.post("and another")
@@ -180,7 +199,7 @@ async def test_the_owner_goes_on_while_the_snapshot_is_fetched(pair: Pair) -> No
 
 async def test_without_an_owner_there_is_no_snapshot(pair: Pair) -> None:
     with pytest.raises(SnapshotFailed, match="nobody answers"):
-        await pair.follower.fetch(GuildId("77"), FOLLOWER)
+        await pair.follower.fetch(GuildId("77"), FOLLOWER, wanted)
 
 
 async def test_an_owner_without_the_rows_says_so(
@@ -189,14 +208,14 @@ async def test_an_owner_without_the_rows_says_so(
     await pair.assign(follower=FOLLOWER)
     pair.log.engine.drop(GUILD)
     with pytest.raises(SnapshotFailed, match=str(ErrorCode.UNAVAILABLE)):
-        await pair.follower.fetch(GUILD, FOLLOWER)
+        await pair.follower.fetch(GUILD, FOLLOWER, wanted)
 
 
 async def test_rows_that_need_a_newer_engine_are_refused(pair: Pair) -> None:
     await pair.assign(follower=FOLLOWER)
     pair.log.database.execute("UPDATE guilds SET engine_version = 99")
     with pytest.raises(RowsRefused, match="update this pod"):
-        await pair.follower.fetch(GUILD, FOLLOWER)
+        await pair.follower.fetch(GUILD, FOLLOWER, wanted)
     assert await pair.rows() == 0
 
 
@@ -217,7 +236,7 @@ async def test_a_snapshot_that_was_damaged_on_the_way_is_refused(
     await gateway.listen(subjects.requests(other), answer)
     await stream.bounds(gateway, STREAM)
     with pytest.raises(SnapshotFailed, match="not those that were put"):
-        await pair.follower.fetch(other, FOLLOWER)
+        await pair.follower.fetch(other, FOLLOWER, wanted)
 
 
 async def test_a_fetch_that_is_cancelled_in_the_import_leaves_nothing(
@@ -226,7 +245,7 @@ async def test_a_fetch_that_is_cancelled_in_the_import_leaves_nothing(
     await pair.assign(follower=FOLLOWER)
     in_large = RowSource.batches
     monkeypatch.setattr(RowSource, "batches", lambda source, guild: in_large(source, guild, 10))
-    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER))
+    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER, wanted))
     while not await pair.rows():
         await asyncio.sleep(0)
     assert not fetching.done()

@@ -4,7 +4,8 @@ import pytest
 
 from components.bus.stream import StreamBounds
 from components.gateway.engine.model import Checkpoint
-from components.gateway.shell.holes import LogState, refusal
+from components.gateway.engine.transfer import GuildRows
+from components.gateway.shell.holes import LogState, refusal, refusal_of_rows
 from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
 from contracts.records import Assignment
 
@@ -66,3 +67,45 @@ def test_a_guild_is_served_only_if_its_log_continues_its_rows(
     else:
         assert reason is not None
         assert words in reason
+
+
+def elsewhere(sequence: int, complete: int, generation: str = "g1") -> GuildRows:
+    return GuildRows(
+        guild=ASSIGNMENT.guild,
+        generation=Generation(generation),
+        sequence=Sequence(sequence),
+        epoch=Epoch(1),
+        engine_version=1,
+        schema_version=1,
+        complete=Sequence(complete),
+    )
+
+
+@pytest.mark.parametrize(
+    ("taken", "here", "state", "words"),
+    [
+        # whoever has nothing, or less, takes what the log continues
+        (elsewhere(50, 50), None, log(1, 100), None),
+        (elsewhere(50, 79), rows(20), log(80, 100), None),
+        (elsewhere(50, 79), rows(50), log(80, 100), None),
+        # what was here is of another stream, and this is of the one that is
+        (elsewhere(50, 50), rows(900, "g0"), log(1, 100), None),
+        # it is not of this log
+        (elsewhere(50, 50, "g0"), None, log(1, 100), "stream generation g0"),
+        (elsewhere(50, 50, "g0"), rows(60, "g0"), log(1, 100), "stream generation g0"),
+        (elsewhere(150, 150), None, log(1, 100), "ends at 100"),
+        (elsewhere(50, 78), None, log(80, 100), "complete only up to 78"),
+        # it knows less than what is here
+        (elsewhere(50, 50), rows(150), log(1, 100), "know more"),
+        (elsewhere(50, 99), rows(51), log(80, 100), "know more"),
+    ],
+)
+def test_rows_are_replaced_only_by_rows_that_the_log_continues_and_that_know_no_less(
+    taken: GuildRows, here: Checkpoint | None, state: LogState, words: str | None
+) -> None:
+    why = refusal_of_rows(taken, here, state.bounds, "gateway-1")
+    if words is None:
+        assert why is None
+    else:
+        assert why is not None
+        assert words in why
