@@ -5,10 +5,11 @@ PostgreSQL decides about every key that it knows, also one taken back; what only
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
-from components.bus.errors import BusError
+from components.bus.errors import BusError, WrongLastSequence
 from components.config.database import Database, DatabaseAway
 from contracts import storage
 
@@ -38,18 +39,23 @@ class Mirror:
 
     async def compare(self) -> None:
         """Compare once. Raises `BusError` and `DatabaseAway`."""
-        wanted = await self._database.intents()
+        # In this order: operators' wishes are written to PostgreSQL first, so it has what the bus
+        # shows, or newer. What is written to the bus meanwhile is not overwritten.
         shown = {key: entry for key, entry in (await self._bucket.snapshot()).items() if _ours(key)}
+        wanted = await self._database.intents()
         for key, value in wanted.items():
             entry = shown.get(key)
             present = entry.value.decode() if entry is not None and entry.value else None
             if present == value:
                 continue
             log.info("bucket intent is brought up to date: %s", key)
-            if value is not None:
-                await self._bucket.put(key, value.encode())
-            elif entry is not None:
-                await self._bucket.delete(key, entry.revision)
+            with suppress(WrongLastSequence):
+                if value is not None and entry is not None:
+                    await self._bucket.replace(key, value.encode(), entry.revision)
+                elif value is not None:
+                    await self._bucket.create(key, value.encode())
+                elif entry is not None:
+                    await self._bucket.delete(key, entry.revision)
         for key in shown.keys() - wanted.keys():
             entry = shown[key]
             if entry.value is not None:
