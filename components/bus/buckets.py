@@ -137,7 +137,7 @@ class Bucket:
         """All present entries that match, as new as the bucket's leader knew them when asked.
 
         Raises `NotConnected` when the connection breaks before they are complete, `Unanswered`
-        when they are not complete inside the deadline.
+        when nothing more of them comes for ``timeout_s``.
         """
         entries, _ = await self.snapshot_to(keys, timeout_s=timeout_s)
         return entries
@@ -150,8 +150,13 @@ class Bucket:
         entries: dict[str, Entry] = {}
         seen, last = 0, None
         try:
-            async with asyncio.timeout(timeout_s), aclosing(self._once(keys)) as shown:
+            async with (
+                asyncio.timeout(timeout_s) as patience,
+                aclosing(self._once(keys)) as shown,
+            ):
                 async for entry in shown:
+                    # Hundreds of thousands of entries take longer than anybody waits for one.
+                    patience.reschedule(asyncio.get_running_loop().time() + timeout_s)
                     if entry is None:
                         # A key that was just being overwritten was not sent with the others, and
                         # a replica may be behind: go on up to the last write the leader knows.

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from components.bus.buckets import WATCHED_S, Bucket
 from components.bus.connection import Bus
-from components.bus.errors import NotConnected, Refused
+from components.bus.entries import Entry
+from components.bus.errors import NotConnected, Refused, Unanswered
 from contracts import storage
 from tests.support.nats import RunningNats
 
@@ -34,6 +36,32 @@ async def test_a_snapshot_taken_under_writes_misses_nothing(
     with contextlib.suppress(asyncio.CancelledError):
         await writing
     assert set(sizes) == {len(keys)}
+
+
+async def test_a_large_bucket_is_read_as_long_as_more_of_it_comes(
+    nats_server: RunningNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await nats_server.connect("config")
+    bucket = Bucket(bus, storage.GUILDS)
+    for number in range(6):
+        await bucket.put(str(number), b"x")
+    shown = bucket._once
+
+    async def slowly(keys: str) -> AsyncGenerator[Entry | None, None]:
+        async for entry in shown(keys):
+            await asyncio.sleep(0.2)
+            yield entry
+
+    monkeypatch.setattr(bucket, "_once", slowly)
+    assert len(await bucket.snapshot(timeout_s=1)) == 6  # takes 1.2 s
+
+    async def never(keys: str) -> AsyncGenerator[Entry | None, None]:
+        await asyncio.Event().wait()
+        yield None
+
+    monkeypatch.setattr(bucket, "_once", never)
+    with pytest.raises(Unanswered):
+        await bucket.snapshot(timeout_s=0.1)
 
 
 async def test_a_watch_says_that_it_is_complete_once_and_after_the_entries(
