@@ -145,7 +145,12 @@ USERS: Final = (
             subjects.SHARD_BUDGET,
             "modbot.progress.*",
         ),
-        subscribe=(f"{subjects.CONFIG_SERVICE}.>", "$SRV.>", subjects.DISCONNECTS),
+        subscribe=(
+            f"{subjects.CONFIG_SERVICE}.>",
+            "$SRV.>",
+            subjects.DISCONNECTS,
+            "modbot.progress.*",
+        ),
         answers=True,
     ),
     BusUser(

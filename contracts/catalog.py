@@ -308,9 +308,10 @@ def _operations() -> tuple[Channel, ...]:
         Channel(
             name="config.progress",
             address="modbot.progress.{operation}",
-            purpose="How far a long operation has come, for whoever watches.",
+            purpose="How far a long operation has come, for whoever watches, and for the answers "
+            "of replicas that do not lead.",
             sent=(Sent(type=operations.OperationProgress, senders=(CONFIG,), headers=TRACED),),
-            receivers=(OPERATOR,),
+            receivers=(OPERATOR, CONFIG),
         ),
         Channel(
             name="pods.snapshot",

@@ -6,6 +6,7 @@ from collections.abc import Container
 
 from components.config.balancing import Balancer
 from components.config.database import Database
+from components.config.hearing import HeardProgress
 from components.config.leadership import Leadership
 from components.config.operations import Operations
 from components.config.parking import parked, skip_words
@@ -50,6 +51,7 @@ class Answers:
         balancer: Balancer,
         operations: Operations,
         resharding: Resharding,
+        heard: HeardProgress,
         database: Database,
         leadership: Leadership,
         watch: Watch,
@@ -60,6 +62,7 @@ class Answers:
         self._balancer = balancer
         self._operations = operations
         self._resharding = resharding
+        self._heard = heard
         self._database = database
         self._leadership = leadership
         self._watch = watch
@@ -101,7 +104,9 @@ class Answers:
             paused_by=balance.by if balance is not None and balance.paused else "",
             paused_reason=balance.reason if balance is not None and balance.paused else "",
             unwritten_rows=self._database.pending,
-            operations=[*self._operations.running, *self._resharding.running],
+            operations=[*self._operations.running, *self._resharding.running]
+            if self._leadership.leading
+            else self._heard.running,
             shards=await self._resharding.status(),
             alarms=self._watch.alarms,
             nodes=self._watch.nodes,

@@ -13,7 +13,7 @@ from components.config.balancing import Balancer
 from components.config.commands import Commands
 from components.config.database import Database
 from components.config.dividing import Divider
-from components.config.hearing import hear
+from components.config.hearing import HeardProgress, hear
 from components.config.leadership import Leadership
 from components.config.measures import measure
 from components.config.mirror import Mirror
@@ -60,8 +60,18 @@ async def run(
         resharding = Resharding(bus, view, shard_ttl_s=settings.shard_ttl_s)
         tidier = Tidier(bus, view)
         watch = Watch(bus, view, leadership, settings)
+        heard = HeardProgress()
         answers = Answers(
-            view, placer, balancer, operations, resharding, database, leadership, watch, replica
+            view,
+            placer,
+            balancer,
+            operations,
+            resharding,
+            heard,
+            database,
+            leadership,
+            watch,
+            replica,
         )
 
         measure(bus, view, placer, database, leadership, watch)
@@ -91,6 +101,7 @@ async def run(
                 leading.create_task(tidier.lead(), name="tidier")
 
         await hear(bus, placer.disconnected, leadership.disconnected)
+        await heard.listen(bus)
         commands = Commands(bus, view, answers, database, resharding)
         answering = await serve(bus, answers, commands, replica)
         async with asyncio.TaskGroup() as group:

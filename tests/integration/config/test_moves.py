@@ -356,6 +356,26 @@ async def test_intents_come_back_to_the_bus_from_postgresql(cluster: Cluster) ->
             await asyncio.sleep(0.1)
 
 
+async def test_every_replica_says_what_is_under_way(cluster: Cluster) -> None:
+    cluster.config("config-0")
+    await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until_opened("1")
+    await cluster.status_when_ready()
+    cluster.config("config-1")
+    drain = DrainPod(pod=PodId("gateway-0"))
+    started = await cluster.ask("drain", drain, OperationStarted)  # nothing can take the guild
+    answered: dict[str, list[str]] = {}
+    async with asyncio.timeout(20):
+        while {"config-0", "config-1"} - answered.keys():
+            status = await cluster.status_when_ready()
+            under_way = [one.operation for one in status.operations]
+            if status.replica not in answered and under_way:
+                answered[status.replica] = under_way
+            await asyncio.sleep(0.05)
+    assert set(map(tuple, answered.values())) == {(started.operation,)}
+
+
 async def test_guilds_are_listed_a_page_at_a_time(cluster: Cluster) -> None:
     cluster.config()
     await three(cluster, "1", "2", "3", "4")
