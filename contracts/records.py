@@ -72,6 +72,9 @@ class PodLease(Message, frozen=True, kw_only=True):
     """Answers of 401, 403 and 429 that the pod got within the last 10 minutes."""
     parked: dict[GuildId, Sequence] = {}
     """Guilds here that wait for a `SkipInput`, and the input at which each waits. At most 100."""
+    refused: dict[GuildId, str] = {}
+    """Guilds here that cannot be served, and why: their log does not continue what can be had of
+    their rows. Tried again every half minute. At most 20."""
     version: str
     engine_version: int
     started_ms: int

@@ -30,6 +30,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     retention: float
 
 
+UNOPENED_S: Final = 60.0
+"""Even a pod whose replica must be restored has opened its guilds by then."""
+
+
 class PodSight(msgspec.Struct, frozen=True, kw_only=True):
     """A pod with rows, by its last lease."""
 
@@ -55,6 +59,9 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     pods: list[PodSight]
     parked: Mapping[GuildId, Sequence] = {}
     """Guilds that wait at an input."""
+    unopened: Mapping[PodId, Mapping[GuildId, str]] = {}
+    """Guilds that a pod has owned for longer than `UNOPENED_S` without opening them, and why they
+    wait."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +85,7 @@ def find(sight: Sight, limits: Limits) -> list[Found]:
     found = [one for name, info in sight.streams.items() for one in _stream(name, info, limits)]
     found += [one for node in nodes(sight.streams.values()) if (one := _node(node)) is not None]
     found += [_parked(guild, sequence) for guild, sequence in sight.parked.items()]
+    found += [_unopened(pod, guilds) for pod, guilds in sight.unopened.items() if guilds]
     inputs = sight.streams.get(storage.INPUTS)
     if inputs is not None:
         found += [one for pod in sight.pods for one in _pod(pod, inputs, limits)]
@@ -220,6 +228,18 @@ def _parked(guild: GuildId, sequence: Sequence) -> Found:
         severity="critical",
         about=guild,
         text=f"guild {guild} is {skip_words(guild, sequence)}",
+    )
+
+
+def _unopened(pod: PodId, guilds: Mapping[GuildId, str]) -> Found:
+    guild, reason = next(iter(guilds.items()))
+    are = "guild is" if len(guilds) == 1 else "guilds are"
+    return Found(
+        name="unopened",
+        severity="critical",
+        about=pod,
+        text=f"{len(guilds)} {are} not served by {pod}, which owns them (modbot ops guilds "
+        f"--waiting), as {guild}: {reason}",
     )
 
 

@@ -24,6 +24,8 @@ from components.config.world import Decisions, Held, LogFact, World
 from contracts.ids import Epoch, GuildId
 from contracts.records import Assignment, PodLease
 
+OPENING_S = 2.0
+"""An owner that has not opened a guild for so long leaves it without service, to people's eyes."""
 LOG_EMPTY_S = 0.5
 """The shard registers a guild about when it appends its first input: look again soon."""
 EMPTY_LOG_LOOKS = 4
@@ -75,6 +77,11 @@ def _keep(draft: Draft, held: Held) -> None:
     lease = draft.world.pods[owned.pod].lease
     if lease is not None and lease.state == "starting":
         draft.wait(owned.guild, owned.pod, f"{owned.pod} is starting")
+    since_s = draft.world.opening_since.get(owned.guild)
+    if lease is not None and since_s is not None and draft.stale(owned.guild, since_s + OPENING_S):
+        refusal = lease.refused.get(owned.guild)
+        why = f"cannot serve it: {refusal}" if refusal else "has not opened it yet"
+        draft.wait(owned.guild, owned.pod, f"{owned.pod} has it and {why}")
     if succeed_unopened(draft, held):
         return
     if owned.joining is not None and go_on_joining(draft, held, owned.joining):

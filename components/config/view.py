@@ -238,6 +238,10 @@ class View:
         self.pods[key] = now
         if lease is not None:
             self._remember(lease, entry.revision, now_s)
+        refused = _refused(now)
+        if refused != (before := _refused(known)):
+            self.dirty.update((refused.keys() | before.keys()) & self.assignments.keys())
+            self._on_change()
         if _standing(now) != _standing(known):
             if lease is not None:
                 self._on_pod(lease)
@@ -387,6 +391,10 @@ def _standing(pod: Pod) -> tuple[object, ...]:
 
 def _backed_up(pod: Pod) -> int:
     return pod.lease.backed_up_beat if pod.lease is not None else 0
+
+
+def _refused(pod: Pod) -> Mapping[GuildId, str]:
+    return pod.lease.refused if pod.lease is not None else {}
 
 
 def _names(key: GuildId, guild: GuildId) -> bool:

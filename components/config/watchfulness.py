@@ -13,9 +13,9 @@ from components.bus import stream
 from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.bus.stream_info import StreamInfo, stream_info
-from components.config.alarms import Board, Change, Limits, PodSight, Sight, find, nodes
+from components.config.alarms import UNOPENED_S, Board, Change, Limits, PodSight, Sight, find, nodes
 from components.config.leadership import Leadership
-from components.config.parking import parked
+from components.config.parking import parked, unopened
 from components.config.settings import ConfigSettings
 from components.config.view import View
 from components.process.clock import steady_s, wall_ms
@@ -104,7 +104,12 @@ class Watch:
         streams = {name: task.result() for name, task in asked.items()}
         inputs = streams[storage.INPUTS]
         pods = await self._pods(inputs) if inputs is not None else []
-        return Sight(streams=streams, pods=pods, parked=parked(self._view))
+        return Sight(
+            streams=streams,
+            pods=pods,
+            parked=parked(self._view),
+            unopened=unopened(self._view, steady_s(), UNOPENED_S),
+        )
 
     async def _info(self, name: str) -> StreamInfo | None:
         try:

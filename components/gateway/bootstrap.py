@@ -429,6 +429,7 @@ def _load_of(
             pruning_looked_ms=pruning.looked_ms if pruning else 0,
             pruned_replicas=pruning.replicas if pruning else 0,
             parked=ownership.parked,
+            refused=ownership.refused,
         )
 
     return load_now

@@ -38,6 +38,8 @@ SHORTEST_WAIT_S: Final = 0.005
 TELL_AFTER_S: Final = 0.2
 TELL_OF: Final = 5
 MOST_PARKED: Final = 100
+MOST_REFUSED: Final = 20
+MOST_WORDS: Final = 200
 """Told with the lease, which is written every second."""
 GUILDS_STREAM: Final = f"KV_{storage.GUILDS}"
 
@@ -72,6 +74,7 @@ class Ownership:
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._told: dict[str, list[str]] = {}
+        self._refused: dict[GuildId, str] = {}
 
     @property
     def followed(self) -> set[GuildId]:
@@ -92,6 +95,16 @@ class Ownership:
             if held.parked_at is not None
         )
         return dict(islice(waiting, MOST_PARKED))
+
+    @property
+    def refused(self) -> dict[GuildId, str]:
+        """Guilds of ours that cannot be served, and why: the first `MOST_REFUSED` of them."""
+        waiting = (
+            (guild, reason)
+            for guild, reason in self._refused.items()
+            if (known := self.machine.guilds.get(guild)) is not None and known.named == "own"
+        )
+        return dict(islice(waiting, MOST_REFUSED))
 
     async def run(self) -> None:
         """Do what time asks for, until cancelled."""
@@ -159,14 +172,17 @@ class Ownership:
 
     def built(self, guild: GuildId, source: Source, replayed: int) -> None:
         """`Build` is done."""
+        self._refused.pop(guild, None)
         self.do(self.machine.built(guild, source, replayed, self._clock()))
 
     def not_built(self, guild: GuildId, reason: str) -> None:
         """The log does not continue the rows."""
+        self._refused[guild] = reason[:MOST_WORDS]
         self.do(self.machine.not_built(guild, reason, self._clock()))
 
     def caught_up(self, guild: GuildId, epoch: Epoch, replayed: int) -> None:
         """`AppendOpened` is done."""
+        self._refused.pop(guild, None)
         self.do(self.machine.caught_up(guild, epoch, replayed, self._clock()))
 
     def compared(self, guild: GuildId, ticket: int) -> None:
@@ -185,6 +201,7 @@ class Ownership:
 
     def dropped(self, guild: GuildId) -> None:
         """`DropRows` is done."""
+        self._refused.pop(guild, None)
         self.do(self.machine.dropped(guild, self._clock()))
         if guild not in self.machine.guilds:
             self.guilds.pop(guild, None)

@@ -49,6 +49,7 @@ class PodLoad(msgspec.Struct, frozen=True, kw_only=True):
     pruning_looked_ms: int = 0
     pruned_replicas: int = 0
     parked: dict[GuildId, Sequence] = {}
+    refused: dict[GuildId, str] = {}
 
 
 class Pod:
@@ -182,6 +183,7 @@ class Pod:
                 rest_share_revision=load.rest_share_revision,
                 invalid_requests=load.invalid_requests,
                 parked=load.parked,
+                refused=load.refused,
             )
         )
 

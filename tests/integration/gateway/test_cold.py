@@ -193,10 +193,11 @@ async def test_rows_that_the_log_does_not_continue_are_not_replaced_by_older_one
         first.name, first.incarnation, cause="restarted", before=before, sources=[source]
     )
 
-    async def refused() -> bool:
-        return "know more" in first.words()
+    async def refused() -> str | None:
+        lease = await first.lease()
+        return lease.refused.get(town.guild) if lease is not None else None
 
-    await until(refused)
+    assert "those that are here, at" in await until(refused)
     assert await first.stop() == 0
     with closing(sqlite3.connect(first.data / "gateway.db")) as database:
         assert database.execute("SELECT sequence FROM guilds").fetchall() == [(sequence,)]

@@ -77,6 +77,14 @@ def test_a_parked_guild_is_an_alarm_that_says_how_it_goes_on() -> None:
     assert "modbot guild 42 skip 7 --reason" in alarms[0].text
 
 
+def test_guilds_that_their_pod_does_not_open_are_one_alarm_that_says_why() -> None:
+    unopened = {PodId("gateway-1"): {GuildId("42"): "the log is lost", GuildId("43"): ""}}
+    alarm = only(find(Sight(streams={}, pods=[], unopened=unopened), LIMITS))
+    assert (alarm.name, alarm.severity, alarm.about) == ("unopened", "critical", "gateway-1")
+    assert "2 guilds are not served by gateway-1" in alarm.text
+    assert "42: the log is lost" in alarm.text
+
+
 def test_nothing_is_wrong_while_backups_and_log_are_as_usual() -> None:
     assert found(pod(), pod(unmarked_ms=None)) == []
 

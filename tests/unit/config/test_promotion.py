@@ -2,8 +2,9 @@
 
 import pytest
 
+from components.config.parking import unopened
 from components.config.tidying import forgettable
-from contracts.ids import PodId
+from contracts.ids import GuildId, PodId
 from tests.unit.config.town import NOW_S, Town, earlier, holder, joining, source
 
 
@@ -294,6 +295,25 @@ def test_step_17_an_owner_that_does_not_come_to_open_gives_way_to_a_follower_wit
     town.settle()
     assert town.where("1")[:3] == ("b", 4, "promoted")
     assert town.a("1").before == [earlier("a", epoch=3, process="process of a")]
+
+
+def test_a_guild_that_its_owner_does_not_open_waits_and_says_why(town: Town) -> None:
+    town.owned("1", "a", held=False)
+    town.settle()
+    assert GuildId("1") not in town.leader.waiting, "it has just been given to it"
+    town.later(2.1)
+    town.settle()
+    assert town.reason("1") == "a has it and has not opened it yet"
+    town.pod("a", process="process of a", refused={"1": "the rows are of another stream"})
+    town.settle()
+    assert town.reason("1") == "a has it and cannot serve it: the rows are of another stream"
+    assert unopened(town.view, town.now_s, 2.0) == {
+        PodId("a"): {GuildId("1"): "the rows are of another stream"}
+    }
+    town.holds("1", "a", role="own", epoch=1)
+    town.settle()
+    assert GuildId("1") not in town.leader.waiting
+    assert unopened(town.view, town.now_s, 0.0) == {}
 
 
 def test_step_17_an_owner_that_opened_keeps_its_guild(town: Town) -> None:
