@@ -188,6 +188,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     found.questions_unanswered += questions.wrong(
         history.shown, history.evidence.record, history.down, history.edges_down
     )
+    begun_ms = min((post.posted_ms for post in history.posted), default=0)
     checked = Checked(
         inputs=counted.inputs,
         effects=counted.effects,
@@ -202,7 +203,7 @@ def check_round(history: History) -> tuple[Checked, Violations]:
         threads=counted.threads,
         bans=counted.bans,
         kicks=counted.kicks,
-        fences=len(history.fences),
+        fences=sum(fence.seen_ms >= begun_ms for fence in history.fences.values()),
         silences=sum(guild in history.replays for guild, _ in history.silences),
         timers=timers.count,
         acts=len(acts),

@@ -2,8 +2,7 @@
 
 Reads: one question every `READ_EVERY_S` a guild, not waiting for the one before; the gap is the
 longest time between two answers. Effects: one message every `POST_EVERY_S` a guild that must be
-deleted; the gap is from the fault to the first deletion of a message that was posted after it, so
-that an effect that was already under way does not count.
+deleted; the gap is the longest time that one of them stayed.
 """
 
 import asyncio
@@ -155,17 +154,18 @@ def effect_gaps(
     guilds: Iterable[GuildId],
     from_ms: float,
 ) -> list[float]:
-    """For each guild the time from the fault to the first deletion of a message that was posted
-    after it, in seconds. A guild with none is left out: its lost effects are reported as such."""
+    """For each guild the longest time, in seconds, between posting a message and its deletion, of
+    those that were not deleted when the fault began. A guild with none is left out: its lost
+    effects are reported as such."""
     gaps = []
     for guild in guilds:
-        done = [
-            deleted_ms[post.message]
+        stayed = [
+            deleted_ms[post.message] - post.posted_ms
             for post in posts
-            if post.guild == guild and post.posted_ms >= from_ms and post.message in deleted_ms
+            if post.guild == guild and deleted_ms.get(post.message, 0.0) >= from_ms
         ]
-        if done:
-            gaps.append(max(0.0, min(done) - from_ms) / 1000)
+        if stayed:
+            gaps.append(max(stayed) / 1000)
     return gaps
 
 

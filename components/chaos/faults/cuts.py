@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Final
 
 from components.chaos.arena import Arena, NotThere
 from components.chaos.proxies import Mode
@@ -9,8 +10,13 @@ from components.chaos.questions import Outage
 from components.chaos.returns import sessions_back
 from components.chaos.scenario import Fault
 
-CUT_S = (1.0, 9.0)
-"""Around the lease's 5 s."""
+CUTS: Final[tuple[tuple[Mode, float, float], ...]] = (
+    ("held", 1.0, 4.5),
+    ("swallowed", 1.0, 4.5),
+    ("held", 5.5, 9.0),
+    ("swallowed", 5.5, 9.0),
+)
+"""Shorter and longer than the lease's 5 s, in turn by the round's number."""
 SLOW_MS = (50, 400)
 JUMPS_S = (30, 3600, 86_400)
 
@@ -19,8 +25,8 @@ async def cut_gateway(arena: Arena) -> Fault:
     """Nothing passes between a gateway and NATS. What was under way arrives late, or never."""
     pod = arena.some_owner()
     struck = arena.owned_by([pod])
-    mode: Mode = arena.dice.choice(("held", "swallowed"))
-    seconds = arena.dice.uniform(*CUT_S)
+    mode, shortest, longest = CUTS[arena.number % len(CUTS)]
+    seconds = arena.dice.uniform(shortest, longest)
     proxy = arena.proxies[pod]
     began = time.time() * 1000
     proxy.cut(mode)

@@ -84,38 +84,44 @@ class Draws:
 async def storm(arena: Arena) -> Fault:
     """Three faults at once. Raises `NotThere` when fewer than two did their harm."""
     draws = Draws(arena.dice.sample(list(FAULTS), len(FAULTS)))
+    missed: list[str] = []
     first = [draws.draw() for _ in range(AT_ONCE)]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_strike(arena, draws, name)) for name in first]
+        tasks = [group.create_task(_strike(arena, draws, name, missed)) for name in first]
     done = [struck for task in tasks if (struck := task.result()) is not None]
     if len(done) < AT_LEAST:
         names = ", ".join(name for name, _ in done) or "none"
-        raise NotThere(f"{AT_LEAST} faults of a storm that strike; those that did: {names}")
-    return together(done)
+        why = f" ({'; '.join(missed)})" if missed else ""
+        raise NotThere(f"{AT_LEAST} faults of a storm that strike; those that did: {names}{why}")
+    return together(done, missed)
 
 
-async def _strike(arena: Arena, draws: Draws, name: str | None) -> tuple[str, Fault] | None:
+async def _strike(
+    arena: Arena, draws: Draws, name: str | None, missed: list[str]
+) -> tuple[str, Fault] | None:
     """Do one fault; another in the place of one that finds nothing to strike, because what it
-    needs was just ended by the others."""
+    needs was just ended by the others. ``missed`` says which those were, and why."""
     for _ in range(TRIES):
         if name is None:
             return None
         try:
             return name, await FAULTS[name](arena.of(f"storm {name}"))
-        except NotThere:
+        except NotThere as error:
+            missed.append(f"{name} needs {error}")
             draws.give_up(name)
             name = draws.draw()
     return None
 
 
-def together(done: Sequence[tuple[str, Fault]]) -> Fault:
-    """Several faults as one: whatever one of them excuses is excused, and no more."""
+def together(done: Sequence[tuple[str, Fault]], missed: Sequence[str] = ()) -> Fault:
+    """Several faults as one: whatever one of them excuses is excused, and no more. ``missed``:
+    those that found nothing to strike, and why."""
     faults = [fault for _, fault in done]
     guilds: set[GuildId] = set()
     for fault in faults:
         guilds |= fault.guilds
     return Fault(
-        words="; ".join(f"{name}: {fault.words}" for name, fault in done),
+        words="; ".join([*(f"{name}: {fault.words}" for name, fault in done), *missed]),
         began_ms=min(fault.began_ms for fault in faults),
         guilds=frozenset(guilds),
         responders_down_ms=tuple(at for fault in faults for at in fault.responders_down_ms),

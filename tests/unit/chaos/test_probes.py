@@ -20,13 +20,14 @@ def test_a_guild_that_never_answered_had_no_owner_all_the_time() -> None:
     assert read_gaps([answer(ONE, 500)], [ONE, TWO], 0, 1000) == [0.5, 1.0]
 
 
-def test_an_effect_gap_ends_with_the_first_deletion_of_a_message_posted_after_the_fault() -> None:
+def test_an_effect_gap_is_the_longest_time_that_a_message_stayed_after_the_fault() -> None:
     posts = [
+        ProbePost(guild=ONE, message="before", posted_ms=0),
         ProbePost(guild=ONE, message="early", posted_ms=900),
         ProbePost(guild=ONE, message="late", posted_ms=1100),
         ProbePost(guild=ONE, message="later", posted_ms=1200),
     ]
-    deleted = {"early": 1050.0, "late": 3500.0, "later": 3400.0}
+    deleted = {"before": 990.0, "early": 1050.0, "late": 3500.0, "later": 3400.0}
     assert effect_gaps(posts, deleted, [ONE, TWO], 1000) == [2.4]
 
 

@@ -82,10 +82,11 @@ async def test_another_fault_comes_in_the_place_of_one_that_finds_nothing(
         monkeypatch, a=strikes, b=finds_nothing, c=strikes, d=finds_nothing, e=strikes
     )
     assert sorted(done.struck) == ["a", "c", "e"]
+    assert "b needs gateway-0 does not run" in done.words
 
 
 async def test_a_storm_of_one_fault_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotThere, match=r"that did: a$"):
+    with pytest.raises(NotThere, match=r"that did: a \(. needs gateway-0 does not run; "):
         await blow(monkeypatch, a=strikes, b=finds_nothing, c=finds_nothing)
 
 
