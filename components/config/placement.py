@@ -17,7 +17,7 @@ import msgspec
 from components.config.draft import Draft
 from components.config.following import keep_follower
 from components.config.moving import go_on_joining, move_away
-from components.config.promotion import LOG_NEWS_S, still_named, succeed, succeed_unopened
+from components.config.promotion import LOG_NEWS_S, succeed, succeed_unopened
 from components.config.sources import shrunk
 from components.config.standing import holder_of, standing
 from components.config.world import Decisions, Held, LogFact, World
@@ -91,10 +91,6 @@ def _keep(draft: Draft, held: Held) -> None:
     if (sources := shrunk(draft.world, held)) != owned.sources:
         changed = msgspec.structs.replace(owned, sources=sources)
         draft.write(held, changed, f"{owned.pod} has its rows, and so has its backup")
-        return
-    if (before := still_named(draft, owned)) != owned.before:
-        changed = msgspec.structs.replace(owned, before=before)
-        draft.write(held, changed, "an earlier owner is silent, and its pod gone for long")
         return
     if owned.sources and draft.world.now_s < draft.world.judge_from_s:
         draft.wake(owned.guild, draft.world.judge_from_s)

@@ -73,26 +73,6 @@ def before_of(world: World, former: Assignment) -> list[EarlierOwner]:
     ]
 
 
-def still_named(draft: Draft, owned: Assignment) -> list[EarlierOwner]:
-    """The earlier owners without those that are silent and whose pod has been gone for long: their
-    fences and replicas are kept for nobody (`tidying`). The owner may act as soon as it knows of
-    their silence what is known here, so it is told nothing new by the shorter list."""
-    return [earlier for earlier in owned.before if not _outlived(draft, owned, earlier)]
-
-
-def _outlived(draft: Draft, owned: Assignment, earlier: EarlierOwner) -> bool:
-    world = draft.world
-    known = world.pods.get(earlier.pod)
-    if known is None or known.away_since_s is None:
-        return False  # it is named for nothing too, but nothing of it is kept for that
-    if not draft.stale(owned.guild, known.away_since_s + world.options.named_s):
-        return False
-    if world.evidence.silent(owned.guild, earlier, world.now_s):
-        return True
-    draft.wake(owned.guild, world.now_s + world.options.named_s)
-    return False
-
-
 def _follows(draft: Draft, owned: Assignment) -> Holder | None:
     """The pod that applies the guild's log already."""
     if draft.holds(owned.guild, owned.follower):

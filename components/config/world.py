@@ -35,9 +35,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """A pod that has not built a guild's rows after so long is given up, and not asked to build
     them for as long again. A snapshot is taken within 15 s and fetched within 60 s or not at all
     (gateway), and some wait for others."""
-    named_s: float = 60.0
-    """How long an earlier owner stays named whose pod is gone. Nothing waits for it once it is
-    silent, but a takeover has more urgent writes."""
     guilds_per_shard: int = 2500
     """Discord's limit (facts.md)."""
 

@@ -38,7 +38,6 @@ TTL_S = 5.0
 POD_TTL_S = 5.0
 GRACE_S = 4.0
 JOIN_WITHIN_S = 3.0
-NAMED_S = 4.0
 """Much shorter than it is, so that a run of a minute sees targets given up."""
 BALANCE_EVERY_S = 3.0
 AGAIN_S = 0.2
@@ -55,12 +54,7 @@ class Config:
         self.process = process
         self.link = link
         self.view = View(process.now_s, pod_ttl_s=POD_TTL_S)
-        options = Options(
-            followers=cluster.followers,
-            grace_s=GRACE_S,
-            join_within_s=JOIN_WITHIN_S,
-            named_s=NAMED_S,
-        )
+        options = Options(followers=cluster.followers, grace_s=GRACE_S, join_within_s=JOIN_WITHIN_S)
         self.leader = Leader(self.view, options, pod_ttl_s=POD_TTL_S)
         settings = ConfigSettings(database_url="", followers=cluster.followers, grace_s=GRACE_S)
         self._balancer = Balancer(self.view, cast(Placer, self), settings, clock=process.now_s)

@@ -3,7 +3,6 @@
 import pytest
 
 from components.config.parking import unopened
-from components.config.tidying import forgettable
 from contracts.ids import GuildId, PodId
 from tests.unit.config.town import NOW_S, Town, earlier, holder, joining, source
 
@@ -83,37 +82,6 @@ def test_step_7_a_fence_proves_silence_after_ttl_and_margin(town: Town) -> None:
     town.later(5.6)
     town.ended("b", "process of b")
     town.settle()
-    assert town.a("1").before == []
-
-
-def pass_s(town: Town, seconds: int) -> None:
-    """The leader is awake all the while."""
-    for _ in range(seconds):
-        town.later(1)
-        town.settle(built=True)
-
-
-def test_step_7_who_is_silent_and_gone_for_long_is_named_no_more(town: Town) -> None:
-    town.pod("a")
-    town.owned("1", "a", follower=holder("b"))
-    town.expire("a")
-    town.settle(built=True)
-    pass_s(town, 58)
-    assert town.a("1").before == [earlier("a")]
-    pass_s(town, 3)
-    assert (town.a("1").epoch, town.a("1").before, town.a("1").sources) == (2, [], [])
-    assert forgettable(town.view, town.view.pods[PodId("a")], town.now_s)
-
-
-def test_step_7_who_is_not_known_to_be_silent_stays_named(town: Town) -> None:
-    town.pod("a")
-    town.owned("1", "b", epoch=2, before=[earlier("a")])
-    town.expire("a")
-    for _ in range(70):
-        town.later(1)
-        town.plan()  # its fence is not written
-    assert town.a("1").before == [earlier("a")]
-    pass_s(town, 70)
     assert town.a("1").before == []
 
 
