@@ -181,7 +181,8 @@ class Assignment(Message, frozen=True, kw_only=True):
     joining: Joining | None = None
     before: list[EarlierOwner] = []
     """Owners of earlier epochs that were not known to be silent when this epoch began. Effects
-    wait for the silence of each; opening waits until each has released or is fenced."""
+    wait for the silence of each; opening waits until each has released or is fenced. Once the
+    guild is open, those that are silent and gone for good are left out."""
     sources: list[StateSource] = []
     """Where the rows are, beside or among owner and follower. Shrinks only when others are known
     to hold them."""

@@ -17,7 +17,7 @@ import msgspec
 from components.config.draft import Draft
 from components.config.following import keep_follower
 from components.config.moving import go_on_joining, move_away
-from components.config.promotion import LOG_NEWS_S, succeed, succeed_unopened
+from components.config.promotion import LOG_NEWS_S, still_before, succeed, succeed_unopened
 from components.config.sources import shrunk
 from components.config.standing import holder_of, standing
 from components.config.world import Decisions, Held, LogFact, World
@@ -88,9 +88,12 @@ def _keep(draft: Draft, held: Held) -> None:
         return
     if move_away(draft, held):
         return
-    if (sources := shrunk(draft.world, held)) != owned.sources:
-        changed = msgspec.structs.replace(owned, sources=sources)
-        draft.write(held, changed, f"{owned.pod} has its rows, and so has its backup")
+    sources = shrunk(draft.world, held)
+    before = still_before(draft, owned, sources)
+    if sources != owned.sources or before != owned.before:
+        changed = msgspec.structs.replace(owned, sources=sources, before=before)
+        had = "its rows, and so has its backup" if sources != owned.sources else "outlived others"
+        draft.write(held, changed, f"{owned.pod} has {had}")
         return
     if owned.sources and draft.world.now_s < draft.world.judge_from_s:
         draft.wake(owned.guild, draft.world.judge_from_s)

@@ -11,9 +11,10 @@ A follower is promoted whatever its capacity: it applies the guild's log already
 from typing import Literal
 
 from components.config.draft import Draft, next_epoch
+from components.config.index import is_open
 from components.config.sources import where_rows_are
 from components.config.standing import holder_of
-from components.config.world import Held, LogFact, World
+from components.config.world import KEPT_S, Held, LogFact, World
 from contracts.records import Assignment, EarlierOwner, Holder, PodLease, StateSource
 
 LOG_NEWS_S = 5.0
@@ -71,6 +72,32 @@ def before_of(world: World, former: Assignment) -> list[EarlierOwner]:
         for earlier in (*former.before, last)
         if not world.evidence.silent(former.guild, earlier, world.now_s)
     ]
+
+
+def still_before(draft: Draft, owned: Assignment, sources: list[StateSource]) -> list[EarlierOwner]:
+    """``before`` without the pods that are gone for good, so that nothing keeps their fences;
+    ``sources``: those that are still needed.
+
+    The same epoch goes on with it, and acts no earlier than it may: it is open, so what opening
+    asks of earlier owners is answered, and whoever is left out is silent by the proofs that
+    effects wait for, which stay true however late this is written. Nobody is left out whose disk
+    may have rows that the owner lacks: it is still asked for them.
+    """
+    if not is_open(owned, draft.world.holds.get(owned.guild, {}).get(owned.pod)):
+        return owned.before
+    held = {source.pod for source in sources}
+    return [x for x in owned.before if x.pod in held or not _gone_for_good(draft, owned, x)]
+
+
+def _gone_for_good(draft: Draft, owned: Assignment, earlier: EarlierOwner) -> bool:
+    """Whether the pod was away for `KEPT_S`, and its epoch's owner is silent."""
+    known, evidence = draft.world.pods.get(earlier.pod), draft.world.evidence
+    if known is None or known.away_since_s is None:
+        return False
+    since_s = max(known.away_since_s + KEPT_S, evidence.silent_from_s(earlier) or 0.0)
+    if not draft.stale(owned.guild, since_s):
+        return False
+    return bool(evidence.silent(owned.guild, earlier, draft.world.now_s))
 
 
 def _follows(draft: Draft, owned: Assignment) -> Holder | None:

@@ -12,15 +12,13 @@ from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.config.view import View
-from components.config.world import Pod
+from components.config.world import KEPT_S, Pod
 from components.process.clock import steady_s
 from contracts import storage
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
-KEPT_S = 60.0
-"""How long a pod that is gone is shown to people at least."""
 
 
 def forgettable(view: View, pod: Pod, now_s: float) -> bool:

@@ -14,6 +14,10 @@ from contracts.records import Assignment, Holder, Holding, PodLease, RegisteredG
 
 MoveCause = Literal["followed", "moved", "drained", "rebalanced", "pinned"]
 
+KEPT_S = 60.0
+"""How long a pod that is gone is remembered at least: shown to people, and named by the guilds
+that it owned before. Who was only restarted is back sooner."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How the cluster is kept."""

@@ -81,6 +81,8 @@ class Watcher:
             what = "begun" if named.joining is not None else "given up or done"
             purpose = named.joining or before.joining
             self.seen[f"joining to {purpose.purpose if purpose else ''} {what}"] += 1
+        if before is not None and named.epoch == before.epoch and named.before != before.before:
+            self.seen["earlier owners left out"] += 1
         if before is not None and len(named.sources) < len(before.sources):
             self.seen["sources shrunk"] += 1
         elif before is not None and len(named.sources) > len(before.sources):

@@ -3,6 +3,8 @@
 import pytest
 
 from components.config.parking import unopened
+from components.config.tidying import forgettable
+from components.config.world import KEPT_S
 from contracts.ids import GuildId, PodId
 from tests.unit.config.town import NOW_S, Town, earlier, holder, joining, source
 
@@ -318,3 +320,84 @@ def test_a_follower_that_restarts_and_dies_before_it_reports_is_still_known_by_i
     town.pod("b", 3)
     town.settle()
     assert town.where("1")[:3] == ("b", 2, "promoted")
+
+
+def outlived(town: Town) -> None:
+    """The owner's pod is gone for good; its follower has opened the guild and is backed up."""
+    for name in ("a", "b"):
+        town.pod(name, replica=f"pods/{name}/b-1")
+    town.owned("1", "a", follower=holder("b"))
+    town.expire("a")
+    town.settle()
+    assert town.a("1").before == [earlier("a")]
+
+
+def test_step_7_an_earlier_owner_that_is_gone_and_silent_is_named_no_more(town: Town) -> None:
+    outlived(town)
+    town.settle(built=True)
+    assert town.a("1").sources == []
+    town.later(KEPT_S - 1)
+    town.settle()
+    assert town.a("1").before == [earlier("a")], "it may be back soon"
+    town.later(2)
+    town.settle()
+    assert town.where("1")[:2] == ("b", 2), "it is no new epoch"
+    assert town.a("1").before == []
+    assert "a" not in town.view.index.by_pod
+    assert forgettable(town.view, town.view.pods[PodId("a")], town.now_s)
+
+
+def test_step_7_one_that_has_drained_and_gone_is_named_no_more(town: Town) -> None:
+    town.owned("1", "b", epoch=2, before=[earlier("a")], follower=holder("c"))
+    town.released("1", "a", 1)
+    town.silent("1", "a", 1)
+    town.settle()
+    town.later(KEPT_S + 1)
+    town.settle()
+    assert town.a("1").before == [earlier("a")], "it is here"
+    town.expire("a")
+    town.settle()
+    town.later(KEPT_S + 1)
+    town.settle()
+    assert town.a("1").before == []
+
+
+def test_step_7_nobody_is_left_out_before_the_guild_is_open(town: Town) -> None:
+    outlived(town)
+    town.settle()
+    town.later(KEPT_S + 1)
+    town.settle()
+    assert town.a("1").before == [earlier("a")]
+    town.settle(built=True)
+    assert town.a("1").before == []
+
+
+def test_step_7_nobody_is_left_out_whose_rows_are_a_source(town: Town) -> None:
+    outlived(town)
+    town.holds("1", "b", role="own", epoch=2, beat=7)  # later than what is backed up
+    town.later(KEPT_S + 1)
+    town.settle()
+    assert town.a("1").before == [earlier("a")]
+    town.pod("b", replica="pods/b/b-1", backed_up_beat=7)
+    town.settle()
+    assert (town.a("1").before, town.a("1").sources) == ([], [])
+
+
+def test_step_7_nobody_is_left_out_whose_silence_is_not_proven(town: Town) -> None:
+    town.pod("a", state="fenced", ttl_s=2 * KEPT_S)
+    town.owned("1", "b", epoch=2, before=[earlier("a"), earlier("c")])
+    town.later(KEPT_S + 1)
+    town.settle()
+    assert town.a("1").before == [earlier("a"), earlier("c")]
+    town.later(KEPT_S)
+    town.settle()
+    assert town.a("1").before == [earlier("c")]
+
+
+def test_step_7_nobody_is_left_out_by_a_leader_that_has_not_fenced_it_yet(town: Town) -> None:
+    town.owned("1", "b", epoch=2, before=[earlier("a")])
+    town.expire("a")
+    town.later(KEPT_S + 1)
+    town.leader.begin(town.now_s)
+    town.settle()
+    assert town.a("1").before == [earlier("a")]

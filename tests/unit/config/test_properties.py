@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from components.config.index import is_open
 from contracts.records import Assignment
 from tests.unit.config.town import Town
 
@@ -64,7 +65,7 @@ class Cluster(RuleBasedStateMachine):
     def pins(self, guild: str, name: str | None) -> None:
         self.town.pin(guild, name)
 
-    @rule(built=st.booleans(), seconds=st.sampled_from([0.0, 0.6, 3.0, 9.0]))
+    @rule(built=st.booleans(), seconds=st.sampled_from([0.0, 0.6, 3.0, 9.0, 61.0]))
     def goes_on(self, built: bool, seconds: float) -> None:
         self.town.later(seconds)
         self.town.settle(built=built)
@@ -85,6 +86,7 @@ class Cluster(RuleBasedStateMachine):
                 assert owned.epoch >= known.epoch
                 if owned.epoch == known.epoch:
                     assert (owned.pod, owned.incarnation) == (known.pod, known.incarnation)
+                    self._who_is_left_out_is_silent(owned, known)
                 if owned.epoch > known.epoch:
                     self._earlier_owner_is_named(owned, known)
             self.epochs[guild] = owned
@@ -114,6 +116,13 @@ class Cluster(RuleBasedStateMachine):
         for name in NAMES:
             owned = [h for h in view.assignments.values() if h.assignment.pod == name]
             assert view.index.owned.get(name, 0) == len(owned)  # type: ignore[call-overload]
+
+    def _who_is_left_out_is_silent(self, owned: Assignment, known: Assignment) -> None:
+        view = self.town.view
+        for one in known.before:
+            if one not in owned.before:
+                assert is_open(known, view.holds.get(known.guild, {}).get(known.pod))
+                assert view.evidence.silent(known.guild, one, self.town.now_s)
 
     def _earlier_owner_is_named(self, owned: Assignment, known: Assignment) -> None:
         """Or was known to be silent when it was decided."""

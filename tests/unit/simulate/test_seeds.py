@@ -9,6 +9,7 @@ from functools import cache
 import msgspec
 import pytest
 
+from components.config import promotion
 from components.gateway.ownership.commands import Command
 from components.gateway.ownership.pod import PodMachine
 from components.simulate.cluster import Shape
@@ -72,6 +73,17 @@ def test_no_invariant_is_broken_in_any_seed(part: int) -> None:
 def test_every_rare_pair_is_seen() -> None:
     seen = rare(sum((Counter(_part(part).transitions) for part in range(PARTS)), Counter()))
     assert [name for name, count in seen.items() if not count] == []
+
+
+def test_step_7_none_is_broken_when_silent_owners_are_left_out_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are named for a minute, longer than a run, because a restarted pod is back sooner;
+    nothing depends on it."""
+    monkeypatch.setattr(promotion, "KEPT_S", 0.0)
+    found = report(run_seeds(range(1, 41), Shape()))
+    assert found.ok, _words(found)
+    assert found.transitions["earlier owners left out"] > 10
 
 
 def test_what_was_never_seen_is_reported_as_such() -> None:
