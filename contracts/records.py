@@ -214,6 +214,9 @@ class LeaderLease(Message, frozen=True, kw_only=True):
     nats_client: int = 0
     """The server's number of the leader's connection, as advisories name it."""
     nats_server: str = ""
+    all_assigned: bool = False
+    """Config's: every guild that the history knows has an assignment, as far as can be told
+    now. While it is not so, or PostgreSQL is away, a guild may wait for any replica."""
 
 
 class ShardLease(Message, frozen=True, kw_only=True):

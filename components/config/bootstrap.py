@@ -51,7 +51,12 @@ async def run(
     try:
         view = View(steady_s, pod_ttl_s=settings.pod_ttl_s)
         database = Database(settings.database_url, replica)
-        leadership = Leadership(bus, replica, ttl_s=settings.leader_ttl_s)
+        leadership = Leadership(
+            bus,
+            replica,
+            ttl_s=settings.leader_ttl_s,
+            all_assigned=lambda: view.complete and database.all_among(view.assignments),
+        )
         placer = Placer(bus, view, database, leadership, settings, replica)
         balancer = Balancer(view, placer, settings)
         operations = Operations(bus, view, placer, balancer)

@@ -27,11 +27,19 @@ ROLE = "config"
 class Leadership:
     """One replica's part in the election."""
 
-    def __init__(self, bus: Bus, replica: str, *, ttl_s: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        replica: str,
+        *,
+        ttl_s: int,
+        all_assigned: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._bus = bus
         self._bucket = Bucket(bus, storage.LEADERS)
         self._replica = replica
         self._ttl_s = ttl_s
+        self._all_assigned = all_assigned
         self._election = Election(self._claim, steady_s, ttl_s=ttl_s)
         self._news = asyncio.Event()
 
@@ -115,6 +123,7 @@ class Leadership:
             since_ms=wall_ms(),
             nats_client=self._bus.client_id,
             nats_server=self._bus.server_id,
+            all_assigned=self._all_assigned(),
         )
 
     async def _watch(self) -> None:

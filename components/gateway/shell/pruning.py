@@ -5,6 +5,9 @@ retention by the store's own clock: what the pod that looks has put there itself
 measure, so no machine's wall clock decides (0006, step 22). A pod prunes its own former
 incarnations; those of pods without a lease are pruned by the first of the serving pods by name.
 
+None goes unless config's leader says that every guild which the history knows has an assignment: a
+guild that has lost its own may wait for any replica.
+
 Fails never: what cannot be read or deleted now is looked at again the next time.
 """
 
@@ -19,11 +22,12 @@ from components.bus.connection import Bus
 from components.bus.errors import BusError
 from components.gateway.shell.bucket import PODS, ReplicaBucket
 from components.gateway.shell.errors import BucketFailed
+from components.gateway.shell.sights import LEADER
 from components.process.clock import wall_ms
 from contracts import storage
 from contracts.ids import PodId
 from contracts.message import MalformedMessage, decode
-from contracts.records import Assignment, PodLease
+from contracts.records import Assignment, LeaderLease, PodLease
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ class Pruning:
     ) -> None:
         self._pods = Bucket(bus, storage.PODS)
         self._guilds = Bucket(bus, storage.GUILDS)
+        self._leaders = Bucket(bus, storage.LEADERS)
         self._bucket = bucket
         self._pod = pod
         self._replica = replica
@@ -85,6 +90,9 @@ class Pruning:
             if entry.value is not None
         ]
         named = {lease.replica for lease in leases} | await self._assigned() | {self._replica}
+        if not await self._all_assigned():
+            log.info("old replicas stay: config does not say that every guild is assigned")
+            return []
         pruned = []
         for replica in candidates(there, named, leases, self._pod):
             files = await self._bucket.files(replica)
@@ -97,6 +105,12 @@ class Pruning:
             self.objects += removed
         self.looked_ms = wall_ms()
         return pruned
+
+    async def _all_assigned(self) -> bool:
+        entry = await self._leaders.get(LEADER)
+        if entry is None or entry.value is None:
+            return False
+        return decode(entry.value, LeaderLease).all_assigned
 
     async def _assigned(self) -> set[str]:
         """Every replica that an assignment names, or that a pod which it names backs up to."""

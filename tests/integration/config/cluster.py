@@ -382,6 +382,20 @@ class Cluster:
                 await asyncio.sleep(0.02)
             return leader
 
+    async def until_all_assigned(self, expected: bool, within_s: float = 10) -> None:
+        """Wait until the leader says anew that every guild of the history is assigned, or not."""
+        bucket = Bucket(self.operator, storage.LEADERS)
+        before = await bucket.get("config")
+        async with asyncio.timeout(within_s):
+            while True:
+                entry = await bucket.get("config")
+                anew = entry is not None and entry != before
+                if anew and entry is not None and entry.value is not None:
+                    lease = decode(entry.value, LeaderLease)
+                    if lease.all_assigned is expected:
+                        return
+                await asyncio.sleep(0.02)
+
     async def leader(self) -> str:
         """Who leads, by the bus."""
         entry = await Bucket(self.operator, storage.LEADERS).get("config")

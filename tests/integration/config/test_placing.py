@@ -142,6 +142,32 @@ async def test_a_guild_that_only_the_history_knows_is_not_served_from_nothing(
     assert "1" not in await cluster.assignments()
 
 
+async def test_step_22_the_leader_says_whether_a_guild_of_the_history_lost_its_assignment(
+    cluster: Cluster,
+) -> None:
+    first = cluster.config()
+    await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until_history("1", 1)
+    await cluster.until_all_assigned(True)
+    cluster.postgres.stop()
+    try:
+        await cluster.until_all_assigned(False)
+    finally:
+        cluster.postgres.start()
+        await cluster.postgres.ready()
+    await cluster.until_all_assigned(True)
+    await first.stop()
+    await cluster.lose_bucket(storage.GUILDS)
+    cluster.config("config-1")
+    await cluster.until_led("config-1")
+    await cluster.register("2")
+    await cluster.until_history("2", 1)
+    await cluster.until_all_assigned(False)
+    with pytest.raises(TimeoutError):
+        await cluster.until_all_assigned(True, within_s=2)
+
+
 async def test_placement_goes_on_after_nats_was_away(cluster: Cluster) -> None:
     cluster.config()
     pod = await cluster.pod("gateway-0")

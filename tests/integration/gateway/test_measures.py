@@ -12,8 +12,8 @@ import pytest
 from components.bus.buckets import Bucket
 from components.process import exits
 from contracts import storage
-from contracts.message import decode
-from contracts.records import PodLease
+from contracts.message import decode, encode
+from contracts.records import LeaderLease, PodLease
 from tests.integration.gateway.town import Pods, Town, until
 from tests.support.nats import free_port
 from tests.support.s3 import ACCESS, SECRET, Store, running_store
@@ -63,6 +63,8 @@ async def test_a_scrape_shows_the_backups_lag_and_what_was_pruned(
 ) -> None:
     scraper = Scraper()
     former = old_replica(store, "gateway-0")
+    leads = LeaderLease(holder="config-0", since_ms=0, all_assigned=True)
+    await Bucket(town.config, storage.LEADERS).put("config", encode(leads))
     pod = await pods.start(
         MODBOT_METRICS_ADDR=f"127.0.0.1:{scraper.port}",
         MODBOT_BACKUP_BUCKET="modbot",

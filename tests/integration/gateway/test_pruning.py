@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from components.gateway.shell.pruning import Pruning
 from contracts import storage
 from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
 from contracts.message import encode
-from contracts.records import Assignment, Holder, PodLease, StateSource
+from contracts.records import Assignment, Holder, LeaderLease, PodLease, StateSource
 from tests.support.nats import RunningNats
 from tests.support.s3 import Store, running_store
 
@@ -60,6 +61,11 @@ class Ground:
         bus = await self._nats.connect("config")
         await Bucket(bus, storage.PODS).put(pod, encode(record))
 
+    async def lead(self, **fields: Any) -> None:
+        lease = LeaderLease(holder="config-0", since_ms=0, **fields)
+        bus = await self._nats.connect("config")
+        await Bucket(bus, storage.LEADERS).put("config", encode(lease))
+
     async def assign(self, **fields: object) -> None:
         given = {"pod": PodId("a"), "incarnation": Incarnation("now"), **fields}
         assignment = Assignment(
@@ -87,8 +93,10 @@ class Ground:
 
 
 @pytest.fixture
-def ground(store: Store, nats_server: RunningNats) -> Ground:
-    return Ground(store, nats_server)
+async def ground(store: Store, nats_server: RunningNats) -> Ground:
+    ground = Ground(store, nats_server)
+    await ground.lead(all_assigned=True)
+    return ground
 
 
 async def test_step_22_a_pod_prunes_its_own_former_incarnations_and_leaves_the_rest(
@@ -144,6 +152,31 @@ async def test_step_22_the_stores_clock_decides_not_ours(ground: Ground) -> None
     await ground.store.start()
     assert await ground.prune("a") == [older]
     assert ground.store.files(old)
+
+
+async def test_step_22_while_a_guild_of_the_history_has_no_assignment_nothing_goes(
+    ground: Ground,
+) -> None:
+    ground.replica("a", "now", 0)
+    only = ground.replica("z", "old", 100)
+    await ground.lease("a", "now")
+    await ground.lead(all_assigned=False)
+    assert await ground.prune("a") == []
+    await ground.lead()  # a leader that does not know, or has older code
+    assert await ground.prune("a") == []
+    assert len(ground.store.files(only)) == 2
+    await ground.lead(all_assigned=True)
+    assert await ground.prune("a") == [only]
+
+
+async def test_step_22_without_config_nothing_is_pruned(
+    store: Store, nats_server: RunningNats
+) -> None:
+    ground = Ground(store, nats_server)
+    ground.replica("a", "now", 0)
+    ground.replica("a", "old", 100)
+    await ground.lease("a", "now")
+    assert await ground.prune("a") == []
 
 
 async def test_before_the_pods_own_backup_has_begun_nothing_is_pruned(ground: Ground) -> None:
