@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 READ_WITHIN_S: Final = 2.0
 TRY_S: Final = 1.0
 """One request waits so long: an owner that died with it is asked anew inside the deadline."""
+SILENT_S: Final = 0.1
+"""Who was asked for less than that was not silent: what was said before counts."""
 FIRST_PAUSE_S: Final = 0.002
 LONGEST_PAUSE_S: Final = 0.02
 """Between two requests that nobody heard; nothing tells the edge when a guild is opened."""
@@ -119,7 +121,8 @@ class Owners:
                 await self._link.wait(left)
                 continue
             except Unanswered:
-                why = "the guild's owner did not answer in time"
+                if not why or try_s >= SILENT_S:
+                    why = "the guild's owner did not answer in time"
                 continue
             except NoOwner:
                 why = "no gateway pod owns this guild at the moment, or it is not one of modbot's"
