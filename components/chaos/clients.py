@@ -1,8 +1,9 @@
 """Clients that keep a log: what they asked, what they were told, what they had seen before.
 
 Readers go through the edges, each with the ETag of the newest state it has seen; an edge that
-refuses the connection is left for the next one, as a load balancer does. Writers put settings on
-the bus under one request id a write, however often it is sent, and then read them back through an
+refuses the connection, or says nothing for `TRY_S`, is left for the next one, as a load balancer
+does, whatever the scenario's patience. Writers put settings on the bus under one request id a
+write, however often it is sent, for `WRITE_PATIENCE_S` at least, and then read them back through an
 edge. A request has failed when nobody served it within the scenario's patience.
 """
 
