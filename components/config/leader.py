@@ -22,6 +22,8 @@ from contracts.records import Holder
 
 LATE_S = 1.0
 """A plan that comes so long after it was due: the process, or its machine, could not."""
+BLIND_S = 2.0
+"""Plans are at most half of it apart while sources may be given up."""
 AT_A_TIME = 512
 """Guilds decided about in one plan: news of a crash must not queue behind the rest."""
 
@@ -44,6 +46,9 @@ class Leader:
         self._late_s = float("-inf")
         """When this process last found that it had been kept from running."""
         self._wake_at_s = float("inf")
+        self._planned_s = float("inf")
+        self._blind_s = float("-inf")
+        """When there had last been no plan for `BLIND_S`."""
         self._postponed: dict[GuildId, None] = {}
         self._wake: list[tuple[float, GuildId]] = []
         self._wake_of: dict[GuildId, float] = {}
@@ -92,8 +97,11 @@ class Leader:
         """From when on silence is evidence: one TTL, the longest of all leases, was to renew. Who
         was late itself has not listened: on an overloaded machine it would take the others for
         dead, and their restarts would add to the load."""
-        ttl_s = max([self._pod_ttl_s, *(lease.ttl_s for lease in self._view.leases)])
-        return max(self._view.synced_at_s, self._led_since_s, self._late_s) + ttl_s
+        return max(self._view.synced_at_s, self._led_since_s, self._late_s) + self._ttl_s
+
+    @property
+    def _ttl_s(self) -> float:
+        return max([self._pod_ttl_s, *(lease.ttl_s for lease in self._view.leases)])
 
     def plan(
         self,
@@ -106,6 +114,9 @@ class Leader:
         view = self._view
         if now_s > self._wake_at_s + LATE_S:
             self._late_s = now_s
+        if now_s > self._planned_s + BLIND_S:
+            self._blind_s = now_s
+        self._planned_s = now_s
         verdict = self.suspicion.judge(
             view.pods,
             view.index.by_pod.keys(),
@@ -141,6 +152,8 @@ class Leader:
                 heapq.heappush(self._wake, (at_s, guild))
         wake_at_s = min(verdict.wake_at_s, self._wake[0][0] if self._wake else float("inf"))
         self._wake_at_s = wake_at_s
+        if any(view.index.sourced.values()):
+            wake_at_s = min(wake_at_s, now_s + BLIND_S / 2)
         return Plan(
             ping=verdict.ping,
             fence=verdict.fence,
@@ -194,6 +207,7 @@ class Leader:
         return World(
             now_s=now_s,
             judge_from_s=self.judge_from_s(),
+            seen_from_s=max(self.judge_from_s(), self._blind_s + self._ttl_s),
             options=self._options,
             pods=view.pods,
             registry=view.registry,

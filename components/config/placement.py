@@ -95,8 +95,8 @@ def _keep(draft: Draft, held: Held) -> None:
         had = "its rows, and so has its backup" if sources != owned.sources else "outlived others"
         draft.write(held, changed, f"{owned.pod} has {had}")
         return
-    if owned.sources and draft.world.now_s < draft.world.judge_from_s:
-        draft.wake(owned.guild, draft.world.judge_from_s)
+    if owned.sources and draft.world.now_s < draft.world.seen_from_s:
+        draft.wake(owned.guild, draft.world.seen_from_s)
     keep_follower(draft, held)
 
 

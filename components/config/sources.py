@@ -4,8 +4,9 @@ Whoever held the rows and is named no more becomes a source, by force or not: `k
 with every assignment that is written (`draft`). A source is given up
 only when the owner has the guild open *and* a copy of it is where the owner's death does not reach:
 in its replica, or, in an installation without backup, with a follower. What a leader finds when it
-or NATS has only just come is no proof that a follower still lives: it waits until silence would
-have shown (`World.judge_from_s`).
+or NATS has only just come, or when it was kept from looking, is no proof that a follower still
+lives: it waits until silence would have shown (`World.seen_from_s`). Without a backup, owner and
+follower that lose their disks before anybody can have seen it are lost all the same.
 """
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from components.config.standing import holds, standing
 from components.config.world import Held, World
 from contracts.ids import GuildId, Incarnation, PodId
-from contracts.records import Assignment, Holding, PodLease, StateSource
+from contracts.records import Assignment, Holder, Holding, PodLease, StateSource
 
 
 def source_of(
@@ -56,8 +57,10 @@ def shrunk(world: World, held: Held) -> list[StateSource]:
     assert lease is not None  # it is here
     if lease.replica:
         return [] if lease.backed_up_beat >= holding.beat else owned.sources
-    if world.now_s < world.judge_from_s:
+    if world.now_s < world.seen_from_s:
         return owned.sources  # of those whose lease is still there some may be dead, disks and all
+    if any(world.evidence.has_ended(one.pod, one.incarnation) for one in _holders(owned)):
+        return owned.sources  # its lease is about to be fenced
     if holds(world, owned.guild, owned.follower):
         return []
     if world.options.followers == 0:
@@ -84,6 +87,11 @@ def _named(assignment: Assignment) -> list[tuple[PodId, Incarnation]]:
     """Owner, follower and who joins."""
     found = (assignment, assignment.follower, assignment.joining)
     return [(one.pod, one.incarnation) for one in found if one is not None]
+
+
+def _holders(assignment: Assignment) -> list[Assignment | Holder]:
+    found = (assignment, assignment.follower)
+    return [one for one in found if one is not None]
 
 
 def _open(world: World, owned: Assignment, holding: Holding | None) -> bool:

@@ -110,6 +110,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     now_s: float
     judge_from_s: float
     """Nobody is judged by silence before: NATS or the leader has only just come (back)."""
+    seen_from_s: float
+    """From when on the end of a pod that died while this replica did not look would have shown."""
     options: Options
     pods: Mapping[PodId, Pod]
     registry: Mapping[GuildId, RegisteredGuild]

@@ -171,9 +171,40 @@ def test_a_new_leader_keeps_sources_until_silence_would_have_shown_a_dead_follow
     town.leader.begin(town.now_s)
     town.settle()
     assert town.a("1").sources == [source("c")]
-    town.later(town.leader.judge_from_s() - town.now_s)
-    town.settle()
+    looked_on(town, 4)
+    assert town.a("1").sources == [source("c")]
+    looked_on(town, 1)
     assert town.a("1").sources == []
+
+
+def looked_on(town: Town, seconds: int) -> None:
+    """The leader plans every second."""
+    for _ in range(seconds):
+        town.later(1)
+        town.settle()
+
+
+def test_a_leader_that_did_not_look_for_a_while_keeps_sources_until_a_death_would_have_shown(
+    town: Town,
+) -> None:
+    town.owned("1", "a", follower=holder("b"), sources=[source("c")], held=False)
+    town.settle()
+    town.later(3)  # it was stopped, and what it finds may be as old
+    town.holds("1", "a", role="own")
+    town.holds("1", "b")
+    town.settle()
+    assert town.a("1").sources == [source("c")]
+    looked_on(town, 6)
+    assert town.a("1").sources == []
+
+
+def test_a_follower_whose_end_is_attested_is_no_reason_to_give_a_source_up(town: Town) -> None:
+    town.pod("b", process="process of b")
+    town.owned("1", "a", follower=holder("b"), sources=[source("c")])
+    town.ended("b", "process of b")
+    plan = town.plan()  # its fence is not written yet
+    assert [fence.lease.pod for fence in plan.fence] == ["b"]
+    assert all(decision.assignment.sources for decision in plan.assign)
 
 
 def test_followers_can_be_switched_off() -> None:
