@@ -1,6 +1,7 @@
 """Connections go silent with their sockets open, or Discord fails, or a disk is slow."""
 
 import asyncio
+import functools
 import time
 from typing import Final
 
@@ -18,6 +19,8 @@ CUTS: Final[tuple[tuple[Mode, float, float], ...]] = (
 )
 """Shorter and longer than the lease's 5 s, in turn by the round's number."""
 SLOW_MS = (50, 400)
+LOOKED_WITHIN_S = 20.0
+"""A gateway goes by the log's time, and looks at its own clock when it reports its load."""
 JUMPS_S = (30, 3600, 86_400)
 
 
@@ -121,9 +124,10 @@ async def jump_clock(arena: Arena) -> Fault:
                 arena.flag(f"clock-{name}").write_text(str(seconds), encoding="ascii")
                 await asyncio.sleep(arena.dice.uniform(0.2, 1.0))  # the moment is the input
             await asyncio.sleep(arena.dice.uniform(1.0, 3.0))
+        for name in struck:
+            looked = functools.partial(arena.flags.has_struck, "clock", name)
+            await arena.until(looked, f"{name} looks at its wall clock", LOOKED_WITHIN_S)
     finally:
         for name in struck:
             arena.flag(f"clock-{name}").unlink(missing_ok=True)
-    for name in struck:
-        arena.flags.require_struck("clock", name)
     return Fault(words=f"clocks: {', '.join(jumps)}", began_ms=began, guilds=frozenset())
