@@ -150,7 +150,12 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 def check_round(history: History) -> tuple[Checked, Violations]:
     """All violations in a round, and what they were looked for in."""
     found = Violations(not_settled=list(history.unsettled))
-    counted, traffic = check(history.evidence)
+    opened = owners.openings(history.evidence)
+    acts, elsewhere = owners.acts(history.evidence.record, _places(history))
+    stale = owners.stale_acts(acts, opened, history.fences, history.silences)
+    stale, in_window = without_window(stale, history.stopped)
+    left_late = {(one.act.what, one.act.at_ms) for one in in_window}
+    counted, traffic = check(history.evidence, left_late)
     found.inputs_lost += traffic.inputs_lost + _posts_lost(history) + _deferred_lost(history)
     found.inputs_doubled += traffic.inputs_doubled
     timers = check_timers(history.evidence, history.replays)
@@ -174,10 +179,6 @@ def check_round(history: History) -> tuple[Checked, Violations]:
     found.own_write_unseen += told.unseen
     states = compare(history.replays, history.held, history.backups.held)
     found.state_differs += states.wrong + history.backups.failures
-    opened = owners.openings(history.evidence)
-    acts, elsewhere = owners.acts(history.evidence.record, _places(history))
-    stale = owners.stale_acts(acts, opened, history.fences, history.silences)
-    stale, in_window = without_window(stale, history.stopped)
     found.effects_stale_owner += [
         f"{one.act.what} of guild {one.act.guild} by {one.act.pod}: {one.words}" for one in stale
     ]

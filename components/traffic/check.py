@@ -5,7 +5,7 @@ visible twice, not a call that was made twice (design.md, "Effects").
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import msgspec
@@ -74,13 +74,16 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     kicks: int
 
 
-def check(evidence: Evidence) -> tuple[Checked, Violations]:
+def check(
+    evidence: Evidence, unpreventable: Container[tuple[str, float]] = ()
+) -> tuple[Checked, Violations]:
     """All violations in what happened before the evidence's cut, and what they were looked for
-    in."""
+    in. ``unpreventable``: calls (method and path, `Entry.at_ms`) that double nothing, because they
+    left a process that had been stopped on the way to its socket (0006)."""
     found = Violations()
     dispatches = _check_inputs(evidence, found)
     effects, removals, excused = _check_effects(evidence, found)
-    visible = _visible(evidence.record)
+    visible = _visible(evidence.record, unpreventable)
     found.effects_doubled += [
         f"{what} x{count}" for (_, what), count in visible.items() if count > 1
     ]
@@ -232,7 +235,9 @@ def _unsettled_cases(evidence: Evidence) -> list[str]:
     return [f"case {guild}#{number} ({action})" for (guild, number), action in pending.items()]
 
 
-def _visible(record: Iterable[Entry]) -> Counter[tuple[str, str]]:
+def _visible(
+    record: Iterable[Entry], unpreventable: Container[tuple[str, float]]
+) -> Counter[tuple[str, str]]:
     """(kind, words) of what must be visible once, and how often it is: messages of one nonce,
     threads of one message, bans and kicks, which carry their case in the audit-log reason."""
     visible: Counter[tuple[str, str]] = Counter()
@@ -241,6 +246,8 @@ def _visible(record: Iterable[Entry]) -> Counter[tuple[str, str]]:
             visible["message", f"message with nonce {entry.data['nonce']}"] += 1
         elif entry.kind == "rest" and succeeded(entry) and (kind := _kind_of(entry.data)):
             method, path, reason = (entry.data.get(name) for name in ("method", "path", "reason"))
+            if (f"{method} {path}", entry.at_ms) in unpreventable:
+                continue
             visible[kind, f"{method} {path} ({reason})"] += 1
     return visible
 

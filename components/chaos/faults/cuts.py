@@ -5,6 +5,7 @@ import functools
 import time
 from typing import Final
 
+from components.bus.errors import BusError
 from components.chaos.arena import Arena, NotThere
 from components.chaos.proxies import Mode
 from components.chaos.questions import Outage
@@ -109,7 +110,10 @@ async def jump_clock(arena: Arena) -> Fault:
     servers' clocks do not. A shard's replica that holds no shard id does not look at its own."""
     gateways = arena.dice.sample(arena.replicas("gateway"), 2)
     others = [name for part in ("config", "edge") for name in arena.replicas(part)]
-    others += sorted(await arena.holding_shards())
+    try:
+        others += sorted(await arena.holding_shards())
+    except (BusError, TimeoutError) as error:  # of several faults another has taken NATS away
+        raise NotThere("NATS, which knows who holds the shards") from error
     struck = [*gateways, *arena.dice.sample(others, max(1, len(others) // 2))]
     directions = {name: 1 if number % 2 else -1 for number, name in enumerate(struck)}
     jumps = []

@@ -478,6 +478,20 @@ def test_any_other_call_of_a_process_that_was_stopped_is_stale(other: dict[str, 
     assert after(stopped(**other)) == (0, 1)
 
 
+def test_what_left_a_stopped_process_doubles_no_ban() -> None:
+    ban = {"method": "PUT", "path": "/guilds/42/bans/5", "status": 204, "reason": "case 1"}
+    late = {**ban, "caller": CALLER.replace("a-1", "a-2")}
+    doubled = evidence(
+        record=(*RECORD, entry(8, "rest", caller=CALLER, **ban), entry(9, "rest", **late))
+    )
+    _, found = check_round(doubled)
+    assert found.effects_doubled == ["PUT /guilds/42/bans/5 (case 1) x2"]
+    at_ms = doubled.evidence.record[-1].at_ms
+    stop = stopped(what="PUT /guilds/42/bans/5", woke_ms=at_ms - 1)
+    checked, found = check_round(msgspec.structs.replace(doubled, stopped=(stop,)))
+    assert (checked.in_window, checked.bans, found.effects_doubled) == (1, 1, [])
+
+
 def test_each_stop_explains_one_call() -> None:
     stale = PLANTED["effects_stale_owner"]()
     twice = (*stale.evidence.record, msgspec.structs.replace(stale.evidence.record[1], n=3))
