@@ -358,6 +358,14 @@ def test_a_guild_needs_the_rows_of_its_owner_and_of_its_follower(role: str) -> N
     assert found.state_differs == [f"guild 42: its {role} has no rows"]
 
 
+def test_a_replica_of_a_guild_that_was_just_begun_holds_nothing_of_it() -> None:
+    begun = msgspec.structs.replace(IN_REPLICA, sequence=0, dump=b"an empty guild")
+    checked, found = check_round(
+        changed(backups=Backups(restored=1, held={GUILD: [begun]}, failures=[]))
+    )
+    assert (checked.states_of_replicas, found.state_differs) == (0, [])
+
+
 def test_a_restored_replica_that_differs_is_found() -> None:
     other = msgspec.structs.replace(IN_REPLICA, dump=b"other rows")
     backups = Backups(restored=1, held={GUILD: [other]}, failures=[])
