@@ -14,7 +14,7 @@ import msgspec
 from components.config.standing import holds, standing
 from components.config.world import Held, World
 from contracts.ids import GuildId, Incarnation, PodId
-from contracts.records import Assignment, Holder, Holding, PodLease, StateSource
+from contracts.records import Assignment, Holding, PodLease, StateSource
 
 
 def source_of(
@@ -59,7 +59,8 @@ def shrunk(world: World, held: Held) -> list[StateSource]:
         return [] if lease.backed_up_beat >= holding.beat else owned.sources
     if world.now_s < world.seen_from_s:
         return owned.sources  # of those whose lease is still there some may be dead, disks and all
-    if any(world.evidence.has_ended(one.pod, one.incarnation) for one in _holders(owned)):
+    holders = [one for one in (owned, owned.follower) if one is not None]
+    if any(world.evidence.has_ended(one.pod, one.incarnation) for one in holders):
         return owned.sources  # its lease is about to be fenced
     if holds(world, owned.guild, owned.follower):
         return []
@@ -87,11 +88,6 @@ def _named(assignment: Assignment) -> list[tuple[PodId, Incarnation]]:
     """Owner, follower and who joins."""
     found = (assignment, assignment.follower, assignment.joining)
     return [(one.pod, one.incarnation) for one in found if one is not None]
-
-
-def _holders(assignment: Assignment) -> list[Assignment | Holder]:
-    found = (assignment, assignment.follower)
-    return [one for one in found if one is not None]
 
 
 def _open(world: World, owned: Assignment, holding: Holding | None) -> bool:

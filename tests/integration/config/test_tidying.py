@@ -2,7 +2,6 @@
 
 from components.bus.buckets import Bucket
 from components.config.tidying import Tidier
-from components.config.view import View
 from components.config.world import KEPT_S
 from contracts import storage
 from contracts.ids import Epoch
@@ -12,7 +11,9 @@ from tests.integration.config.cluster import Cluster
 from tests.unit.config.town import Town
 
 
-async def test_a_fence_that_nothing_waits_for_is_removed_after_a_while(cluster: Cluster) -> None:
+async def fenced(cluster: Cluster, town: Town) -> tuple[Bucket, Tidier, EarlierOwner, int]:
+    """A pod that is gone, as the town's view has it too: the bucket, the broom, the pod as the
+    owner of epoch 1, and the revision of its fence."""
     config = await cluster.nats.connect("config")
     bucket = Bucket(config, storage.PODS)
     pod = await cluster.pod("gateway-0")
@@ -21,14 +22,17 @@ async def test_a_fence_that_nothing_waits_for_is_removed_after_a_while(cluster: 
     revision = await bucket.put("gateway-0", encode(fence))
     entry = await bucket.get("gateway-0")
     assert entry is not None
-    town = Town()
-    view: View = town.view
-    view.entry(storage.PODS, entry)
-    town.pod("gateway-1")
+    town.view.entry(storage.PODS, entry)
     assert fence.incarnation is not None  # it has started
-    before = EarlierOwner(pod=pod.name, incarnation=fence.incarnation, epoch=Epoch(1))
+    owner = EarlierOwner(pod=pod.name, incarnation=fence.incarnation, epoch=Epoch(1))
+    return bucket, Tidier(config, town.view), owner, revision
+
+
+async def test_a_fence_that_nothing_waits_for_is_removed_after_a_while(cluster: Cluster) -> None:
+    town = Town()
+    bucket, tidier, before, revision = await fenced(cluster, town)
+    town.pod("gateway-1")
     town.owned("1", "gateway-1", epoch=2, before=[before], held=False)
-    tidier = Tidier(config, view)
     town.later(KEPT_S + 1)
     town.settle()
     await tidier.once(town.now_s)
@@ -41,17 +45,8 @@ async def test_a_fence_that_nothing_waits_for_is_removed_after_a_while(cluster: 
 
 
 async def test_a_fence_that_nothing_needs_is_shown_for_a_while(cluster: Cluster) -> None:
-    config = await cluster.nats.connect("config")
-    bucket = Bucket(config, storage.PODS)
-    pod = await cluster.pod("gateway-0")
-    fence = pod.lease("fenced")
-    await pod.vanish()
-    await bucket.put("gateway-0", encode(fence))
-    entry = await bucket.get("gateway-0")
-    assert entry is not None
     town = Town()
-    town.view.entry(storage.PODS, entry)
-    tidier = Tidier(config, town.view)
+    bucket, tidier, _, _ = await fenced(cluster, town)
     await tidier.once(town.now_s + KEPT_S - 1)
     assert (await bucket.snapshot()).keys() == {"gateway-0"}
     await tidier.once(town.now_s + KEPT_S + 1)
