@@ -44,6 +44,7 @@ from components.gateway.shell.backup import Backup
 from components.gateway.shell.bucket import ReplicaBucket
 from components.gateway.shell.building import Rows
 from components.gateway.shell.data_folder import DataFolder
+from components.gateway.shell.departures import Departures
 from components.gateway.shell.effects.lanes import Outlets
 from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.rest import Rest
@@ -222,8 +223,13 @@ class _Running:
         await logbook.load()
         backlog = Backlog(bus, self._folder.path)
         spawn(backlog.read(list(machine.guilds), logbook.mark))
+        departures = Departures(machine.evidence)
         snapshots = Snapshots(
-            bus, self._applier, self._folder.database, self._folder.path / "snapshots"
+            bus,
+            self._applier,
+            self._folder.database,
+            self._folder.path / "snapshots",
+            departures,
         )
         outputs = Outputs(
             pod=me.pod,
@@ -261,7 +267,7 @@ class _Running:
         )
         handoffs = Handoffs(bus, me.pod, me.incarnation)
         ownership = Ownership(services, machine, gate, self._pod, handoffs)
-        sights = Sights(bus, ownership, handoffs, gateway.lease_ttl_s)
+        sights = Sights(bus, ownership, handoffs, departures, gateway.lease_ttl_s)
         sweep = Sweep(bus, gate, ownership, logbook, gateway.sweep_every_s)
         ownership.on_renewed = rest.extend
         ownership.compare_soon = sweep.some_soon

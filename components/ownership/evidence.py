@@ -98,11 +98,15 @@ class Evidence:
         """The proof, in words, that the earlier owner has let go; empty: none is known."""
         if self.has_released(guild, earlier.epoch):
             return "released"
-        if self.has_ended(earlier.pod, earlier.incarnation, earlier.process):
+        return self.gone(earlier.pod, earlier.incarnation, earlier.process)
+
+    def gone(self, pod: PodId, incarnation: Incarnation, process: str = "") -> str:
+        """The proof, in words, that the start serves nobody any more; empty: none is known."""
+        if self.has_ended(pod, incarnation, process):
             return "its process has ended"
-        if self._started_again(earlier.pod, earlier.incarnation):
+        if self._started_again(pod, incarnation):
             return "the pod has started again"
-        if self.is_fenced(earlier.pod, earlier.incarnation):
+        if self.is_fenced(pod, incarnation):
             return "fenced"
         return ""
 

@@ -27,7 +27,7 @@ from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.replicas import Replica, Replicas
 from components.gateway.shell.snapshots import Judge, Snapshots
 from components.gateway.shell.turns import Turns
-from contracts.ids import GuildId, Sequence
+from contracts.ids import GuildId, PodId, Sequence
 from contracts.records import Assignment, Holder
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,9 @@ class Rows:
                 log.info("guild %s is built from its log: %s", guild, error)
         elif here.refusal is not None or _is_long(assignment, here.log):
             try:
-                await self._snapshots.fetch(guild, self._me, self._judge(here, "the owner"))
+                owner = Holder(pod=assignment.pod, incarnation=assignment.incarnation)
+                judge = self._judge(here, "the owner")
+                await self._snapshots.fetch(guild, self._me, judge, owner)
             except SnapshotFailed as error:
                 if here.refusal is not None:
                     raise
@@ -114,16 +116,15 @@ class Rows:
         """Whether rows came from a pod that follows the guild, or owned it before."""
         if here.refusal is None and not _is_long(assignment, here.log):
             return False
-        follower = assignment.follower
-        pods = [follower.pod] if follower is not None else []
-        pods += [earlier.pod for earlier in reversed(assignment.before)]
-        for pod in dict.fromkeys(pods):
+        for holder in _holders(assignment):
+            pod = holder.pod
             if pod == self._me.pod:
                 continue
             try:
                 async with asyncio.timeout(HOLDER_WITHIN_S):
-                    judge = self._judge(here, pod)
-                    await self._snapshots.fetch(assignment.guild, self._me, judge, of=pod)
+                    await self._snapshots.fetch(
+                        assignment.guild, self._me, self._judge(here, pod), holder, owner=False
+                    )
             except HoleFound as error:
                 log.warning("guild %s: %s", assignment.guild, error.reason)
             except (SnapshotFailed, TimeoutError) as error:
@@ -206,6 +207,16 @@ class Rows:
             log=state,
             refusal=refusal(assignment, checkpoint, state, mark),
         )
+
+
+def _holders(assignment: Assignment) -> list[Holder]:
+    """Who may have the rows, one start of each pod: the follower, then the latest owner first."""
+    follower = [assignment.follower] if assignment.follower is not None else []
+    earlier = [Holder(pod=it.pod, incarnation=it.incarnation) for it in assignment.before]
+    found: dict[PodId, Holder] = {}
+    for start in (*follower, *reversed(earlier)):
+        found.setdefault(start.pod, start)
+    return list(found.values())
 
 
 def _is_long(assignment: Assignment, state: LogState) -> bool:

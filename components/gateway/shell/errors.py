@@ -4,6 +4,7 @@ ShellError
 ├── GateClosed        the pod may not act for the guild now: nothing was sent
 ├── HoleFound         the log cannot bring the guild's rows up to date: an operator decides
 ├── SnapshotFailed    no snapshot of a guild came from its owner: ask again
+├── PodGone           who was asked is gone, and with it the answer: ask another
 ├── ReplicaFailed     no replica of a pod could be restored: another source, or ask again
 ├── BucketFailed      the backup bucket cannot be reached: ask again
 ├── ReplicaInUse      there is something under a prefix that should be new: the pod ends
@@ -11,7 +12,7 @@ ShellError
 └── DataFolderInUse   another process holds the lock on the data folder
 """
 
-from contracts.ids import GuildId, Sequence
+from contracts.ids import GuildId, PodId, Sequence
 
 
 class ShellError(Exception):
@@ -44,6 +45,15 @@ class SnapshotFailed(ShellError):
         super().__init__(f"no snapshot of guild {guild}: {reason}")
         self.guild = guild
         self.reason = reason
+
+
+class PodGone(ShellError):
+    """The start of the pod that was asked is gone, and with it the answer."""
+
+    def __init__(self, pod: PodId, proof: str) -> None:
+        super().__init__(f"{pod} went while it was asked: {proof}")
+        self.pod = pod
+        self.proof = proof
 
 
 class ReplicaFailed(ShellError):

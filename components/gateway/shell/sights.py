@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 
 from components.bus.buckets import Bucket, Entry
 from components.bus.connection import Bus
+from components.gateway.shell.departures import Departures
 from components.gateway.shell.handoffs import Handoffs
 from components.gateway.shell.ownership import Ownership
 from contracts import storage
@@ -26,11 +27,19 @@ LEADER: Final = "config"
 class Sights:
     """The watches of one pod."""
 
-    def __init__(self, bus: Bus, ownership: Ownership, handoffs: Handoffs, ttl_s: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        ownership: Ownership,
+        handoffs: Handoffs,
+        departures: Departures,
+        ttl_s: float,
+    ) -> None:
         self._bus = bus
         self._ownership = ownership
         self._machine = ownership.machine
         self._handoffs = handoffs
+        self._departures = departures
         self._ttl_s = ttl_s
         self._serving: dict[PodId, float] = {}
         """Other pods that serve, and when that was last seen."""
@@ -78,11 +87,13 @@ class Sights:
             else:
                 self._serving.pop(lease.pod, None)
         self._ownership.do(self._machine.pod_seen(lease, entry.revision, now_s))
+        self._departures.look()
 
     def _end(self, entry: Entry) -> None:
         if entry.value is not None:
             end = decode(entry.value, ProcessEnd)
             self._ownership.do(self._machine.end_seen(end, self._ownership.now_s()))
+            self._departures.look()
 
     def _released(self, entry: Entry) -> None:
         self._handoffs.seen(entry.key, entry.revision)

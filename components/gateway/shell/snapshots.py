@@ -29,12 +29,13 @@ from components.bus.objects import Objects
 from components.gateway.engine.errors import UnknownGuild
 from components.gateway.engine.transfer import GuildRows, RowSource, export_guild
 from components.gateway.shell.applier import Applier
-from components.gateway.shell.errors import SnapshotFailed
+from components.gateway.shell.departures import Departures
+from components.gateway.shell.errors import PodGone, SnapshotFailed
 from components.gateway.shell.importing import take_in
 from components.telemetry.traces import carry, span
 from contracts import headers, storage, subjects
 from contracts.errors import ErrorCode, ServiceError
-from contracts.ids import GuildId, PodId
+from contracts.ids import GuildId
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import Assignment, Holder
 from contracts.requests import SnapshotTaken, TakeSnapshot
@@ -56,11 +57,14 @@ Judge = Callable[[GuildRows], Awaitable[None]]
 class Snapshots:
     """One pod's side of both ends. ``scratch`` is a folder for it alone, emptied at the start."""
 
-    def __init__(self, bus: Bus, applier: Applier, database: Path, scratch: Path) -> None:
+    def __init__(
+        self, bus: Bus, applier: Applier, database: Path, scratch: Path, departures: Departures
+    ) -> None:
         self._bus = bus
         self._applier = applier
         self._database = database
         self._scratch = scratch
+        self._departures = departures
         self._objects = Objects(bus, storage.SNAPSHOTS)
         self._assignments = Bucket(bus, storage.GUILDS)
         self._taking = asyncio.Semaphore(TAKEN_AT_ONCE)
@@ -116,16 +120,17 @@ class Snapshots:
             log.info("a snapshot is not told of: %s", error)
 
     async def fetch(
-        self, guild: GuildId, me: Holder, judge: Judge, of: PodId | None = None
+        self, guild: GuildId, me: Holder, judge: Judge, of: Holder, *, owner: bool = True
     ) -> GuildRows:
-        """Have the owner (or pod ``of``) take a snapshot, and take its rows in. ``judge`` sees them
-        before anything is replaced by them; what it raises is raised here."""
+        """Have the owner, or another pod ``of`` that has them, take a snapshot, and take its rows
+        in. ``judge`` sees them before anything is replaced by them; what it raises is raised
+        here."""
         async with self._fetching:
             with span("snapshot.fetch", guild=guild):
                 try:
                     async with asyncio.timeout(FETCHED_WITHIN_S):
-                        return await self._fetch(guild, me, judge, of)
-                except (BusError, OSError, sqlite3.Error, UnknownGuild) as error:
+                        return await self._fetch(guild, me, judge, of, owner)
+                except (BusError, PodGone, OSError, sqlite3.Error, UnknownGuild) as error:
                     # TimeoutError is an OSError
                     raise SnapshotFailed(guild, str(error) or "not done in time") from error
 
@@ -149,8 +154,10 @@ class Snapshots:
             sha256=digest,
         )
 
-    async def _fetch(self, guild: GuildId, me: Holder, judge: Judge, of: PodId | None) -> GuildRows:
-        taken = await self._ask(guild, me, of)
+    async def _fetch(
+        self, guild: GuildId, me: Holder, judge: Judge, of: Holder, owner: bool
+    ) -> GuildRows:
+        taken = await self._ask(guild, me, of, owner)
         file = self._scratch / f"{guild}-{secrets.token_hex(8)}"
         try:
             try:
@@ -169,17 +176,16 @@ class Snapshots:
         finally:
             file.unlink(missing_ok=True)
 
-    async def _ask(self, guild: GuildId, me: Holder, of: PodId | None) -> SnapshotTaken:
+    async def _ask(self, guild: GuildId, me: Holder, of: Holder, owner: bool) -> SnapshotTaken:
         request = TakeSnapshot(pod=me.pod, incarnation=me.incarnation)
+        subject = subjects.pod_snapshot(of.pod, guild)
+        if owner:
+            subject = subjects.request(guild, request.verb)
         fields = {headers.DEADLINE_MS: str(int(TAKEN_WITHIN_S * 1000))}
-        answer = await self._bus.ask(
-            subjects.request(guild, request.verb)
-            if of is None
-            else subjects.pod_snapshot(of, guild),
-            encode(request),
-            carry(fields),
-            timeout_s=TAKEN_WITHIN_S,
-        )
+        async with self._departures.noticed(of):
+            answer = await self._bus.ask(
+                subject, encode(request), carry(fields), timeout_s=TAKEN_WITHIN_S
+            )
         if (words := _refused(answer)) is not None:
             raise SnapshotFailed(guild, words)
         try:

@@ -10,9 +10,11 @@ from components.bus.buckets import Bucket
 from components.gateway.engine.transfer import Batch
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.building import Rows
+from components.gateway.shell.departures import Departures
 from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.replicas import Replicas
 from components.gateway.shell.snapshots import Snapshots
+from components.ownership.evidence import Evidence
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import SimulatorControl
 from contracts import storage
@@ -70,7 +72,13 @@ async def test_guilds_that_have_waiting_input_are_taken_in_before_quiet_ones(
         bus = await nats_server.connect("gateway")
         logbook = Logbook(bus, applier)
         replicas = Replicas(store.settings, tmp_path / "replicas")
-        snapshots = Snapshots(bus, applier, tmp_path / "survivor.db", tmp_path / "snapshots")
+        snapshots = Snapshots(
+            bus,
+            applier,
+            tmp_path / "survivor.db",
+            tmp_path / "snapshots",
+            Departures(Evidence()),
+        )
         rows = Rows(applier, logbook, snapshots, replicas, ME)
 
         async def assigned(town: Town) -> Assignment:

@@ -16,18 +16,21 @@ from components.gateway.engine.errors import RowsRefused
 from components.gateway.engine.schema import GUILD_TABLES, open_database
 from components.gateway.engine.transfer import GuildRows, RowSource, unfinished_imports
 from components.gateway.shell.applier import Applier
+from components.gateway.shell.departures import Departures
 from components.gateway.shell.errors import HoleFound, SnapshotFailed
-from components.gateway.shell.snapshots import Snapshots
+from components.gateway.shell.snapshots import FETCHED_AT_ONCE, TAKEN_WITHIN_S, Snapshots
+from components.ownership.evidence import Evidence
 from contracts import headers, storage, subjects
 from contracts.errors import ErrorCode, ServiceError
 from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
 from contracts.message import decode, encode
-from contracts.records import Assignment, Holder, Joining
+from contracts.records import Assignment, Holder, Joining, PodLease, ProcessEnd
 from contracts.requests import TakeSnapshot
 from tests.support.nats import RunningNats
 from tests.unit.gateway.engine.support import GUILD, Log
 
-OWNER = Holder(pod=PodId("gateway-0"), incarnation=Incarnation("i-1"))
+OWNER = Holder(pod=PodId("gateway-0"), incarnation=Incarnation("20251124T150000Z-7"))
+NEXT = Incarnation("20251124T150000Z-9")
 FOLLOWER = Holder(pod=PodId("gateway-1"), incarnation=Incarnation("i-2"))
 STREAM = f"OBJ_{storage.SNAPSHOTS}"
 
@@ -40,6 +43,20 @@ def history(path: Path, posts: int = 200, guild: GuildId = GUILD) -> Log:
         log.post(f"free nitro gift {number}")
     log.database.execute("COMMIT")
     return log
+
+
+def lease(incarnation: Incarnation, state: str = "serving") -> PodLease:
+    return PodLease(
+        pod=OWNER.pod,
+        incarnation=incarnation,
+        process="p-1",
+        data="d",
+        state=state,  # type: ignore[arg-type]
+        capacity=10,
+        version="1",
+        engine_version=1,
+        started_ms=0,
+    )
 
 
 class Owner:
@@ -64,13 +81,23 @@ class Pair:
     """An owner of a guild with rows, and a pod that is to follow it."""
 
     def __init__(
-        self, log: Log, owner: Snapshots, follower: Snapshots, applier: Applier, config: Bus
+        self,
+        log: Log,
+        owner: Snapshots,
+        follower: Snapshots,
+        applier: Applier,
+        config: Bus,
+        evidence: Evidence,
+        departures: Departures,
     ) -> None:
         self.log = log
         self.owner = owner
         self.follower = follower
         self.applier = applier
         self.config = config
+        self.evidence = evidence
+        """What the pod that asks has seen of the owner."""
+        self.departures = departures
 
     async def assign(self, **fields: object) -> None:
         """Write the assignment; by default nobody but the owner is in it."""
@@ -115,11 +142,13 @@ async def pair(nats_server: RunningNats, tmp_path: Path) -> AsyncIterator[Pair]:
     await mine.start()
     theirs = Applier(tmp_path / "follower.db")
     await theirs.start()
-    owner = Snapshots(here, mine, tmp_path / "owner.db", tmp_path / "owner-scratch")
-    follower = Snapshots(there, theirs, tmp_path / "follower.db", tmp_path / "scratch")
+    evidence = Evidence()
+    departures = Departures(evidence)
+    owner = Snapshots(here, mine, tmp_path / "owner.db", tmp_path / "owner-scratch", departures)
+    follower = Snapshots(there, theirs, tmp_path / "follower.db", tmp_path / "scratch", departures)
     await here.listen(subjects.requests(GUILD), Owner(here, owner).answer)
     await stream.bounds(here, STREAM)  # goes out behind the subscription; a flush overtakes it
-    yield Pair(log, owner, follower, theirs, config)
+    yield Pair(log, owner, follower, theirs, config, evidence, departures)
     await mine.stop()
     await theirs.stop()
     log.database.close()
@@ -129,7 +158,7 @@ async def test_a_follower_gets_the_rows_and_leaves_nothing_on_the_way(
     pair: Pair, nats_server: RunningNats, tmp_path: Path
 ) -> None:
     await pair.assign(follower=FOLLOWER)
-    rows = await pair.follower.fetch(GUILD, FOLLOWER, wanted)
+    rows = await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
     assert rows.sequence == pair.log.sequence
     assert await pair.dump() == pair.log.dump()
     watching = await nats_server.connect("gateway")
@@ -143,7 +172,7 @@ async def test_a_pod_that_joins_to_own_gets_the_rows_too(pair: Pair) -> None:
         pod=FOLLOWER.pod, incarnation=FOLLOWER.incarnation, purpose="own", cause="moved"
     )
     await pair.assign(joining=joining)
-    await pair.follower.fetch(GUILD, FOLLOWER, wanted)
+    await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
     assert await pair.dump() == pair.log.dump()
 
 
@@ -155,7 +184,7 @@ async def test_a_pod_that_the_assignment_does_not_name_gets_nothing(
     await pair.assign(follower=another)
     asking = Holder(pod=FOLLOWER.pod, incarnation=Incarnation(incarnation))
     with pytest.raises(SnapshotFailed, match=str(ErrorCode.FORBIDDEN)):
-        await pair.follower.fetch(GUILD, asking, wanted)
+        await pair.follower.fetch(GUILD, asking, wanted, OWNER)
     assert await pair.rows() == 0
 
 
@@ -166,7 +195,7 @@ async def test_rows_that_are_replaced_leave_nothing_of_what_was_there(
     old = history(tmp_path / "follower.db", posts=3)
     old.put_settings({"mod_log_channel": "4000"})
     old.database.close()
-    await pair.follower.fetch(GUILD, FOLLOWER, wanted)
+    await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
     assert await pair.dump() == pair.log.dump()
 
 
@@ -181,13 +210,13 @@ async def test_rows_that_are_not_wanted_replace_nothing(pair: Pair, tmp_path: Pa
         raise HoleFound(GUILD, "these are not wanted")
 
     with pytest.raises(HoleFound, match="not wanted"):
-        await pair.follower.fetch(GUILD, FOLLOWER, judge)
+        await pair.follower.fetch(GUILD, FOLLOWER, judge, OWNER)
     assert await pair.dump() == kept
 
 
 async def test_the_owner_goes_on_while_the_snapshot_is_fetched(pair: Pair) -> None:
     await pair.assign(follower=FOLLOWER)
-    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER, wanted))
+    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER))
     dumps = {pair.log.sequence: pair.log.dump()}
     while not fetching.done():
         pair.log.post("and another")
@@ -199,7 +228,47 @@ async def test_the_owner_goes_on_while_the_snapshot_is_fetched(pair: Pair) -> No
 
 async def test_without_an_owner_there_is_no_snapshot(pair: Pair) -> None:
     with pytest.raises(SnapshotFailed, match="nobody answers"):
-        await pair.follower.fetch(GuildId("77"), FOLLOWER, wanted)
+        await pair.follower.fetch(GuildId("77"), FOLLOWER, wanted, OWNER)
+
+
+@pytest.mark.parametrize("owner", [True, False])
+@pytest.mark.parametrize("proof", ["its process has ended", "the pod has started again", "fenced"])
+async def test_who_dies_with_the_request_is_not_waited_for(
+    pair: Pair, nats_server: RunningNats, owner: bool, proof: str
+) -> None:
+    """Eight such requests held up everything a pod had to fetch, for as long as one is waited
+    for: a guild whose new owner was to get its rows elsewhere had nobody answering for 10 s."""
+    gateway = await nats_server.connect("gateway")
+    asked = asyncio.Event()
+
+    async def die(message: Msg) -> None:
+        asked.set()
+
+    guild = GuildId("99")
+    await gateway.listen(subjects.requests(guild), die)
+    await gateway.listen(subjects.pod_snapshots(OWNER.pod), die)
+    await stream.bounds(gateway, STREAM)
+    pair.evidence.pod_seen(lease(OWNER.incarnation), 1, 0.0)
+    fetching = [
+        asyncio.create_task(pair.follower.fetch(guild, FOLLOWER, wanted, OWNER, owner=owner))
+        for _ in range(FETCHED_AT_ONCE)
+    ]
+    await asked.wait()
+    if proof == "fenced":
+        pair.evidence.pod_seen(lease(OWNER.incarnation, "fenced"), 2, 1.0)
+    elif proof == "its process has ended":
+        pair.evidence.end_seen(ProcessEnd(pod=OWNER.pod, process="p-1", exit_code=-9, ended_ms=0))
+    else:
+        pair.evidence.pod_seen(lease(NEXT), 2, 1.0)
+    pair.departures.look()
+    async with asyncio.timeout(TAKEN_WITHIN_S / 2):
+        failed = await asyncio.gather(*fetching, return_exceptions=True)
+    assert {str(error) for error in failed} == {
+        f"no snapshot of guild 99: gateway-0 went while it was asked: {proof}"
+    }
+    # Its place is free, and what is asked of the start that is gone reaches the next one.
+    await pair.assign(follower=FOLLOWER)
+    await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
 
 
 async def test_an_owner_without_the_rows_says_so(
@@ -208,14 +277,14 @@ async def test_an_owner_without_the_rows_says_so(
     await pair.assign(follower=FOLLOWER)
     pair.log.engine.drop(GUILD)
     with pytest.raises(SnapshotFailed, match=str(ErrorCode.UNAVAILABLE)):
-        await pair.follower.fetch(GUILD, FOLLOWER, wanted)
+        await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
 
 
 async def test_rows_that_need_a_newer_engine_are_refused(pair: Pair) -> None:
     await pair.assign(follower=FOLLOWER)
     pair.log.database.execute("UPDATE guilds SET engine_version = 99")
     with pytest.raises(RowsRefused, match="update this pod"):
-        await pair.follower.fetch(GUILD, FOLLOWER, wanted)
+        await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
     assert await pair.rows() == 0
 
 
@@ -236,7 +305,7 @@ async def test_a_snapshot_that_was_damaged_on_the_way_is_refused(
     await gateway.listen(subjects.requests(other), answer)
     await stream.bounds(gateway, STREAM)
     with pytest.raises(SnapshotFailed, match="not those that were put"):
-        await pair.follower.fetch(other, FOLLOWER, wanted)
+        await pair.follower.fetch(other, FOLLOWER, wanted, OWNER)
 
 
 async def test_a_fetch_that_is_cancelled_in_the_import_leaves_nothing(
@@ -245,7 +314,7 @@ async def test_a_fetch_that_is_cancelled_in_the_import_leaves_nothing(
     await pair.assign(follower=FOLLOWER)
     in_large = RowSource.batches
     monkeypatch.setattr(RowSource, "batches", lambda source, guild: in_large(source, guild, 10))
-    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER, wanted))
+    fetching = asyncio.create_task(pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER))
     while not await pair.rows():
         await asyncio.sleep(0)
     assert not fetching.done()

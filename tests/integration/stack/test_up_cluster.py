@@ -53,8 +53,9 @@ async def applied_after(started: Up, guild: str, since: int) -> int:
     async with asyncio.timeout(60):
         while True:
             code, out, _ = await started.command("guild", guild, "--json")
-            if code == 0 and (applied := msgspec.json.decode(out)["status"]["applied"]) > since:
-                return int(applied)
+            status = msgspec.json.decode(out)["status"] if code == 0 else None  # None: it waits
+            if status is not None and status["applied"] > since:
+                return int(status["applied"])
 
 
 @asynccontextmanager
