@@ -118,6 +118,7 @@ class Guild:
         self._mark = Sequence(0)
         self._taken = 0
         self._building: asyncio.Task[None] | None = None
+        self._keeping_up: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         """The end of the last tenure."""
@@ -164,6 +165,12 @@ class Guild:
         if refused is not None:
             refused.stop()
         self._building = self._out.spawn(self._build(self._building, refused))
+
+    def keep_up(self) -> None:
+        """Apply the log as a follower does. What was built to be owned reads it at its opening,
+        and applies nothing until then; it may be followed before, or instead."""
+        if self._intake is not None and not self._live:
+            self._keeping_up = self._out.spawn(self._keep_up(self._intake, self._keeping_up))
 
     def stop_following(self) -> None:
         """Apply nothing more."""
@@ -318,8 +325,22 @@ class Guild:
         )
         self._intake = intake
         await intake.subscribe()
-        if not self._is_owner(assignment):  # an owner's barrier is its `OwnerOpened`
+        # An owner's barrier is its `OwnerOpened`; the pod may be another's follower by now.
+        if not self._is_owner(self.assignment or assignment):
             await self._catch_up_to_end(intake)
+
+    async def _keep_up(self, intake: Intake, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        while self._intake is intake and not self._live:
+            try:
+                await self._catch_up_to_end(intake)
+            except HoleFound as hole:
+                self._on_hole(hole)
+                return
+            except (BusError, NatsError) as error:
+                log.info("guild %s is followed later: %s", self.id, error)
+                await asyncio.sleep(AGAIN_S)
 
     async def _catch_up_to_end(self, intake: Intake) -> None:
         end = await self._services.logbook.last(self.id)
@@ -331,9 +352,10 @@ class Guild:
 
     async def _end_following(self, building: asyncio.Task[None] | None) -> None:
         """Take nothing more from the log, and wait until what was taken is applied."""
-        if building is not None and not building.done():
-            building.cancel()
-            await asyncio.wait([building])
+        for task in (building, self._keeping_up):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait([task])
         intake, self._intake = self._intake, None
         self._live = False
         if intake is not None:

@@ -269,6 +269,8 @@ class Ownership:
             case ask.WriteSilent():
                 self._out.spawn(self._silence(guild, command.epoch))
             case ask.WriteHolds():
+                if command.role == "follow":
+                    guild.keep_up()
                 self._hold(guild, command)
             case ask.ConfirmDrop():
                 self._out.spawn(self._confirm_drop(guild))

@@ -10,8 +10,10 @@ import msgspec
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
-from components.bus.errors import BusError
+from components.bus.errors import BusError, NoOwner
 from components.gateway.shell.loads import rows_of
+from components.simulator.bootstrap import Simulator
+from components.simulator.client import SimulatorControl
 from contracts import storage
 from contracts.errors import ErrorCode, ServiceError
 from contracts.ids import Epoch, Incarnation, PodId
@@ -27,6 +29,7 @@ from contracts.records import (
     Silent,
     StateSource,
 )
+from tests.integration.gateway.conftest import make_towns
 from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
 from tests.support.nats import RunningNats
 from tests.support.replay import dump_of_pod, replay
@@ -125,6 +128,64 @@ def source_of(pod: PodProcess) -> StateSource:
     """The pod's rows, as they lie on its disk."""
     identity = (pod.data / "identity").read_text(encoding="ascii").strip()
     return StateSource(pod=PodId(pod.name), incarnation=Incarnation(pod.incarnation), data=identity)
+
+
+async def test_a_pod_that_waited_to_own_a_guild_and_was_made_its_follower_follows_it(
+    town: Town, pods: Pods
+) -> None:
+    """It stayed at the sequence at which it had been built: an owner's log is read when it opens,
+    which never came, and what came live waited for that."""
+    first, second = pods.make("gateway-0", **LONG), pods.make("gateway-1", **LONG)
+    await asyncio.gather(first.start(), second.start())
+    away = EarlierOwner(pod=PodId("gateway-9"), incarnation=Incarnation("x-1"), epoch=Epoch(1))
+    await town.assign(first.name, first.incarnation, epoch=2, before=[away])
+
+    async def is_awaited() -> bool:
+        try:
+            await town.status()
+        except NoOwner:
+            return False
+        except BusError:
+            return True  # it is built, and waits for a word of the owner before it
+        raise AssertionError("opened without a proof")
+
+    await until(is_awaited)
+    await town.assign(second.name, second.incarnation, follower=holder(first))
+    await town.served()
+    await town.say("hello")
+    await end_equal(town, second, first)
+
+
+async def test_a_pod_that_owned_guilds_for_a_moment_follows_them(
+    discord: Simulator, control: SimulatorControl, nats_server: RunningNats, pods: Pods
+) -> None:
+    """Whatever it was doing at that moment."""
+    towns = await make_towns(8, discord, control, nats_server)
+    first, second = pods.make("gateway-0", **LONG), pods.make("gateway-1", **LONG)
+    await asyncio.gather(first.start(), second.start())
+    for number, town in enumerate(towns):
+        await town.assign(first.name, first.incarnation)
+        await asyncio.sleep(0.005 * number)  # moments of its work: input, nothing waits for them
+        await town.assign(
+            second.name,
+            second.incarnation,
+            follower=holder(first),
+            before=[earlier(first, town.epoch)],
+        )
+    for town in towns:
+        await town.served()
+        await town.say("hello")
+        await end_equal(town, second, first)
+
+
+async def end_equal(town: Town, *pods: PodProcess) -> None:
+    """Wait until the pods' rows of the guild are those of its whole log."""
+
+    async def equal() -> bool:
+        replayed = await replay(town.operator, town.guild)
+        return all(dump_of_pod(pod.data, town.guild) == replayed.dump for pod in pods)
+
+    await until(equal)
 
 
 async def test_step_18_a_follower_answers_and_sends_nothing(town: Town, pods: Pods) -> None:
