@@ -199,7 +199,7 @@ async def _settled_history(
     shown = await _questions(arena, load.questions, until)
     backups = await restored(arena, town.ids)
     while True:
-        held, missing = await held_when_whole(arena, town.ids, until)
+        held, missing = await held_when_whole(arena, moment.inputs, until)
         waiting += missing
         history = await _history(
             arena, town, load, fault, moment, since, shown, waiting, held, backups

@@ -29,19 +29,32 @@ class Compared(msgspec.Struct, kw_only=True):
 
 
 async def held_when_whole(
-    arena: Arena, guilds: Sequence[GuildId], until_s: float
+    arena: Arena, ends: Mapping[GuildId, int], until_s: float
 ) -> tuple[dict[GuildId, list[Held]], list[str]]:
-    """The rows of the guilds in every pod, once each guild is open and followed; and in words
-    what was not so by then. Rows that were read while a guild changed hands are read again."""
+    """The rows of the guilds in every pod, once each guild is open and followed and both have
+    applied its log up to ``ends``; and in words what was not so by then. Rows that were read while
+    a guild changed hands are read again."""
+    guilds = list(ends)
     while True:
         names = {guild: _names(arena, guild) for guild in guilds}
         missing = _missing(arena, guilds)
         if not missing or steady_s() > until_s:
             held = {guild: _held(arena, guild, *names[guild]) for guild in guilds}
             stayed = names == {guild: _names(arena, guild) for guild in guilds}
-            if stayed or steady_s() > until_s:
-                return held, missing
+            late = lagging(held, ends)
+            if (stayed and not late) or steady_s() > until_s:
+                return held, missing + late
         await asyncio.sleep(POLL_S)  # gives the watches their turn, too
+
+
+def lagging(held: Mapping[GuildId, Sequence[Held]], ends: Mapping[GuildId, int]) -> list[str]:
+    """In words, which owners and followers have not applied what was on their guild's log."""
+    return [
+        f"guild {guild}: its {rows.role} {rows.pod} stands at {rows.sequence}, not at {end}"
+        for guild, end in ends.items()
+        for rows in held.get(guild, ())
+        if rows.role in ("owner", "follower") and rows.sequence < end
+    ]
 
 
 def _names(arena: Arena, guild: GuildId) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from components.chaos.clients import Asked
 from components.chaos.oracle import Held, Replayed
 from components.chaos.probes import Answered, ProbePost
 from components.chaos.scenario import STRIKES
+from components.chaos.states import lagging
 from components.chaos.watching import Fence
 from components.chaos.window import Stopped
 from components.gateway.engine.effects import DeleteMessage
@@ -187,6 +188,15 @@ RIGHT = History(
     backups=Backups(restored=1, held={GUILD: [IN_REPLICA]}, failures=[]),
     guild_of_channel={"7": GUILD},
 )
+
+
+def test_a_follower_that_stands_still_is_seen_though_what_it_has_is_right() -> None:
+    guild = GuildId("1")
+    left = Held(pod="gateway-2", sequence=2, dump=b"rows", role="left")
+    held = {guild: [OWNED, msgspec.structs.replace(FOLLOWED, sequence=3), left]}
+    words = "guild 1: its follower gateway-1 stands at 3, not at 4"
+    assert lagging(held, {guild: 4}) == [words]
+    assert lagging(held, {guild: 3}) == []
 
 
 def changed(**fields: Any) -> History:
