@@ -5,6 +5,10 @@ the renewal of the lease. Whatever is queued, up to `MAX_BATCH` jobs, shares one
 (group commit); results are handed to the event loop after its commit, in order. Reads run on
 the same thread and so see everything handed in before them.
 
+What a guild catches up with goes behind all else (``behind``), in an order of its own: a pod that
+takes over or follows many guilds reads thousands of inputs, and those that ask about its other
+guilds do not wait for them. `flush` waits for both.
+
 Fails: an error that is not computed from input and state (disk, memory, a bug) rolls the batch
 back, ends the thread and fails `Applier.failed` with `EngineFailed`; the pod must stop.
 """
@@ -15,6 +19,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,6 +39,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_BATCH: Final = 256
+BEHIND: Final = 64
+"""Of what is behind, so much goes along even with a full batch of what is before it."""
 MAX_QUEUED: Final = 4096
 """Jobs beyond which `Applier.room` waits: what arrives then stays in the bus client's bounded
 queues, and what those drop is read from the log again."""
@@ -48,7 +55,7 @@ RUNNING: Final = "running"
 class _Job:
     """One piece of work: ``run`` on the thread, then ``done`` with its result on the loop."""
 
-    __slots__ = ("alone", "done", "error", "failed", "item", "result", "run", "writes")
+    __slots__ = ("alone", "behind", "done", "error", "failed", "item", "result", "run", "writes")
 
     def __init__(
         self,
@@ -59,6 +66,7 @@ class _Job:
         item: LoggedInput | None = None,
         writes: bool = False,
         alone: bool = False,
+        behind: bool = False,
     ) -> None:
         self.run = run
         self.done = done
@@ -66,8 +74,28 @@ class _Job:
         self.item = item
         self.writes = writes
         self.alone = alone
+        self.behind = behind
         self.result: Any = None
         self.error: ServiceError | None = None
+
+
+class _Room:
+    """Whether more may be queued."""
+
+    def __init__(self) -> None:
+        self.free = asyncio.Event()
+        self.free.set()
+        self._queued = 0
+
+    def put(self) -> None:
+        self._queued += 1
+        if self._queued >= MAX_QUEUED:
+            self.free.clear()
+
+    def took(self, jobs: int) -> None:
+        self._queued -= jobs
+        if self._queued < ROOM_AGAIN:
+            self.free.set()
 
 
 class Applier:
@@ -79,11 +107,11 @@ class Applier:
         self._path = database
         self._checkpoints = checkpoints
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        """None: look again, at what is behind or at whether this is the end."""
+        self._behind: deque[_Job] = deque()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="applier", daemon=True)
-        self._room = asyncio.Event()
-        self._room.set()
-        self._queued = 0
+        self._rooms = {False: _Room(), True: _Room()}
         self._stopping = False
         self._unheard = False
         self.failed: asyncio.Future[None] = self._loop.create_future()
@@ -106,16 +134,27 @@ class Applier:
         await started
 
     def apply(
-        self, item: LoggedInput, done: Callable[[Applied], None], *, alone: bool = False
+        self,
+        item: LoggedInput,
+        done: Callable[[Applied], None],
+        *,
+        alone: bool = False,
+        behind: bool = False,
     ) -> None:
-        """Apply the next input of its guild; ``alone``: in a transaction of its own."""
-        self._put(
-            _Job(lambda engine: engine.apply(item), done, item=item, writes=True, alone=alone)
-        )
+        """Apply the next input of its guild; ``alone``: in a transaction of its own. ``behind``:
+        what is queued otherwise goes first, so all of a guild's inputs until those are applied."""
+        self._put(_Job(_apply(item), done, item=item, writes=True, alone=alone, behind=behind))
 
-    def skip(self, item: LoggedInput, word: SkipInput, done: Callable[[Applied], None]) -> None:
+    def skip(
+        self,
+        item: LoggedInput,
+        word: SkipInput,
+        done: Callable[[Applied], None],
+        *,
+        behind: bool = False,
+    ) -> None:
         """Go on over an input that an operator has named on the log."""
-        self._put(_Job(lambda engine: engine.skip(item, word), done, item=item, writes=True))
+        self._put(_Job(_skip(item, word), done, item=item, writes=True, behind=behind))
 
     def call(self, run: Callable[[Engine], T], done: Callable[[T], None]) -> None:
         """Run a function on the thread and hand its result to ``done``, in order with the
@@ -180,9 +219,21 @@ class Applier:
         for is committed and is asked for by whoever goes on."""
         self._unheard = True
 
-    async def room(self) -> None:
+    async def flush(self) -> None:
+        """Wait until everything that was handed in is applied, also what is ``behind``."""
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def done(_: None) -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._put(_Job(lambda _: None, done, behind=True))
+        await future
+        await self.read(lambda _: None)
+
+    async def room(self, *, behind: bool = False) -> None:
         """Wait while the queue is long."""
-        await self._room.wait()
+        await self._rooms[behind].free.wait()
 
     async def stop(self) -> None:
         """Finish what is queued, mark a clean end, close the database."""
@@ -195,10 +246,12 @@ class Applier:
     def _put(self, job: _Job) -> None:
         if self._stopping or self.failed.done():
             return  # the pod stops; what waits for the result is being cancelled
-        self._queued += 1
-        if self._queued >= MAX_QUEUED:
-            self._room.clear()
-        self._queue.put(job)
+        self._rooms[job.behind].put()
+        if job.behind:
+            self._behind.append(job)
+            self._queue.put(None)
+        else:
+            self._queue.put(job)
 
     # On the thread
 
@@ -231,24 +284,42 @@ class Applier:
 
     def _next_batch(self) -> list[_Job]:
         """At least one job; an empty list at the end. A job that is ``alone`` comes alone."""
-        first = self._pushed_back or self._queue.get()
-        self._pushed_back = None
-        if first is None:
-            return []
-        jobs = [first]
-        while not first.alone and len(jobs) < MAX_BATCH:
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                break
+        while True:
+            jobs = self._take()
+            if not jobs or not jobs[0].alone:
+                self._take_behind(jobs)
+            if jobs or self._stopping:
+                return jobs
+
+    def _take(self) -> list[_Job]:
+        """What goes first; waits while there is nothing at all."""
+        jobs: list[_Job] = []
+        while len(jobs) < MAX_BATCH:
+            job, self._pushed_back = self._pushed_back, None
             if job is None:
-                self._queue.put(None)  # seen again after this batch
-                break
-            if job.alone:
+                wait = not (jobs or self._behind or self._stopping)
+                try:
+                    job = self._queue.get(block=wait)
+                except queue.Empty:
+                    break
+            if job is None:
+                continue
+            if job.alone and jobs:
                 self._pushed_back = job
                 break
             jobs.append(job)
+            if job.alone:
+                break
         return jobs
+
+    def _take_behind(self, jobs: list[_Job]) -> None:
+        most = max(MAX_BATCH, len(jobs) + BEHIND)
+        while self._behind and len(jobs) < most:
+            if self._behind[0].alone and jobs:
+                return
+            jobs.append(self._behind.popleft())
+            if jobs[-1].alone:
+                return
 
     _pushed_back: _Job | None = None
 
@@ -303,9 +374,9 @@ class Applier:
             self._started.set_exception(error)
 
     def _deliver(self, jobs: list[_Job]) -> None:
-        self._queued -= len(jobs)
-        if self._queued < ROOM_AGAIN:
-            self._room.set()
+        behind = sum(job.behind for job in jobs)
+        self._rooms[True].took(behind)
+        self._rooms[False].took(len(jobs) - behind)
         if self._unheard:
             return
         for job in jobs:
@@ -328,3 +399,11 @@ class Applier:
             self.failed.set_result(None)
         else:
             self.failed.set_exception(error)
+
+
+def _apply(item: LoggedInput) -> Callable[[Engine], Applied]:
+    return lambda engine: engine.apply(item)
+
+
+def _skip(item: LoggedInput, word: SkipInput) -> Callable[[Engine], Applied]:
+    return lambda engine: engine.skip(item, word)

@@ -4,6 +4,9 @@ After an unclean end inputs go one by one, each attempt noted (`attempts`), unti
 caught up. An input that killed the pod twice parks the guild: it waits there, and everything
 behind the input is only searched for the `SkipInput` that names it. What a later `SkipInput`
 already names is never tried, so that a replay of the log gives what the first run gave.
+
+What a guild catches up with goes behind what the pod's other guilds ask and hear
+(`applier.Applier.apply`), and what comes then, until all of that is applied.
 """
 
 import asyncio
@@ -44,6 +47,9 @@ class Feed:
         self._resumed = resumed
         self._skips: dict[Sequence, SkipInput] = {}
         self._parked_at: Sequence | None = None
+        self._catching_up = True
+        self._behind = 0
+        """Inputs that were handed in behind all else and are not applied yet."""
         self.careful = False
         """One by one, each attempt noted."""
         self.poison: LoggedInput | None = None
@@ -62,24 +68,44 @@ class Feed:
 
     async def hand(self, item: LoggedInput) -> None:
         """Take the next input of the log. Raises `BusError` while attempts cannot be noted."""
-        await self._applier.room()
+        await self._applier.room(behind=self._goes_behind)
         if self.poison is not None:
             self._search(item)
             return
         word = self._skips.pop(item.sequence, None)
         if word is not None:
-            self._applier.skip(item, word, self._deliver)
+            self._skip(item, word)
         elif item.sequence == self._parked_at:
             self.poison = item
         elif self.careful:
             await self._carefully(item)
         else:
-            self._applier.apply(item, self._deliver)
+            behind = self._goes_behind
+            self._applier.apply(item, self._delivery(behind), behind=behind)
 
     async def caught_up(self) -> None:
-        """The guild is caught up: inputs go in batches again."""
+        """The guild is caught up: inputs go in batches again, and behind nobody."""
+        self._catching_up = False
         self.careful = False
         await self._attempts.clear()
+
+    @property
+    def _goes_behind(self) -> bool:
+        return self._catching_up or self._behind > 0
+
+    def _delivery(self, behind: bool) -> Callable[[Applied], None]:
+        if not behind:
+            return self._deliver
+        self._behind += 1
+        return self._deliver_behind
+
+    def _deliver_behind(self, outcome: Applied) -> None:
+        self._behind -= 1
+        self._deliver(outcome)
+
+    def _skip(self, item: LoggedInput, word: SkipInput) -> None:
+        behind = self._goes_behind
+        self._applier.skip(item, word, self._delivery(behind), behind=behind)
 
     async def _carefully(self, item: LoggedInput) -> None:
         async with self._attempts.trying(item) as may_apply:
@@ -101,12 +127,14 @@ class Feed:
 
     async def _apply_alone(self, item: LoggedInput) -> None:
         applied = asyncio.Event()
+        behind = self._goes_behind
+        hear = self._delivery(behind)
 
         def deliver(outcome: Applied) -> None:
-            self._deliver(outcome)
+            hear(outcome)
             applied.set()
 
-        self._applier.apply(item, deliver, alone=True)
+        self._applier.apply(item, deliver, alone=True, behind=behind)
         await applied.wait()
 
     def _search(self, item: LoggedInput) -> None:
@@ -115,7 +143,7 @@ class Feed:
         if poison is None or word is None or word.sequence != poison.sequence:
             return
         log.warning("guild %s goes on without input %s", self._guild, poison.sequence)
-        self._applier.skip(poison, word, self._deliver)
+        self._skip(poison, word)
         self.poison = None
         self._parked_at = None
         self._resumed(poison.sequence)

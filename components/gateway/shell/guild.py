@@ -360,7 +360,7 @@ class Guild:
         self._live = False
         if intake is not None:
             await intake.end()
-            await self._out.applier.read(lambda _: None)
+            await self._out.applier.flush()
 
     async def _stop_following(self, building: asyncio.Task[None] | None) -> None:
         await self._end_following(building)

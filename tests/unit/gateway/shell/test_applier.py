@@ -3,14 +3,156 @@
 import asyncio
 import hashlib
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from components.gateway.engine.dump import canonical_dump
-from components.gateway.shell.applier import Applier
+from components.gateway.engine.model import Applied, LoggedInput
+from components.gateway.shell.applier import BEHIND, MAX_BATCH, Applier
+from components.gateway.shell.attempts import Attempts
+from components.gateway.shell.feed import Feed
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.requests import GetDigest, GuildDigest
+from tests.unit.gateway.engine.support import Log
 
-GUILD = GuildId("1000")
+GUILD, OTHER = GuildId("1000"), GuildId("1001")
+
+
+class Held:
+    """The applier's thread in a job that does not end by itself."""
+
+    def __init__(self, applier: Applier) -> None:
+        self._busy, self._go_on = threading.Event(), threading.Event()
+        self._job = asyncio.create_task(applier.write(self._hold))
+
+    def _hold(self, _: object) -> None:
+        self._busy.set()
+        self._go_on.wait(10)
+
+    async def begun(self) -> None:
+        await asyncio.to_thread(self._busy.wait, 10)
+
+    async def end(self) -> None:
+        self._go_on.set()
+        await self._job
+
+
+class NoAttempts(Attempts):
+    """Nothing was ever tried."""
+
+    def __init__(self) -> None: ...
+
+    async def clear(self) -> None: ...
+
+
+@pytest.fixture
+async def applier(tmp_path: Path) -> AsyncIterator[Applier]:
+    applier = Applier(tmp_path / "pod.db")
+    await applier.start()
+    await applier.write(lambda engine: engine.create(GUILD, "g1"))
+    await applier.write(lambda engine: engine.create(OTHER, "g1"))
+    yield applier
+    await applier.stop()
+
+
+def posts(guild: GuildId, count: int) -> list[LoggedInput]:
+    log = Log(guild=guild)
+    while len(log.items) < count:
+        log.post("hello")
+    return log.items
+
+
+async def test_what_is_caught_up_with_goes_behind_what_is_asked_and_what_comes_live(
+    applier: Applier,
+) -> None:
+    """1,300 inputs of guilds that a pod began to follow held up the reads of its own for 2 s."""
+    order: list[GuildId | str] = []
+
+    def heard(applied: Applied) -> None:
+        order.append(applied.guild)
+
+    held = Held(applier)
+    await held.begun()
+    late, live = posts(OTHER, 3 * MAX_BATCH), posts(GUILD, 5)
+    for item in late:
+        applier.apply(item, heard, behind=True)
+    for item in live:
+        applier.apply(item, heard)
+    applier.call(lambda _: None, lambda _: order.append("answer"))
+    await held.end()
+    await applier.flush()
+    assert order[: len(live) + 1] == [GUILD] * len(live) + ["answer"]
+    assert order[len(live) + 1 :] == [OTHER] * len(late)
+
+
+async def test_what_is_behind_goes_on_beside_what_is_not(applier: Applier) -> None:
+    order: list[GuildId] = []
+
+    def heard(applied: Applied) -> None:
+        order.append(applied.guild)
+
+    held = Held(applier)
+    await held.begun()
+    for item in posts(OTHER, 2 * BEHIND):
+        applier.apply(item, heard, behind=True)
+    for item in posts(GUILD, 3 * MAX_BATCH):
+        applier.apply(item, heard)
+    await held.end()
+    await applier.flush()
+    # A share of every batch, so that a busy pod's followers end at all.
+    assert order.index(OTHER) == MAX_BATCH
+    assert OTHER not in order[2 * (MAX_BATCH + BEHIND) :]
+
+
+async def test_inputs_that_come_alone_keep_their_order_before_and_behind(applier: Applier) -> None:
+    heard: dict[GuildId, list[int]] = {GUILD: [], OTHER: []}
+
+    def hear(applied: Applied) -> None:
+        heard[applied.guild].append(applied.sequence)
+
+    items = {guild: posts(guild, 40) for guild in heard}
+    for number, (late, live) in enumerate(zip(items[OTHER], items[GUILD], strict=True)):
+        applier.apply(late, hear, alone=number % 3 == 0, behind=True)
+        applier.apply(live, hear, alone=number % 4 == 0)
+    await applier.flush()
+    for guild, sequences in heard.items():
+        assert sequences == [item.sequence for item in items[guild]]
+
+
+async def test_what_is_behind_is_applied_before_the_end(tmp_path: Path) -> None:
+    applier = Applier(tmp_path / "pod.db")
+    await applier.start()
+    await applier.write(lambda engine: engine.create(GUILD, "g1"))
+    heard: list[int] = []
+    items = posts(GUILD, 2 * MAX_BATCH)
+    for item in items:
+        applier.apply(item, lambda applied: heard.append(applied.sequence), behind=True)
+    await applier.stop()
+    await applier.failed
+    assert heard == [item.sequence for item in items]
+
+
+async def test_what_comes_live_waits_for_what_its_guild_catches_up_with(applier: Applier) -> None:
+    heard: list[int] = []
+    feed = Feed(
+        applier, NoAttempts(), GUILD, lambda it: heard.append(it.sequence), lambda sequence: None
+    )
+    held = Held(applier)
+    await held.begun()
+    items = posts(GUILD, MAX_BATCH)
+    for item in items[:-10]:
+        await feed.hand(item)
+    await feed.caught_up()
+    for item in items[-10:-5]:
+        await feed.hand(item)
+    await held.end()
+    await applier.flush()
+    for item in items[-5:]:
+        await feed.hand(item)
+    await applier.flush()
+    assert heard == [item.sequence for item in items]
 
 
 async def test_a_large_read_holds_up_nobody_and_sees_what_is_committed(tmp_path: Path) -> None:
