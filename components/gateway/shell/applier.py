@@ -284,6 +284,9 @@ class Applier:
 
     def _next_batch(self) -> list[_Job]:
         """At least one job; an empty list at the end. A job that is ``alone`` comes alone."""
+        if self._passed:
+            self._passed = False
+            return [self._behind.popleft()]
         while True:
             jobs = self._take()
             if not jobs or not jobs[0].alone:
@@ -316,12 +319,15 @@ class Applier:
         most = max(MAX_BATCH, len(jobs) + BEHIND)
         while self._behind and len(jobs) < most:
             if self._behind[0].alone and jobs:
+                self._passed = True
                 return
             jobs.append(self._behind.popleft())
             if jobs[-1].alone:
                 return
 
     _pushed_back: _Job | None = None
+    _passed = False
+    """What is next behind is ``alone`` and let a batch go first: it is its turn."""
 
     def _run_batch(self, database: sqlite3.Connection, engine: Engine, jobs: list[_Job]) -> None:
         at: LoggedInput | None = None

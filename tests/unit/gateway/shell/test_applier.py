@@ -106,6 +106,29 @@ async def test_what_is_behind_goes_on_beside_what_is_not(applier: Applier) -> No
     assert OTHER not in order[2 * (MAX_BATCH + BEHIND) :]
 
 
+async def test_what_comes_alone_and_behind_lets_one_batch_go_first_and_no_more(
+    applier: Applier,
+) -> None:
+    """After a crash every guild catches up one by one, also on a pod that is never idle."""
+    order: list[GuildId] = []
+
+    def heard(applied: Applied) -> None:
+        order.append(applied.guild)
+
+    held = Held(applier)
+    await held.begun()
+    for item in posts(OTHER, 2):
+        applier.apply(item, heard, alone=True, behind=True)
+    for item in posts(GUILD, 3 * MAX_BATCH):
+        applier.apply(item, heard)
+    await held.end()
+    await applier.flush()
+    assert [at for at, guild in enumerate(order) if guild == OTHER] == [
+        MAX_BATCH,
+        2 * MAX_BATCH + 1,
+    ]
+
+
 async def test_inputs_that_come_alone_keep_their_order_before_and_behind(applier: Applier) -> None:
     heard: dict[GuildId, list[int]] = {GUILD: [], OTHER: []}
 
