@@ -113,6 +113,7 @@ class Feed:
                 await self._apply_alone(item)
                 return
         reason = "the pod died twice while applying it"
+        await self._applier.flush()  # what lies before it may have been handed in behind
         await self._applier.write(lambda engine: engine.park(self._guild, item.sequence, reason))
         log.error(
             "guild %s is parked at input %s: %s; to go on without it: modbot guild %s skip %s",

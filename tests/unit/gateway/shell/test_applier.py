@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,38 @@ async def test_nobody_hears_of_a_result_after_the_pod_has_lost_its_lease(tmp_pat
     await applier.stop()
     await applier.failed
     assert heard == []
+
+
+class Deadly(NoAttempts):
+    """Whatever is tried has killed the pod twice."""
+
+    @asynccontextmanager
+    async def trying(self, item: LoggedInput) -> AsyncIterator[bool]:
+        yield False
+
+
+async def test_a_guild_is_parked_behind_what_it_caught_up_with(applier: Applier) -> None:
+    heard: list[int] = []
+    feed = Feed(
+        applier, Deadly(), GUILD, lambda it: heard.append(it.sequence), lambda sequence: None
+    )
+    parked_after: list[int] = []
+    items = posts(GUILD, 11)
+    held = Held(applier)
+    await held.begun()
+    for item in items[:-1]:
+        await feed.hand(item)
+    feed.careful = True  # its owner died meanwhile
+    handing = asyncio.create_task(feed.hand(items[-1]))
+    handing.add_done_callback(lambda _: parked_after.extend(heard))
+    await held.end()
+    await handing
+    await applier.flush()
+    assert feed.poison == items[-1]
+    assert parked_after == [item.sequence for item in items[:-1]]
+    checkpoint = await applier.read(lambda engine: engine.checkpoint(GUILD))
+    assert checkpoint is not None
+    assert (checkpoint.sequence, checkpoint.parked_at) == (
+        items[-2].sequence,
+        items[-1].sequence,
+    )
