@@ -5,9 +5,9 @@ the renewal of the lease. Whatever is queued, up to `MAX_BATCH` jobs, shares one
 (group commit); results are handed to the event loop after its commit, in order. Reads run on
 the same thread and so see everything handed in before them.
 
-What a guild catches up with goes behind all else (``behind``), in an order of its own: a pod that
-takes over or follows many guilds reads thousands of inputs, and those that ask about its other
-guilds do not wait for them. `flush` waits for both.
+What a guild catches up with goes behind all else (``behind``), in an order of its own (`lanes`): a
+pod that takes over or follows many guilds reads thousands of inputs, and those that ask about its
+other guilds do not wait for them. `flush` waits for both.
 
 Fails: an error that is not computed from input and state (disk, memory, a bug) rolls the batch
 back, ends the thread and fails `Applier.failed` with `EngineFailed`; the pod must stop.
@@ -15,11 +15,9 @@ back, ends the thread and fails `Applier.failed` with `EngineFailed`; the pod mu
 
 import asyncio
 import logging
-import queue
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,6 +28,7 @@ from components.gateway.engine.pod_tables import get_meta, put_meta
 from components.gateway.engine.schema import open_database
 from components.gateway.engine.transfer import unfinished_imports
 from components.gateway.shell.errors import EngineFailed
+from components.gateway.shell.lanes import Lanes
 from contracts.errors import ServiceError
 from contracts.ids import GuildId
 from contracts.inputs import SkipInput
@@ -38,9 +37,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_BATCH: Final = 256
-BEHIND: Final = 64
-"""Of what is behind, so much goes along even with a full batch of what is before it."""
 MAX_QUEUED: Final = 4096
 """Jobs beyond which `Applier.room` waits: what arrives then stays in the bus client's bounded
 queues, and what those drop is read from the log again."""
@@ -106,9 +102,7 @@ class Applier:
         Litestream does (`components.gateway.shell.backup`)."""
         self._path = database
         self._checkpoints = checkpoints
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        """None: look again, at what is behind or at whether this is the end."""
-        self._behind: deque[_Job] = deque()
+        self._lanes: Lanes[_Job] = Lanes()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="applier", daemon=True)
         self._rooms = {False: _Room(), True: _Room()}
@@ -239,7 +233,7 @@ class Applier:
         """Finish what is queued, mark a clean end, close the database."""
         if not self._stopping:
             self._stopping = True
-            self._queue.put(None)
+            self._lanes.stop()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -247,11 +241,7 @@ class Applier:
         if self._stopping or self.failed.done():
             return  # the pod stops; what waits for the result is being cancelled
         self._rooms[job.behind].put()
-        if job.behind:
-            self._behind.append(job)
-            self._queue.put(None)
-        else:
-            self._queue.put(job)
+        self._lanes.put(job)
 
     # On the thread
 
@@ -270,7 +260,7 @@ class Applier:
             return
         self._tell(self._started_with, None)
         try:
-            while jobs := self._next_batch():
+            while jobs := self._lanes.next_batch():
                 self._run_batch(database, engine, jobs)
                 self._tell(self._deliver, jobs)
             put_meta(database, RUNNING, "no")
@@ -281,53 +271,6 @@ class Applier:
             self._tell(self._ended, None)
         finally:
             database.close()
-
-    def _next_batch(self) -> list[_Job]:
-        """At least one job; an empty list at the end. A job that is ``alone`` comes alone."""
-        if self._passed:
-            self._passed = False
-            return [self._behind.popleft()]
-        while True:
-            jobs = self._take()
-            if not jobs or not jobs[0].alone:
-                self._take_behind(jobs)
-            if jobs or self._stopping:
-                return jobs
-
-    def _take(self) -> list[_Job]:
-        """What goes first; waits while there is nothing at all."""
-        jobs: list[_Job] = []
-        while len(jobs) < MAX_BATCH:
-            job, self._pushed_back = self._pushed_back, None
-            if job is None:
-                wait = not (jobs or self._behind or self._stopping)
-                try:
-                    job = self._queue.get(block=wait)
-                except queue.Empty:
-                    break
-            if job is None:
-                continue
-            if job.alone and jobs:
-                self._pushed_back = job
-                break
-            jobs.append(job)
-            if job.alone:
-                break
-        return jobs
-
-    def _take_behind(self, jobs: list[_Job]) -> None:
-        most = max(MAX_BATCH, len(jobs) + BEHIND)
-        while self._behind and len(jobs) < most:
-            if self._behind[0].alone and jobs:
-                self._passed = True
-                return
-            jobs.append(self._behind.popleft())
-            if jobs[-1].alone:
-                return
-
-    _pushed_back: _Job | None = None
-    _passed = False
-    """What is next behind is ``alone`` and let a batch go first: it is its turn."""
 
     def _run_batch(self, database: sqlite3.Connection, engine: Engine, jobs: list[_Job]) -> None:
         at: LoggedInput | None = None

@@ -11,9 +11,10 @@ import pytest
 
 from components.gateway.engine.dump import canonical_dump
 from components.gateway.engine.model import Applied, LoggedInput
-from components.gateway.shell.applier import BEHIND, MAX_BATCH, Applier
+from components.gateway.shell.applier import Applier
 from components.gateway.shell.attempts import Attempts
 from components.gateway.shell.feed import Feed
+from components.gateway.shell.lanes import BEHIND, MAX_BATCH
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.requests import GetDigest, GuildDigest
 from tests.unit.gateway.engine.support import Log
