@@ -85,6 +85,16 @@ async def test_the_end_of_a_killed_gateway_is_attested(parent: Parent) -> None:
     assert await parent.ended() == 1
 
 
+async def test_the_gateway_gets_its_environment_without_the_seed_that_attests(
+    parent: Parent,
+) -> None:
+    lines = Path(f"/proc/{await parent.child()}/environ").read_text().split("\0")
+    variables = dict(line.split("=", 1) for line in lines if line)
+    assert variables["MALLOC_ARENA_MAX"] == "2"
+    assert variables["MODBOT_REPLICA"] == POD
+    assert "MODBOT_PARENT_SEED" not in variables
+
+
 async def test_sigterm_reaches_the_gateway_and_its_end_is_attested(parent: Parent) -> None:
     await parent.child()
     parent.process.terminate()
