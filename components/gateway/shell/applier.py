@@ -3,11 +3,12 @@
 A thread of its own, so that a stalled commit (facts.md: up to 7 s under a backup) cannot stop
 the renewal of the lease. Whatever is queued, up to `MAX_BATCH` jobs, shares one transaction
 (group commit); results are handed to the event loop after its commit, in order. Reads run on
-the same thread and so see everything handed in before them.
+the same thread and so see everything handed in before them that did not go behind.
 
 What a guild catches up with goes behind all else (``behind``), in an order of its own (`lanes`): a
 pod that takes over or follows many guilds reads thousands of inputs, and those that ask about its
-other guilds do not wait for them. `flush` waits for both.
+other guilds do not wait for them. A guild's own reads, and what deletes its rows, do not wait for
+them either: `feed.Feed.applied` does.
 
 Fails: an error that is not computed from input and state (disk, memory, a bug) rolls the batch
 back, ends the thread and fails `Applier.failed` with `EngineFailed`; the pod must stop.
@@ -40,9 +41,12 @@ T = TypeVar("T")
 MAX_QUEUED: Final = 4096
 """Jobs beyond which `Applier.room` waits: what arrives then stays in the bus client's bounded
 queues, and what those drop is read from the log again."""
-ROOM_AGAIN: Final = MAX_QUEUED // 4
-"""It waits until so few are left: who fills the queue and who empties it each run for a while, and
-do not take the interpreter from each other with every job."""
+MAX_BEHIND: Final = 1024
+"""The same of those behind: a guild that is caught up waits for what others had handed in before,
+a quarter of each batch on a pod that has all it can do."""
+ROOM_AGAIN: Final = 4
+"""`Applier.room` waits until only this part is left: who fills the queue and who empties it each
+run for a while, and do not take the interpreter from each other with every job."""
 
 RUNNING: Final = "running"
 """Pod-level mark: set while the thread runs, so that the next start sees an unclean end."""
@@ -78,19 +82,20 @@ class _Job:
 class _Room:
     """Whether more may be queued."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.free = asyncio.Event()
         self.free.set()
+        self._most = most
         self._queued = 0
 
     def put(self) -> None:
         self._queued += 1
-        if self._queued >= MAX_QUEUED:
+        if self._queued >= self._most:
             self.free.clear()
 
     def took(self, jobs: int) -> None:
         self._queued -= jobs
-        if self._queued < ROOM_AGAIN:
+        if self._queued < self._most // ROOM_AGAIN:
             self.free.set()
 
 
@@ -105,7 +110,7 @@ class Applier:
         self._lanes: Lanes[_Job] = Lanes()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="applier", daemon=True)
-        self._rooms = {False: _Room(), True: _Room()}
+        self._rooms = {False: _Room(MAX_QUEUED), True: _Room(MAX_BEHIND)}
         self._stopping = False
         self._unheard = False
         self.failed: asyncio.Future[None] = self._loop.create_future()
@@ -212,18 +217,6 @@ class Applier:
         """Keep every result from now on to itself: the pod ends at once, and what would be asked
         for is committed and is asked for by whoever goes on."""
         self._unheard = True
-
-    async def flush(self) -> None:
-        """Wait until everything that was handed in is applied, also what is ``behind``."""
-        future: asyncio.Future[None] = self._loop.create_future()
-
-        def done(_: None) -> None:
-            if not future.done():
-                future.set_result(None)
-
-        self._put(_Job(lambda _: None, done, behind=True))
-        await future
-        await self.read(lambda _: None)
 
     async def room(self, *, behind: bool = False) -> None:
         """Wait while the queue is long."""

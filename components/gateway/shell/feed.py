@@ -48,8 +48,14 @@ class Feed:
         self._skips: dict[Sequence, SkipInput] = {}
         self._parked_at: Sequence | None = None
         self._catching_up = True
+        self._handed = Sequence(0)
+        """The last input that the applier got."""
+        self._on_the_way = 0
+        """Inputs that the applier got and has not applied yet."""
         self._behind = 0
-        """Inputs that were handed in behind all else and are not applied yet."""
+        """Of those, the ones that it got behind all else."""
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.careful = False
         """One by one, each attempt noted."""
         self.poison: LoggedInput | None = None
@@ -69,6 +75,8 @@ class Feed:
     async def hand(self, item: LoggedInput) -> None:
         """Take the next input of the log. Raises `BusError` while attempts cannot be noted."""
         await self._applier.room(behind=self._goes_behind)
+        if item.sequence <= self._handed:
+            return  # whoever handed it gave up while it was being applied
         if self.poison is not None:
             self._search(item)
             return
@@ -80,8 +88,7 @@ class Feed:
         elif self.careful:
             await self._carefully(item)
         else:
-            behind = self._goes_behind
-            self._applier.apply(item, self._delivery(behind), behind=behind)
+            self._apply(item)
 
     async def caught_up(self) -> None:
         """The guild is caught up: inputs go in batches again, and behind nobody."""
@@ -89,23 +96,40 @@ class Feed:
         self.careful = False
         await self._attempts.clear()
 
+    async def applied(self) -> None:
+        """Wait until everything that was taken is applied."""
+        await self._idle.wait()
+
     @property
     def _goes_behind(self) -> bool:
         return self._catching_up or self._behind > 0
 
-    def _delivery(self, behind: bool) -> Callable[[Applied], None]:
-        if not behind:
-            return self._deliver
-        self._behind += 1
-        return self._deliver_behind
+    def _hand_in(
+        self, item: LoggedInput, hear: Callable[[Applied], None]
+    ) -> tuple[Callable[[Applied], None], bool]:
+        """Count the input; what is to hear of it, and whether it goes behind."""
+        behind = self._goes_behind
+        self._handed = item.sequence
+        self._on_the_way += 1
+        self._behind += behind
+        self._idle.clear()
 
-    def _deliver_behind(self, outcome: Applied) -> None:
-        self._behind -= 1
-        self._deliver(outcome)
+        def applied(outcome: Applied) -> None:
+            self._on_the_way -= 1
+            self._behind -= behind
+            if not self._on_the_way:
+                self._idle.set()
+            hear(outcome)
+
+        return applied, behind
+
+    def _apply(self, item: LoggedInput) -> None:
+        hear, behind = self._hand_in(item, self._deliver)
+        self._applier.apply(item, hear, behind=behind)
 
     def _skip(self, item: LoggedInput, word: SkipInput) -> None:
-        behind = self._goes_behind
-        self._applier.skip(item, word, self._delivery(behind), behind=behind)
+        hear, behind = self._hand_in(item, self._deliver)
+        self._applier.skip(item, word, hear, behind=behind)
 
     async def _carefully(self, item: LoggedInput) -> None:
         async with self._attempts.trying(item) as may_apply:
@@ -113,7 +137,7 @@ class Feed:
                 await self._apply_alone(item)
                 return
         reason = "the pod died twice while applying it"
-        await self._applier.flush()  # what lies before it may have been handed in behind
+        await self.applied()  # what lies before it may have been handed in behind
         await self._applier.write(lambda engine: engine.park(self._guild, item.sequence, reason))
         log.error(
             "guild %s is parked at input %s: %s; to go on without it: modbot guild %s skip %s",
@@ -128,14 +152,13 @@ class Feed:
 
     async def _apply_alone(self, item: LoggedInput) -> None:
         applied = asyncio.Event()
-        behind = self._goes_behind
-        hear = self._delivery(behind)
 
         def deliver(outcome: Applied) -> None:
-            hear(outcome)
+            self._deliver(outcome)
             applied.set()
 
-        self._applier.apply(item, deliver, alone=True, behind=behind)
+        hear, behind = self._hand_in(item, deliver)
+        self._applier.apply(item, hear, alone=True, behind=behind)
         await applied.wait()
 
     def _search(self, item: LoggedInput) -> None:

@@ -169,8 +169,10 @@ class Guild:
     def keep_up(self) -> None:
         """Apply the log as a follower does. What was built to be owned reads it at its opening,
         and applies nothing until then; it may be followed before, or instead."""
+        if self._keeping_up is not None and not self._keeping_up.done():
+            return
         if self._intake is not None and not self._live:
-            self._keeping_up = self._out.spawn(self._keep_up(self._intake, self._keeping_up))
+            self._keeping_up = self._out.spawn(self._keep_up(self._intake))
 
     def stop_following(self) -> None:
         """Apply nothing more."""
@@ -229,7 +231,8 @@ class Guild:
         self._leaving = self._out.spawn(self._end(tenure, epoch))
 
     def drop(self) -> None:
-        """Delete the rows."""
+        """Apply nothing more and delete the rows."""
+        self.stop_following()
         self._out.spawn(self._drop())
 
     async def ended(self) -> None:
@@ -329,12 +332,11 @@ class Guild:
         if not self._is_owner(self.assignment or assignment):
             await self._catch_up_to_end(intake)
 
-    async def _keep_up(self, intake: Intake, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        while self._intake is intake and not self._live:
+    async def _keep_up(self, intake: Intake) -> None:
+        while self._intake is intake and not self._live and self.tenure is None:
             try:
-                await self._catch_up_to_end(intake)
+                async with self._services.opening:
+                    await self._catch_up_to_end(intake)
             except HoleFound as hole:
                 self._on_hole(hole)
                 return
@@ -347,6 +349,8 @@ class Guild:
         await intake.catch_up(end, self)
         if self._feed.poison is None:
             await self._waiters.applied_up_to(end)
+            if self.tenure is not None:
+                return  # it is being opened, and what comes until then is to be tried as carefully
             await self._feed.caught_up()
         self._live = True
 
@@ -360,7 +364,7 @@ class Guild:
         self._live = False
         if intake is not None:
             await intake.end()
-            await self._out.applier.flush()
+        await self._feed.applied()  # also what an end that was cut short has taken
 
     async def _stop_following(self, building: asyncio.Task[None] | None) -> None:
         await self._end_following(building)

@@ -17,28 +17,10 @@ from components.gateway.shell.feed import Feed
 from components.gateway.shell.lanes import BEHIND, MAX_BATCH
 from contracts.ids import Epoch, GuildId, PodId
 from contracts.requests import GetDigest, GuildDigest
+from tests.support.applier import Held
 from tests.unit.gateway.engine.support import Log
 
 GUILD, OTHER = GuildId("1000"), GuildId("1001")
-
-
-class Held:
-    """The applier's thread in a job that does not end by itself."""
-
-    def __init__(self, applier: Applier) -> None:
-        self._busy, self._go_on = threading.Event(), threading.Event()
-        self._job = asyncio.create_task(applier.write(self._hold))
-
-    def _hold(self, _: object) -> None:
-        self._busy.set()
-        self._go_on.wait(10)
-
-    async def begun(self) -> None:
-        await asyncio.to_thread(self._busy.wait, 10)
-
-    async def end(self) -> None:
-        self._go_on.set()
-        await self._job
 
 
 class NoAttempts(Attempts):
@@ -84,7 +66,7 @@ async def test_what_is_caught_up_with_goes_behind_what_is_asked_and_what_comes_l
         applier.apply(item, heard)
     applier.call(lambda _: None, lambda _: order.append("answer"))
     await held.end()
-    await applier.flush()
+    await applier.stop()
     assert order[: len(live) + 1] == [GUILD] * len(live) + ["answer"]
     assert order[len(live) + 1 :] == [OTHER] * len(late)
 
@@ -102,7 +84,7 @@ async def test_what_is_behind_goes_on_beside_what_is_not(applier: Applier) -> No
     for item in posts(GUILD, 3 * MAX_BATCH):
         applier.apply(item, heard)
     await held.end()
-    await applier.flush()
+    await applier.stop()
     # A share of every batch, so that a busy pod's followers end at all.
     assert order.index(OTHER) == MAX_BATCH
     assert OTHER not in order[2 * (MAX_BATCH + BEHIND) :]
@@ -124,7 +106,7 @@ async def test_what_comes_alone_and_behind_lets_one_batch_go_first_and_no_more(
     for item in posts(GUILD, 3 * MAX_BATCH):
         applier.apply(item, heard)
     await held.end()
-    await applier.flush()
+    await applier.stop()
     assert [at for at, guild in enumerate(order) if guild == OTHER] == [
         MAX_BATCH,
         2 * MAX_BATCH + 1,
@@ -141,7 +123,7 @@ async def test_inputs_that_come_alone_keep_their_order_before_and_behind(applier
     for number, (late, live) in enumerate(zip(items[OTHER], items[GUILD], strict=True)):
         applier.apply(late, hear, alone=number % 3 == 0, behind=True)
         applier.apply(live, hear, alone=number % 4 == 0)
-    await applier.flush()
+    await applier.stop()
     for guild, sequences in heard.items():
         assert sequences == [item.sequence for item in items[guild]]
 
@@ -173,10 +155,10 @@ async def test_what_comes_live_waits_for_what_its_guild_catches_up_with(applier:
     for item in items[-10:-5]:
         await feed.hand(item)
     await held.end()
-    await applier.flush()
+    await feed.applied()
     for item in items[-5:]:
         await feed.hand(item)
-    await applier.flush()
+    await feed.applied()
     assert heard == [item.sequence for item in items]
 
 
@@ -227,6 +209,37 @@ async def test_nobody_hears_of_a_result_after_the_pod_has_lost_its_lease(tmp_pat
     assert heard == []
 
 
+class Harmless(NoAttempts):
+    """Whatever is tried may be applied."""
+
+    @asynccontextmanager
+    async def trying(self, item: LoggedInput) -> AsyncIterator[bool]:
+        yield True
+
+
+async def test_an_input_is_applied_once_if_whoever_handed_it_gave_up_waiting(
+    applier: Applier,
+) -> None:
+    heard: list[int] = []
+    feed = Feed(
+        applier, Harmless(), GUILD, lambda it: heard.append(it.sequence), lambda sequence: None
+    )
+    feed.careful = True
+    first, second = posts(GUILD, 2)
+    held = Held(applier)
+    await held.begun()
+    handing = asyncio.create_task(feed.hand(first))
+    await asyncio.sleep(0)  # it waits for its input now
+    handing.cancel()
+    await asyncio.wait([handing])
+    assert handing.cancelled()
+    await held.end()
+    await feed.hand(first)
+    await feed.hand(second)
+    await feed.applied()
+    assert heard == [first.sequence, second.sequence]
+
+
 class Deadly(NoAttempts):
     """Whatever is tried has killed the pod twice."""
 
@@ -251,7 +264,6 @@ async def test_a_guild_is_parked_behind_what_it_caught_up_with(applier: Applier)
     handing.add_done_callback(lambda _: parked_after.extend(heard))
     await held.end()
     await handing
-    await applier.flush()
     assert feed.poison == items[-1]
     assert parked_after == [item.sequence for item in items[:-1]]
     checkpoint = await applier.read(lambda engine: engine.checkpoint(GUILD))

@@ -1,0 +1,319 @@
+"""One guild of a pod, by the commands it gets, with the applier's thread held where it matters."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.bus import stream
+from components.bus.buckets import Bucket
+from components.bus.connection import Bus
+from components.gateway.engine.model import Applied, LoggedInput
+from components.gateway.ownership.commands import Source
+from components.gateway.shell.applier import Applier
+from components.gateway.shell.attempts import Tries
+from components.gateway.shell.backlog import Backlog
+from components.gateway.shell.building import Rows
+from components.gateway.shell.departures import Departures
+from components.gateway.shell.effects.lanes import Outlets
+from components.gateway.shell.guild import Guild, Services
+from components.gateway.shell.log_clock import LogClock
+from components.gateway.shell.logbook import Logbook
+from components.gateway.shell.snapshots import Snapshots
+from components.gateway.shell.tenure import Outputs
+from components.gateway.shell.timers import Timers
+from components.gateway.shell.turns import Turns
+from contracts import storage, subjects
+from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
+from contracts.message import decode
+from contracts.records import Assignment, Holder, ReplayAttempt
+from tests.integration.gateway.desk import Desk
+from tests.integration.gateway.town import Town, until
+from tests.support.applier import Held
+from tests.support.ownership import INCARNATION, POD
+
+ELSEWHERE = Holder(pod=PodId("gateway-9"), incarnation=Incarnation("elsewhere"))
+HERE = Holder(pod=POD, incarnation=INCARNATION)
+
+
+class CountingApplier(Applier):
+    """Says how many inputs it got."""
+
+    handed = 0
+
+    def apply(
+        self,
+        item: LoggedInput,
+        done: Callable[[Applied], None],
+        *,
+        alone: bool = False,
+        behind: bool = False,
+    ) -> None:
+        super().apply(item, done, alone=alone, behind=behind)
+        self.handed += 1
+
+
+class Heard:
+    """What the guild tells of its commands."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def built(self, guild: GuildId, source: Source, replayed: int) -> None:
+        self.words.append("built")
+
+    def not_built(self, guild: GuildId, reason: str) -> None:
+        self.words.append(f"not built: {reason}")
+
+    def caught_up(self, guild: GuildId, epoch: Epoch, replayed: int) -> None:
+        self.words.append("caught up")
+
+    def compared(self, guild: GuildId, ticket: int) -> None:
+        self.words.append("compared")
+
+    def epoch_on_log(self, guild: GuildId, epoch: Epoch) -> None: ...
+
+    def effects_ended(self, guild: GuildId, epoch: Epoch) -> None: ...
+
+    def dropped(self, guild: GuildId) -> None:
+        self.words.append("dropped")
+
+
+class HeldLogbook(Logbook):
+    """Stops the applier once the end of the log is asked for, if it is told to."""
+
+    held: Held | None = None
+    hold: Applier | None = None
+
+    async def last(self, guild: GuildId) -> Sequence:
+        applier, self.hold = self.hold, None
+        if applier is not None:
+            self.held = Held(applier)
+            await self.held.begun()
+        return await super().last(guild)
+
+
+class Hosted:
+    """The guild of a town on a pod that does nothing else."""
+
+    def __init__(self, desk: Desk, applier: CountingApplier, folder: Path) -> None:
+        self.bus, self.applier, self.heard = desk.bus, applier, Heard()
+        self.town = desk.town
+        self.logbook = HeldLogbook(desk.bus, applier)
+        self.tasks: set[asyncio.Task[None]] = set()
+        clock = LogClock()
+        snapshots = Snapshots(
+            desk.bus,
+            applier,
+            folder / "pod.db",
+            folder / "snapshots",
+            Departures(desk.machine.evidence),
+        )
+        outputs = Outputs(
+            pod=POD,
+            bus=desk.bus,
+            gate=desk.gate,
+            applier=applier,
+            outlets=Outlets(
+                bus=desk.bus,
+                gate=desk.gate,
+                rest=desk.rest,
+                applier=applier,
+                spawn=self.spawn,
+                wall_ms=clock,
+            ),
+            timers=Timers(desk.bus, desk.gate, clock),
+            snapshots=snapshots,
+            spawn=self.spawn,
+        )
+        services = Services(
+            incarnation=INCARNATION,
+            outputs=outputs,
+            rows=Rows(applier, self.logbook, snapshots, None, HERE),
+            logbook=self.logbook,
+            backlog=Backlog(desk.bus, folder),
+            clock=clock,
+            opening=asyncio.Semaphore(4),
+            promoting=Turns(4),
+            tries=Tries(),
+        )
+        self.guild = Guild(services, self.heard, desk.town.guild)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that the test waits for at its end."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def build(self, owner: Holder, **more: Any) -> None:
+        """Have the guild here, to be owned by that pod."""
+        generation = (await stream.bounds(self.bus, storage.INPUTS)).generation
+        self.guild.build(
+            Assignment(
+                guild=self.town.guild,
+                pod=owner.pod,
+                incarnation=owner.incarnation,
+                epoch=Epoch(1),
+                first_sequence=self.town.first_sequence,
+                generation=Generation(generation),
+                since_ms=0,
+                **{"cause": "placed", **more},
+            )
+        )
+
+    async def told(self, word: str) -> None:
+        """Wait until the guild has said so."""
+
+        async def said() -> bool:
+            assert not [heard for heard in self.heard.words if heard.startswith("not built")]
+            return word in self.heard.words
+
+        await until(said)
+
+    async def handed(self, count: int) -> None:
+        """Wait until the applier got so many inputs."""
+
+        async def got() -> bool:
+            return self.applier.handed >= count
+
+        await until(got)
+
+    async def sequence(self) -> int | None:
+        """How far the rows are; None without rows."""
+        guild = self.town.guild
+        checkpoint = await self.applier.read(lambda engine: engine.checkpoint(guild))
+        return None if checkpoint is None else checkpoint.sequence
+
+
+@pytest.fixture
+async def hosted(desk: Desk, tmp_path: Path) -> AsyncIterator[Hosted]:
+    applier = CountingApplier(tmp_path / "pod.db")
+    await applier.start()
+    hosted = Hosted(desk, applier, tmp_path)
+    await hosted.logbook.load()
+    yield hosted
+    for task in list(hosted.tasks):
+        task.cancel()
+    await asyncio.gather(*hosted.tasks, return_exceptions=True)
+    await applier.stop()
+    await applier.failed
+
+
+async def turns() -> None:
+    """What can go on without the applier and the bus does."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def post(town: Town, count: int) -> int:
+    """Inputs on the guild's log; the last one's sequence."""
+    for number in range(count):
+        stored = await town.heard(10_000 + number, "hello", town.info.members[0].id)
+    return stored.sequence
+
+
+async def test_rows_are_dropped_after_what_was_taken_however_often_its_end_was_cut_short(
+    hosted: Hosted,
+) -> None:
+    await post(hosted.town, 10)
+    hosted.logbook.hold = hosted.applier
+    await hosted.build(ELSEWHERE)
+    await hosted.handed(11)
+    hosted.guild.stop_following()
+    await turns()
+    await hosted.build(ELSEWHERE)  # waits for that end
+    await turns()
+    hosted.guild.stop_following()
+    await turns()
+    hosted.guild.drop()
+    await turns()
+    assert hosted.logbook.held is not None
+    await hosted.logbook.held.end()
+    await hosted.told("dropped")
+    assert await hosted.sequence() is None
+
+
+async def test_a_guild_is_built_anew_after_what_was_taken_before(hosted: Hosted) -> None:
+    await hosted.build(ELSEWHERE)
+    await hosted.told("built")
+    hosted.guild.stop_following()
+    await hosted.guild.ended()
+    hosted.heard.words.clear()
+    last = await post(hosted.town, 10)
+    hosted.logbook.hold = hosted.applier
+    await hosted.build(ELSEWHERE)
+    await hosted.handed(11)
+    hosted.guild.stop_following()
+    await turns()
+    await hosted.build(ELSEWHERE)
+    await turns()
+    hosted.guild.stop_following()
+    await turns()
+    await hosted.build(ELSEWHERE)
+    await turns()
+    assert hosted.logbook.held is not None
+    await hosted.logbook.held.end()
+    await hosted.told("built")
+    assert await hosted.sequence() == last
+    assert hosted.applier.handed == 11
+
+
+async def test_nothing_is_applied_to_rows_that_are_dropped_while_they_are_followed(
+    hosted: Hosted, bus: Bus
+) -> None:
+    await hosted.build(ELSEWHERE)
+    await hosted.told("built")
+    hosted.guild.drop()
+    await hosted.told("dropped")
+    came = asyncio.Event()
+
+    async def hear(_: object) -> None:
+        came.set()
+
+    # On the same connection, so behind the guild's own subscription if it still had one.
+    await hosted.bus.listen(subjects.live(hosted.town.guild), hear)
+    await post(hosted.town, 1)
+    await came.wait()
+    await turns()
+    assert await hosted.sequence() is None
+
+
+async def test_what_comes_before_an_opening_is_tried_as_carefully_as_it_began(
+    hosted: Hosted,
+) -> None:
+    """The input that killed the last owner lies between what its follower had and the opening."""
+    notes: list[Sequence] = []
+    deadly: asyncio.Future[Sequence] = asyncio.get_running_loop().create_future()
+
+    async def watch() -> None:
+        async for entry in Bucket(hosted.town.operator, storage.ATTEMPTS).watch(hosted.town.guild):
+            if entry is not None and entry.value is not None:
+                notes.append(decode(entry.value, ReplayAttempt).sequence)
+                if deadly.done() and notes[-1] == deadly.result():
+                    return
+
+    watching = asyncio.create_task(watch())
+    await hosted.build(HERE, cause="promoted")
+    await hosted.told("built")
+    held = Held(hosted.applier)
+    await held.begun()
+    hosted.guild.keep_up()
+    await hosted.handed(1)  # it waits for the first input
+    deadly.set_result(Sequence(await post(hosted.town, 1)))
+    hosted.guild.open(Epoch(1), careful=True)
+
+    async def appended() -> bool:
+        last = await stream.last_of_subject(
+            hosted.bus, storage.INPUTS, subjects.inputs(hosted.town.guild)
+        )
+        return last is not None and last.sequence > deadly.result()
+
+    await until(appended)
+    await held.end()
+    await hosted.told("caught up")
+    async with asyncio.timeout(10):
+        await watching
+    assert deadly.result() in notes
