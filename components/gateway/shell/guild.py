@@ -108,6 +108,8 @@ class Guild:
         self._attempts = Attempts(self._out.bus, self._out.pod, guild, services.tries)
         self._feed = self._new_feed()
         self._intake: Intake | None = None
+        self._last_intake: Intake | None = None
+        """What was taken of the log before."""
         self._door: Door | None = None
         """Open before a tenure is: whoever asks waits for it."""
         self._live = False
@@ -176,7 +178,7 @@ class Guild:
 
     def stop_following(self) -> None:
         """Apply nothing more."""
-        self._ending = self._out.spawn(self._stop_following(self._building))
+        self._ending = self._out.spawn(self._stop_following(self._building, self._ending))
         self._building = None
 
     def await_requests(self) -> None:
@@ -360,13 +362,20 @@ class Guild:
             if task is not None and not task.done():
                 task.cancel()
                 await asyncio.wait([task])
-        intake, self._intake = self._intake, None
+        self._last_intake, self._intake = self._intake or self._last_intake, None
         self._live = False
-        if intake is not None:
-            await intake.end()
-        await self._feed.applied()  # also what an end that was cut short has taken
+        # Ended or not: whoever was to end it may have been cut short.
+        if self._last_intake is not None:
+            await self._last_intake.end()
+        await self._feed.applied()
 
-    async def _stop_following(self, building: asyncio.Task[None] | None) -> None:
+    async def _stop_following(
+        self, building: asyncio.Task[None] | None, before: asyncio.Task[None] | None
+    ) -> None:
+        if building is not None:
+            building.cancel()  # it may wait for the end before this one
+        if before is not None:
+            await asyncio.wait([before])
         await self._end_following(building)
         self._waiters.cancel()
 

@@ -39,9 +39,21 @@ HERE = Holder(pod=POD, incarnation=INCARNATION)
 
 
 class CountingApplier(Applier):
-    """Says how many inputs it got."""
+    """Says how many inputs it got, and has room when it is told so."""
 
     handed = 0
+    waiting = 0
+
+    async def start(self) -> None:
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+        await super().start()
+
+    async def room(self, *, behind: bool = False) -> None:
+        self.waiting += 1
+        await self.has_room.wait()
+        self.waiting -= 1
+        await super().room(behind=behind)
 
     def apply(
         self,
@@ -82,16 +94,24 @@ class Heard:
 
 
 class HeldLogbook(Logbook):
-    """Stops the applier once the end of the log is asked for, if it is told to."""
+    """Stops the applier, or whoever asks, at the next question for the end of the log."""
 
     held: Held | None = None
     hold: Applier | None = None
+    hangs: asyncio.Event | None = None
+    """Who asks for the end of the log gets no answer, and goes away when this is set."""
 
     async def last(self, guild: GuildId) -> Sequence:
         applier, self.hold = self.hold, None
         if applier is not None:
             self.held = Held(applier)
             await self.held.begun()
+        hangs, self.hangs = self.hangs, None
+        if hangs is not None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await hangs.wait()
         return await super().last(guild)
 
 
@@ -259,6 +279,53 @@ async def test_a_guild_is_built_anew_after_what_was_taken_before(hosted: Hosted)
     await hosted.told("built")
     assert await hosted.sequence() == last
     assert hosted.applier.handed == 11
+
+
+async def test_rows_are_dropped_after_what_waits_for_room(hosted: Hosted) -> None:
+    await hosted.build(HERE)
+    await hosted.told("built")
+    hosted.applier.has_room.clear()
+    hosted.guild.open(Epoch(1), careful=False)
+
+    async def waits() -> bool:
+        return hosted.applier.waiting > 0
+
+    await until(waits)
+    hosted.guild.stop_owning(Epoch(1))
+    await hosted.build(ELSEWHERE)
+    await turns()
+    hosted.guild.stop_following()  # cuts short the end that the second building began with
+    await turns()
+    hosted.guild.drop()
+    await turns()
+    hosted.applier.has_room.set()
+    await hosted.told("dropped")
+    await turns()
+    assert await hosted.sequence() is None
+
+
+async def test_an_end_that_takes_long_ends_nothing_that_begins_after_it(hosted: Hosted) -> None:
+    hangs = hosted.logbook.hangs = asyncio.Event()
+
+    async def asked() -> bool:
+        return hosted.logbook.hangs is None
+
+    await hosted.build(ELSEWHERE)
+    await until(asked)
+    hosted.guild.stop_following()
+    await turns()
+    await hosted.build(ELSEWHERE)
+    await turns()
+    hosted.guild.stop_following()
+    await turns()
+    await hosted.build(ELSEWHERE)
+    for _ in range(30):  # as many answers as building takes, and more
+        await hosted.sequence()
+        await stream.bounds(hosted.bus, storage.INPUTS)
+    hangs.set()
+    await hosted.told("built")
+    await turns()
+    assert hosted.guild.is_followed
 
 
 async def test_nothing_is_applied_to_rows_that_are_dropped_while_they_are_followed(
