@@ -110,6 +110,11 @@ class Evidence:
             return "fenced"
         return ""
 
+    def living(self, pod: PodId) -> Incarnation | None:
+        """The newest start that was seen of the pod, unless it is known to be gone."""
+        newest = self._newest.get(pod)
+        return None if newest is None or self.gone(pod, newest) else newest
+
     def silent(self, guild: GuildId, earlier: EarlierOwner, now_s: float) -> str:
         """The proof, in words, that the earlier owner is silent now; empty: none is known."""
         if self._silent.get(guild, 0) >= earlier.epoch:

@@ -25,11 +25,14 @@ class Departures:
 
     @asynccontextmanager
     async def noticed(self, holder: Holder) -> AsyncIterator[None]:
-        """Ends what is awaited inside, and raises `PodGone`, once the start is gone. One that is
-        gone already is not waited for: what is asked finds nobody, or the next start."""
-        if self._proof(holder):
-            yield
-            return
+        """Ends what is awaited inside, and raises `PodGone`, once the start is gone. Of one that is
+        gone already the pod's next start is asked; if none is known to live, nobody: for a moment
+        a request still goes to who has died."""
+        if proof := self._proof(holder):
+            living = self._evidence.living(holder.pod)
+            if living is None:
+                raise PodGone(holder.pod, proof)
+            holder = Holder(pod=holder.pod, incarnation=living)
         scope = asyncio.timeout(None)
         try:
             async with scope:

@@ -51,7 +51,7 @@ class PodGone(ShellError):
     """The start of the pod that was asked is gone, and with it the answer."""
 
     def __init__(self, pod: PodId, proof: str) -> None:
-        super().__init__(f"{pod} went while it was asked: {proof}")
+        super().__init__(f"{pod} is gone: {proof}")
         self.pod = pod
         self.proof = proof
 

@@ -49,7 +49,7 @@ def lease(incarnation: Incarnation, state: str = "serving") -> PodLease:
     return PodLease(
         pod=OWNER.pod,
         incarnation=incarnation,
-        process="p-1",
+        process="p-1" if incarnation == OWNER.incarnation else "p-2",
         data="d",
         state=state,  # type: ignore[arg-type]
         capacity=10,
@@ -264,11 +264,60 @@ async def test_who_dies_with_the_request_is_not_waited_for(
     async with asyncio.timeout(TAKEN_WITHIN_S / 2):
         failed = await asyncio.gather(*fetching, return_exceptions=True)
     assert {str(error) for error in failed} == {
-        f"no snapshot of guild 99: gateway-0 went while it was asked: {proof}"
+        f"no snapshot of guild 99: gateway-0 is gone: {proof}"
     }
     # Its place is free, and what is asked of the start that is gone reaches the next one.
+    pair.evidence.pod_seen(lease(NEXT), 3, 2.0)
     await pair.assign(follower=FOLLOWER)
     await pair.follower.fetch(GUILD, FOLLOWER, wanted, OWNER)
+
+
+@pytest.mark.parametrize("owner", [True, False])
+async def test_who_is_known_to_be_gone_is_not_asked(
+    pair: Pair, nats_server: RunningNats, owner: bool
+) -> None:
+    """The server routes to a process that was killed until it has read the end of its connection;
+    guilds had nobody answering for 14 s."""
+    gateway = await nats_server.connect("gateway")
+    asked: list[str] = []
+
+    async def die(message: Msg) -> None:
+        asked.append(message.subject)
+
+    guild = GuildId("99")
+    await gateway.listen(subjects.requests(guild), die)
+    await gateway.listen(subjects.pod_snapshots(OWNER.pod), die)
+    await stream.bounds(gateway, STREAM)
+    pair.evidence.pod_seen(lease(OWNER.incarnation), 1, 0.0)
+    pair.evidence.end_seen(ProcessEnd(pod=OWNER.pod, process="p-1", exit_code=-9, ended_ms=0))
+    async with asyncio.timeout(TAKEN_WITHIN_S / 2):
+        with pytest.raises(SnapshotFailed, match="gateway-0 is gone: its process has ended"):
+            await pair.follower.fetch(guild, FOLLOWER, wanted, OWNER, owner=owner)
+    assert asked == []
+
+
+async def test_the_next_start_that_dies_with_the_request_is_not_waited_for_either(
+    pair: Pair, nats_server: RunningNats
+) -> None:
+    gateway = await nats_server.connect("gateway")
+    asked = asyncio.Event()
+
+    async def die(message: Msg) -> None:
+        asked.set()
+
+    await gateway.listen(subjects.pod_snapshots(OWNER.pod), die)
+    await stream.bounds(gateway, STREAM)
+    pair.evidence.pod_seen(lease(OWNER.incarnation), 1, 0.0)
+    pair.evidence.pod_seen(lease(NEXT), 2, 1.0)
+    fetching = asyncio.create_task(
+        pair.follower.fetch(GuildId("99"), FOLLOWER, wanted, OWNER, owner=False)
+    )
+    await asked.wait()
+    pair.evidence.pod_seen(lease(NEXT, "fenced"), 3, 2.0)
+    pair.departures.look()
+    async with asyncio.timeout(TAKEN_WITHIN_S / 2):
+        with pytest.raises(SnapshotFailed, match="gateway-0 is gone: fenced"):
+            await fetching
 
 
 async def test_an_owner_without_the_rows_says_so(
