@@ -76,7 +76,8 @@ class Feed:
         """Take the next input of the log. Raises `BusError` while attempts cannot be noted."""
         await self._applier.room(behind=self._goes_behind)
         if item.sequence <= self._handed:
-            return  # whoever handed it gave up while it was being applied
+            await self.applied()  # whoever handed it gave up while it was being applied
+            return
         if self.poison is not None:
             self._search(item)
             return

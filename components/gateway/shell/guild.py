@@ -166,7 +166,9 @@ class Guild:
         self.refusal = ""
         if refused is not None:
             refused.stop()
-        self._building = self._out.spawn(self._build(self._building, refused))
+            self._leaving = self._out.spawn(self._end(refused, refused.permit.epoch))
+        leaving = self._leaving if refused is not None else None
+        self._building = self._out.spawn(self._build(self._building, leaving))
 
     def keep_up(self) -> None:
         """Apply the log as a follower does. What was built to be owned reads it at its opening,
@@ -278,9 +280,11 @@ class Guild:
 
     # Rows and log
 
-    async def _build(self, former: asyncio.Task[None] | None, refused: Tenure | None) -> None:
-        if refused is not None:
-            await refused.close()
+    async def _build(
+        self, former: asyncio.Task[None] | None, leaving: asyncio.Task[None] | None
+    ) -> None:
+        if leaving is not None:
+            await asyncio.wait([leaving])
         await self._end_following(former)
         await self.ended()
         pause_s = AGAIN_S
@@ -360,7 +364,8 @@ class Guild:
         """Take nothing more from the log, and wait until what was taken is applied."""
         for task in (building, self._keeping_up):
             if task is not None and not task.done():
-                task.cancel()
+                if not task.cancelling():  # what it still does about the first time is its own
+                    task.cancel()
                 await asyncio.wait([task])
         self._last_intake, self._intake = self._intake or self._last_intake, None
         self._live = False
@@ -411,6 +416,9 @@ class Guild:
             else:
                 self._listener.caught_up(self.id, tenure.permit.epoch, self._taken - before)
                 return
+        if self.tenure is None:  # given up: catch up again as a follower does, or as one first
+            self._live = False
+            self.keep_up()
 
     async def _try_open(self, tenure: Tenure) -> None:
         intake = self._followed()

@@ -35,6 +35,8 @@ from tests.support.applier import Held
 from tests.support.ownership import INCARNATION, POD
 
 ELSEWHERE = Holder(pod=PodId("gateway-9"), incarnation=Incarnation("elsewhere"))
+NOT_OURS = Epoch(2)
+"""What is to be opened at it waits: the gate is shut."""
 HERE = Holder(pod=POD, incarnation=INCARNATION)
 
 
@@ -87,7 +89,8 @@ class Heard:
 
     def epoch_on_log(self, guild: GuildId, epoch: Epoch) -> None: ...
 
-    def effects_ended(self, guild: GuildId, epoch: Epoch) -> None: ...
+    def effects_ended(self, guild: GuildId, epoch: Epoch) -> None:
+        self.words.append(f"effects of {epoch} ended")
 
     def dropped(self, guild: GuildId) -> None:
         self.words.append("dropped")
@@ -193,6 +196,23 @@ class Hosted:
 
         await until(said)
 
+    async def complete(self) -> None:
+        """Wait until it is followed up to the end of its log."""
+        last = await self.logbook.last(self.town.guild)
+
+        async def is_complete() -> bool:
+            return self.guild.is_complete(last, last, 0)
+
+        await until(is_complete)
+
+    async def waiting(self) -> None:
+        """Wait until somebody waits for room in the applier."""
+
+        async def waits() -> bool:
+            return self.applier.waiting > 0
+
+        await until(waits)
+
     async def handed(self, count: int) -> None:
         """Wait until the applier got so many inputs."""
 
@@ -286,11 +306,7 @@ async def test_rows_are_dropped_after_what_waits_for_room(hosted: Hosted) -> Non
     await hosted.told("built")
     hosted.applier.has_room.clear()
     hosted.guild.open(Epoch(1), careful=False)
-
-    async def waits() -> bool:
-        return hosted.applier.waiting > 0
-
-    await until(waits)
+    await hosted.waiting()
     hosted.guild.stop_owning(Epoch(1))
     await hosted.build(ELSEWHERE)
     await turns()
@@ -384,3 +400,51 @@ async def test_what_comes_before_an_opening_is_tried_as_carefully_as_it_began(
     async with asyncio.timeout(10):
         await watching
     assert deadly.result() in notes
+
+
+async def test_a_guild_is_followed_whose_opening_was_given_up(hosted: Hosted) -> None:
+    """The follower of a guild that it was to own, and was to own again meanwhile."""
+    await hosted.build(HERE)
+    await hosted.told("built")
+    hosted.applier.has_room.clear()
+    hosted.guild.keep_up()
+    await hosted.waiting()
+    hosted.guild.open(NOT_OURS, careful=False)
+    await turns()
+    hosted.applier.has_room.set()
+    await hosted.handed(1)
+    await turns()
+    hosted.guild.stop_owning(NOT_OURS)
+    await hosted.complete()
+
+
+async def test_a_follower_is_as_quick_as_before_an_opening_that_was_given_up(
+    hosted: Hosted,
+) -> None:
+    await hosted.build(ELSEWHERE)
+    await hosted.told("built")
+    hosted.guild.open(NOT_OURS, careful=True)
+    await turns()
+    hosted.guild.stop_owning(NOT_OURS)
+    await turns()
+    await hosted.complete()
+    last = await post(hosted.town, 1)
+
+    async def applied() -> bool:
+        return hosted.guild.applied == last
+
+    await until(applied)
+    note = await Bucket(hosted.town.operator, storage.ATTEMPTS).get(hosted.town.guild)
+    assert note is None or note.value is None
+
+
+async def test_the_effects_of_a_refused_guild_end_when_it_is_built_anew(hosted: Hosted) -> None:
+    """The next owner waits for that, also when this pod is not to have the guild any more."""
+    await hosted.build(HERE)
+    await hosted.told("built")
+    hosted.guild.open(Epoch(1), careful=False)
+    await hosted.told("caught up")
+    hosted.guild.refuse(Epoch(1), "a hole")
+    await hosted.build(HERE)
+    hosted.guild.stop_following()
+    await hosted.told("effects of 1 ended")
