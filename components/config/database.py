@@ -112,6 +112,12 @@ class Database:
         return self._connection is not None and not self._connection.is_closed()
 
     @property
+    def compared(self) -> bool:
+        """Whether ``last_epochs`` was read since this replica leads: before, it lacks what others
+        that led have written."""
+        return self._reconciled
+
+    @property
     def pending(self) -> int:
         """Rows that PostgreSQL does not have yet."""
         return len(self._guilds) + len(self._pods) + len(self._changes) + len(self._openings)
@@ -126,6 +132,7 @@ class Database:
     def follow(self) -> None:
         """Write no more: another replica leads, and adds what this one did not write."""
         self._known = None
+        self._reconciled = False  # what others write from now on is not seen here
         for pending in (self._guilds, self._pods, self._changes, self._openings):
             pending.clear()
 
@@ -166,8 +173,12 @@ class Database:
             log.error(
                 "history is full while PostgreSQL is away: dropped guild %s epoch %d", *dropped
             )
-        key = assignment.guild, assignment.epoch
-        self._changes[key] = owner_changes.change_of(assignment)
+        guild = assignment.guild
+        for change in assignment.unrecorded:  # not known to be written: one of them may be lost
+            self._changes.setdefault((guild, change.epoch), change)
+            if change.took_ms is not None:
+                self._openings.setdefault((guild, change.epoch), change)
+        self._changes[guild, assignment.epoch] = owner_changes.change_of(assignment)
         self._wake.set()
 
     def opened(self, holding: Holding) -> None:
@@ -309,8 +320,10 @@ class Database:
             key = holding.guild, holding.epoch
             if key in self._changes or key in self._unopened:
                 self._openings.setdefault(key, holding)
-        self._compare_s = float("inf") if self._reconciled else steady_s() + COMPARE_AGAIN_S
-        self._reconciled = True
+        first, self._reconciled = not self._reconciled, True
+        self._compare_s = steady_s() + COMPARE_AGAIN_S if first else float("inf")
+        if first:
+            self.on_read()
 
     def _read(self, rows: list[Any]) -> dict[GuildId, Epoch]:
         """What `LAST_EPOCHS` gave."""

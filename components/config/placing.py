@@ -159,8 +159,11 @@ class Placer:
             await self._until_news(plan.wake_at_s)
 
     def _plan(self) -> Plan:
-        pending_until_s = self._led_since_s + self._settings.history_wait_s
-        return self.leader.plan(steady_s(), self._database.last_epochs, pending_until_s)
+        now_s, pending_until_s = steady_s(), self._led_since_s + self._settings.history_wait_s
+        history = self._database.last_epochs
+        if now_s < pending_until_s and not self._database.compared:
+            history = None  # read while another replica led
+        return self.leader.plan(now_s, history, pending_until_s)
 
     async def _look(self, guilds: list[GuildId]) -> None:
         some = guilds[:LOOKS_AT_ONCE]

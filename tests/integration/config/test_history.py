@@ -156,6 +156,31 @@ async def test_a_change_that_a_pod_made_without_a_leader_is_written_with_those_b
     ]
 
 
+async def test_a_change_whose_writer_never_heard_that_it_was_written_is_in_the_history(
+    cluster: Cluster,
+) -> None:
+    cluster.config()
+    pod = await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until_opened("1")
+    await cluster.until_history("1", 1)
+    owned = (await cluster.assignments())["1"]
+    unheard = msgspec.structs.replace(
+        owned, epoch=Epoch(2), cause="restarted", by="config-9", former=owner_of(owned)
+    )
+    bus = await cluster.nats.connect("config")
+    await Bucket(bus, storage.GUILDS).put("1", encode(unheard))
+    await cluster.until_opened("1")
+    await pod.vanish()
+    await pod.restart()
+    await cluster.until_history("1", 3)
+    assert [(row[0], row[2]) for row in await cluster.fetch(ROWS)] == [
+        (1, "config-0"),
+        (2, "config-9"),
+        (3, "config-0"),
+    ]
+
+
 async def test_what_is_in_the_history_is_carried_no_longer(cluster: Cluster) -> None:
     cluster.config()
     pod = await cluster.pod("gateway-0")

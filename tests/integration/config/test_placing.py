@@ -1,11 +1,13 @@
 """Guilds are placed, stay with their pod, and move only when nothing is lost by it."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 
 import pytest
 
 from components.bus.buckets import Bucket
+from components.bus.provisioning import provision
 from contracts import storage
 from contracts.message import decode
 from contracts.records import PodLease
@@ -138,6 +140,35 @@ async def test_a_guild_that_only_the_history_knows_is_not_served_from_nothing(
     cluster.config("config-1")
     await cluster.register("2")
     await cluster.until(lambda owned: "2" in owned, 10)
+    await cluster.reason("1", "history knows this guild but the bus does not")
+    assert "1" not in await cluster.assignments()
+
+
+async def test_a_replica_that_stood_by_reads_the_history_before_it_places(
+    cluster: Cluster,
+) -> None:
+    """What it had read before it led lacks the guilds that the other has placed since."""
+    first = cluster.config_process("config-0")
+    await cluster.until_led("config-0", within_s=20)
+    second = cluster.config_process("config-1")
+    async with asyncio.timeout(20):
+        while "PostgreSQL is there; its history knows 0 guilds" not in second.words():
+            await asyncio.sleep(0.05)
+    pod = await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until_history("1", 1)
+    await pod.vanish()
+    cluster.nats.kill()
+    first.close()
+    (lost,) = cluster.nats.folder.rglob(f"KV_{storage.GUILDS}")
+    shutil.rmtree(lost)
+    await cluster.nats.start()
+    await cluster.until_connected()
+    await provision(cluster.provisioner)
+    await cluster.until_led("config-1", within_s=20)
+    await pod.restart()
+    await cluster.register("2")
+    await cluster.until(lambda owned: "2" in owned, 20)
     await cluster.reason("1", "history knows this guild but the bus does not")
     assert "1" not in await cluster.assignments()
 
