@@ -57,7 +57,7 @@ class Leader:
         """Lead from now on."""
         self._led_since_s = now_s
         self._wake_at_s = float("inf")
-        self.suspicion.forget()
+        self.suspicion.begin()
         self.wanted.clear()
         self._unfit.clear()
         self.look_at_all()

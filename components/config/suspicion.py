@@ -49,9 +49,15 @@ class Suspicion:
         self._suspects: dict[PodId, _Suspect] = {}
         self._answered_s: dict[PodId, float] = {}
 
-    def forget(self) -> None:
-        """Somebody else leads, or the connection broke: what was suspected is old news."""
-        self._suspects.clear()
+    def begin(self) -> None:
+        """This replica leads from now on. What the server has told stays, for it tells it once: a
+        pod may have died just before. Who was silent for another leader, or was pinged by it, is
+        asked anew."""
+        self._suspects = {
+            pod: msgspec.structs.replace(suspect, pinged_s=None, unanswered="")
+            for pod, suspect in self._suspects.items()
+            if not suspect.silent
+        }
         self._answered_s.clear()
 
     def connection_gone(self, pods: Mapping[PodId, Pod], server: str, client: int) -> None:

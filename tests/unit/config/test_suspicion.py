@@ -154,6 +154,26 @@ def test_step_10_an_advisory_counts_at_once_also_for_a_new_leader(town: Town) ->
     assert [ping.pod for ping in town.plan().ping] == ["a"]
 
 
+def test_step_10_so_does_one_that_came_before_it_was_elected(town: Town) -> None:
+    """Leader and pod died together: the server tells of the pod once, to those who stand by."""
+    town.deaf.add("a")
+    town.leader.disconnected("N1", 7)
+    town.leader.plan(town.now_s, set())  # as for somebody who asks for the status
+    town.leader.begin(town.now_s)
+    town.settle()
+    assert fenced(town, "a")
+    assert town.where("1") == ("b", 2, "promoted", None)
+
+
+def test_step_10_who_was_silent_for_another_leader_is_not_suspected(town: Town) -> None:
+    town.deaf.add("a")
+    town.later(3)
+    assert [ping.pod for ping in town.plan().ping] == ["a"]
+    town.leader.begin(town.now_s)
+    plan = town.plan()
+    assert (plan.ping, plan.fence) == ([], [])
+
+
 def test_step_8_an_expired_lease_is_fenced_before_anything_is_concluded(town: Town) -> None:
     town.expire("a")
     plan = town.plan()
