@@ -252,8 +252,8 @@ class Operations:
     def _held_by(self, pod: PodId) -> Iterable[GuildId]:
         for guild in self._view.index.by_pod.get(pod, ()):
             owned = self._view.assignments[guild].assignment
-            follows = owned.follower is not None and owned.follower.pod == pod
-            if owned.pod == pod or follows:
+            others = (owned.follower, owned.joining)
+            if owned.pod == pod or any(one is not None and one.pod == pod for one in others):
                 yield guild
 
     def _operation(self, name: str, what: str, *, total: int = 0) -> _Running:

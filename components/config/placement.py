@@ -120,6 +120,7 @@ def _place(draft: Draft, guild: GuildId) -> None:
         draft.wait(guild, None, "waiting for PostgreSQL to say whether it was ever placed")
         return
     if draft.room.shard_is_full(registered.shard):
+        draft.out.postponed.append(guild)  # others may leave the shard, or it may go to another
         draft.wait(
             guild,
             None,

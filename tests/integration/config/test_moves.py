@@ -29,7 +29,7 @@ from contracts.operations import (
     Rebalance,
     UnpinGuild,
 )
-from contracts.records import LeaderLease
+from contracts.records import Assignment, LeaderLease
 from tests.integration.config.cluster import Cluster, Pod
 
 GUILDS = [str(number) for number in range(1, 61)]
@@ -127,6 +127,26 @@ async def test_a_drain_that_is_taken_back_ends_as_failed_with_words(cluster: Clu
     progress = await cluster.until_done(started.operation)
     assert (progress.state, progress.text) == ("failed", "gateway-0 was undrained")
     assert progress.done < progress.total
+
+
+async def test_a_drain_is_not_done_while_a_guild_is_on_its_way_to_the_pod(cluster: Cluster) -> None:
+    leader = cluster.config()
+    await cluster.pod("gateway-0")
+    await cluster.register("1")
+    await cluster.until_opened("1")
+    idle = await idle_pod(cluster, "gateway-1")
+    request = MoveGuilds(guilds=[GuildId("1")], pod=idle.name, by="alice")
+    await cluster.ask("move", request, OperationStarted)
+    await cluster.until(lambda owned: _joins(owned["1"]) == idle.name, 10)
+    started = await cluster.ask("drain", DrainPod(pod=idle.name, by="alice"), OperationStarted)
+    progress = await cluster.until_done(started.operation)
+    assert progress.total == 1
+    assert _joins((await cluster.assignments())["1"]) != idle.name
+    await leader.stop()
+
+
+def _joins(owned: Assignment) -> str:
+    return owned.joining.pod if owned.joining is not None else ""
 
 
 async def test_a_drain_that_another_takes_the_place_of_says_so(cluster: Cluster) -> None:
