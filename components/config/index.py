@@ -2,7 +2,7 @@
 under way, kept with every change so that news of one pod costs what its guilds cost."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from components.config.draft import arrives, follows
 from components.config.world import Held
@@ -31,12 +31,16 @@ class Index:
         """By owner: guilds that have sources."""
         self.joining_since: dict[GuildId, float] = {}
         self.opening_since: dict[GuildId, float] = {}
+        """Since when an owner has not opened its guild, or cannot serve it any more."""
+        self._refused: dict[PodId, frozenset[GuildId]] = {}
         self._opening: dict[GuildId, tuple[PodId, int]] = {}
         self._shards: dict[GuildId, int] = {}
 
     def clear(self) -> None:
         """Nothing is assigned."""
+        refused = self._refused
         self.__init__()  # type: ignore[misc]  # the same start
+        self._refused = refused
 
     def assigned(
         self,
@@ -89,10 +93,15 @@ class Index:
         if now is not None:
             self._opening[guild] = now
             self.opening[now[0]] += 1
-        if now is None:
+        refused = owned is not None and guild in self._refused.get(owned.pod, ())
+        if now is None and not refused:
             self.opening_since.pop(guild, None)
-        elif now != before:
+        elif now != before or guild not in self.opening_since:
             self.opening_since[guild] = now_s
+
+    def refused(self, pod: PodId, guilds: Collection[GuildId]) -> None:
+        """Whom the pod says that it cannot serve; `held` of those that this changes comes next."""
+        self._refused[pod] = frozenset(guilds)
 
     def registered(
         self, guild: GuildId, owned: Assignment | None, registered: RegisteredGuild | None

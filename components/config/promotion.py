@@ -54,6 +54,9 @@ def succeed_unopened(draft: Draft, held: Held) -> bool:
     if not draft.stale(owned.guild, until_s):
         return False
     reason = f"{owned.pod} has not opened it for {world.options.open_within_s:g} s"
+    lease = world.pods[owned.pod].lease
+    if lease is not None and (refusal := lease.refused.get(owned.guild)):
+        reason = f"{owned.pod} cannot serve it: {refusal}"
     _give(draft, held, owned.follower, "promoted", reason)
     return True
 

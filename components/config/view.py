@@ -240,6 +240,11 @@ class View:
             self._remember(lease, entry.revision, now_s)
         refused = _refused(now)
         if refused != (before := _refused(known)):
+            self.index.refused(key, refused.keys())
+            for guild in (refused.keys() ^ before.keys()) & self.assignments.keys():
+                owned = self.assignments[guild].assignment
+                holding = self.holds.get(guild, {}).get(owned.pod)
+                self.index.held(guild, owned, holding, now_s)
             self.dirty.update((refused.keys() | before.keys()) & self.assignments.keys())
             self._on_change()
         if _standing(now) != _standing(known):

@@ -280,10 +280,49 @@ def test_a_guild_that_its_owner_does_not_open_waits_and_says_why(town: Town) -> 
     assert unopened(town.view, town.now_s, 2.0) == {
         PodId("a"): {GuildId("1"): "the rows are of another stream"}
     }
+    town.pod("a", process="process of a")
     town.holds("1", "a", role="own", epoch=1)
     town.settle()
     assert GuildId("1") not in town.leader.waiting
     assert unopened(town.view, town.now_s, 0.0) == {}
+
+
+def test_step_17_so_does_one_that_cannot_serve_a_guild_any_more_which_it_had_opened(
+    town: Town,
+) -> None:
+    town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
+    town.holds("1", "b")
+    town.holds("1", "a", role="own", epoch=3)
+    town.settle()
+    town.later(0.9)
+    town.settle()
+    assert town.where("1")[:2] == ("a", 3)
+    town.pod("a", process="process of a", refused={"1": "the stream lost inputs"})
+    town.later(2.1)
+    town.settle()
+    assert town.reason("1") == "a has it and cannot serve it: the stream lost inputs"
+    assert unopened(town.view, town.now_s, 2.0) == {
+        PodId("a"): {GuildId("1"): "the stream lost inputs"}
+    }
+    for _ in range(9):
+        town.later(0.9)
+        town.settle()
+    assert town.where("1")[:3] == ("b", 4, "promoted")
+
+
+def test_a_guild_that_was_refused_and_is_served_again_stays(town: Town) -> None:
+    town.owned("1", "a", epoch=3, follower=holder("b"), held=False)
+    town.holds("1", "b")
+    town.holds("1", "a", role="own", epoch=3)
+    town.pod("a", process="process of a", refused={"1": "the stream lost inputs"})
+    town.later(5)
+    town.settle()
+    town.pod("a", process="process of a")
+    town.settle()
+    assert GuildId("1") not in town.leader.waiting
+    town.later(20)
+    town.settle()
+    assert town.where("1")[:2] == ("a", 3)
 
 
 def test_step_17_an_owner_that_opened_keeps_its_guild(town: Town) -> None:
