@@ -320,6 +320,7 @@ class Guild:
         self._feed.expect_poison(found.checkpoint.parked_at)
         start = found.checkpoint.sequence
         self._mark = found.mark
+        self.complete_up_to = Sequence(0)  # what was said of the rows that were here before
         self._waiters = Waiters()
         self._waiters.advance(start)
         self._taken = 0

@@ -448,3 +448,19 @@ async def test_the_effects_of_a_refused_guild_end_when_it_is_built_anew(hosted: 
     await hosted.build(HERE)
     hosted.guild.stop_following()
     await hosted.told("effects of 1 ended")
+
+
+async def test_rows_that_are_built_anew_are_not_complete_as_those_before_were(
+    hosted: Hosted,
+) -> None:
+    await hosted.build(ELSEWHERE)
+    await hosted.told("built")
+    await hosted.complete()
+    assert hosted.guild.complete_up_to > 0
+    hosted.guild.drop()
+    await hosted.told("dropped")
+    hosted.heard.words.clear()
+    await hosted.build(HERE)  # its log is read when it is opened
+    await hosted.told("built")
+    assert hosted.guild.is_followed
+    assert hosted.guild.complete_up_to == 0
