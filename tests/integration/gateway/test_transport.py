@@ -9,6 +9,7 @@ import pytest
 from discord.http import HTTPClient
 
 from components.discord_api import DiscordSettings, point_at
+from components.gateway.shell.effects import rest as module
 from components.gateway.shell.effects.limits import InvalidRequests
 from components.gateway.shell.effects.outcomes import Again, Refused
 from components.gateway.shell.effects.rest import Rest
@@ -134,6 +135,41 @@ async def test_a_renewed_lease_lets_a_slow_request_go_on(
     pod.rest.extend()
     with pytest.raises(Refused):  # there is no such guild, says Discord after all
         await request
+
+
+async def test_a_request_that_hangs_is_given_up_however_often_the_lease_is_renewed(
+    pod: Pod, control: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.5)
+    await control.add_fault(path="*/bans*", latency_ms=3000)
+    started = asyncio.get_running_loop().time()
+    request = asyncio.create_task(pod.rest.call(PERMIT, ban_list))
+    while not request.done():
+        pod.rest.extend()
+        await asyncio.sleep(0.05)
+    with pytest.raises(Again) as again:
+        await request
+    assert again.value.in_doubt
+    assert asyncio.get_running_loop().time() - started < 2.0
+
+
+async def test_a_renewal_leaves_a_request_alone_that_is_being_given_up(
+    pod: Pod, control: SimulatorControl
+) -> None:
+    await control.add_fault(path="*/bans*", latency_ms=3000, count=None)
+    request = asyncio.create_task(pod.rest.call(PERMIT, ban_list))
+    async with asyncio.timeout(1.0):
+        while not any(fault.hits for fault in await control.faults()):
+            await asyncio.sleep(0.01)
+    pod.left_s = 0.0
+    pod.rest.extend()
+    pod.left_s = 5.0
+    await asyncio.sleep(0)  # its time is over; it does not know yet
+    assert not request.done()
+    pod.rest.extend()
+    with pytest.raises(Again) as again:
+        await request
+    assert again.value.in_doubt
 
 
 async def test_other_pods_take_their_part_of_the_invalid_requests(

@@ -49,7 +49,7 @@ class Attempt:
     """One call: on whose behalf, and whether bytes may have left. ``share``: whose slot it takes
     before it is written; None for an endpoint outside of the global rate."""
 
-    __slots__ = ("_has_slot", "_share", "deadline", "permit", "urgent", "written")
+    __slots__ = ("_has_slot", "_share", "deadline", "permit", "until_s", "urgent", "written")
 
     def __init__(
         self, permit: Permit | None, share: RateShare | None, *, urgent: bool = True
@@ -58,6 +58,8 @@ class Attempt:
         self.urgent = urgent
         self.written = False
         self.deadline: asyncio.Timeout | None = None
+        self.until_s = 0.0
+        """The loop's time at which it is given up, however long the lease is held."""
         self._share = share
         self._has_slot = False
 
@@ -135,8 +137,9 @@ class GatedConnector(aiohttp.TCPConnector):
         if attempt.permit is not None:
             self._gate.check_effects(attempt.permit)
             if attempt.deadline is not None:
-                left_s = min(REQUEST_TIMEOUT_S, self._remaining_s())
-                attempt.deadline.reschedule(asyncio.get_running_loop().time() + left_s)
+                now_s = asyncio.get_running_loop().time()
+                attempt.until_s = now_s + REQUEST_TIMEOUT_S
+                attempt.deadline.reschedule(min(attempt.until_s, now_s + self._remaining_s()))
         attempt.written = True
 
 
@@ -214,10 +217,12 @@ class Rest:
 
     def extend(self) -> None:
         """The lease was renewed: what is in flight may wait on, up to the request's own limit."""
-        now = asyncio.get_running_loop().time()
+        lease_ends_s = asyncio.get_running_loop().time() + self._remaining_s()
         for attempt in self._attempts:
-            if attempt.written and attempt.deadline is not None:
-                attempt.deadline.reschedule(now + min(REQUEST_TIMEOUT_S, self._remaining_s()))
+            deadline = attempt.deadline
+            # One whose time is over is being given up, and cannot be rescheduled.
+            if attempt.written and deadline is not None and not deadline.expired():
+                deadline.reschedule(min(attempt.until_s, lease_ends_s))
 
     async def call(
         self,
