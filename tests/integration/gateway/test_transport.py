@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -108,6 +109,58 @@ async def test_a_cut_connection_is_in_doubt_and_not_repeated(
         await pod.rest.call(PERMIT, ban_list)
     assert again.value.in_doubt
     assert await calls(control) == 1
+
+
+@asynccontextmanager
+async def cutting_off(count: int) -> AsyncIterator[list[bytes]]:
+    """A Discord whose first ``count`` answers end in the middle of their body; the others say who
+    the bot is. Yields the requests that came."""
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        body = b'{"id": "7", "username": "modbot"}'
+        length = len(body) if len(requests) > count else len(body) + 1
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}"
+        writer.write(head.encode() + b"\r\nConnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        point_at(DiscordSettings(token="unused", api_url=f"http://{host}:{port}/api/v10"))
+        yield requests
+
+
+async def test_an_answer_that_is_cut_off_in_its_body_is_in_doubt_and_not_repeated(pod: Pod) -> None:
+    async with cutting_off(1) as requests:
+        with pytest.raises(Again) as again:
+            await pod.rest.call(PERMIT, ban_list)
+    assert again.value.in_doubt
+    assert len(requests) == 1
+
+
+async def test_a_connection_that_breaks_in_the_body_of_an_answer_is_in_doubt(pod: Pod) -> None:
+    async def reset(http: HTTPClient) -> object:
+        await ban_list(http)
+        raise ConnectionResetError
+
+    async with cutting_off(0):
+        with pytest.raises(Again, match="the connection failed: ConnectionResetError") as again:
+            await pod.rest.call(PERMIT, reset)
+    assert again.value.in_doubt
+
+
+async def test_a_login_whose_answer_is_cut_off_is_tried_again() -> None:
+    async with cutting_off(2) as requests:
+        pod = Pod()
+        try:
+            await pod.rest.login("token")
+            assert pod.rest.user_id == "7"
+            assert len(requests) == 3
+        finally:
+            await pod.rest.close()
 
 
 async def test_step_7_a_request_is_given_up_before_the_lease_ends(

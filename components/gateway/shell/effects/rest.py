@@ -206,6 +206,8 @@ class Rest:
             raise ending if isinstance(ending, Again) else _no_answer(ending) from error
         except (_Broken, TimeoutError) as error:
             raise _no_answer(error) from error
+        except (OSError, aiohttp.ClientError) as error:  # in the middle of the answer's body
+            raise _no_answer(_broken(error)) from error
         finally:
             attempt.over()
             _attempt.set(None)
@@ -259,6 +261,8 @@ class Rest:
             except (_Broken, TimeoutError) as error:
                 reason = str(error) or "no answer in time"
                 raise Again(reason, in_doubt=attempt.written) from error
+            except (OSError, aiohttp.ClientError) as error:  # in the middle of the answer's body
+                raise Again(str(_broken(error)), in_doubt=attempt.written) from error
             finally:
                 attempt.over()
                 self._attempts.discard(attempt)
@@ -296,6 +300,10 @@ def _no_answer(error: Exception) -> Again:
     return Again(str(error) or "no answer in time", in_doubt=False)
 
 
+def _broken(error: Exception) -> _Broken:
+    return _Broken(f"the connection failed: {type(error).__name__}")
+
+
 async def _leave_library(
     session: aiohttp.ClientSession,
     context: SimpleNamespace,
@@ -324,4 +332,4 @@ async def _not_an_oserror(
 ) -> None:
     error = params.exception
     if isinstance(error, OSError | aiohttp.ClientError) and not isinstance(error, TimeoutError):
-        raise _Broken(f"the connection failed: {type(error).__name__}") from error
+        raise _broken(error) from error
