@@ -78,6 +78,8 @@ class Attempts:
         """Of the key, as far as this pod knows; 0: there never was one."""
         self._written = -1
         """The revision that this process wrote last: what it tries, it has not died of."""
+        self._sent: ReplayAttempt | None = None
+        """The note that this process sent last; it may have landed unheard."""
 
     async def load(self) -> None:
         """Read what was noted."""
@@ -91,6 +93,9 @@ class Attempts:
             self._known = decode(entry.value, ReplayAttempt)
         except MalformedMessage:
             log.warning("the note on guild %s is not ours; it is overwritten", self._guild)
+            return
+        if self._known == self._sent:
+            self._written = self._revision
 
     @asynccontextmanager
     async def trying(self, item: LoggedInput) -> AsyncIterator[bool]:
@@ -132,8 +137,9 @@ class Attempts:
         self._known, self._loaded = None, False
 
     async def _note(self, sequence: Sequence, attempts: int) -> bool:
-        """False: another pod has written meanwhile, and what it wrote is read."""
+        """False: another pod has written meanwhile, or we did unheard; what was written is read."""
         note = ReplayAttempt(guild=self._guild, sequence=sequence, attempts=attempts, pod=self._pod)
+        self._sent = note
         try:
             self._revision = await self._bucket.replace(self._guild, encode(note), self._revision)
         except WrongLastSequence:

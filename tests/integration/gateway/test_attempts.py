@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from components.bus.connection import Bus
+from components.bus.errors import BusError
 from components.gateway.engine.model import LoggedInput
 from components.gateway.shell import attempts as module
 from components.gateway.shell.attempts import DEATHS, Attempts, Tries
@@ -96,6 +97,44 @@ async def test_a_process_does_not_die_of_what_it_tries_again(processes: Processe
     for _ in range(DEATHS + 2):
         with pytest.raises(asyncio.CancelledError):
             await given_up()
+    assert await processes.apply(process, 7)
+
+
+async def test_a_note_whose_answer_was_lost_is_not_a_death(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = processes.start("a")
+    replace = process._bucket.replace
+
+    async def unheard(key: str, value: bytes, revision: int) -> int:
+        await replace(key, value, revision)
+        raise BusError("no answer")
+
+    with monkeypatch.context() as lost:
+        lost.setattr(process._bucket, "replace", unheard)
+        for _ in range(DEATHS + 1):
+            with pytest.raises(BusError):
+                await processes.begin(process, 7)
+    await processes.begin(process, 7)  # and it dies
+    assert await processes.apply(processes.start("a"), 7)
+
+
+async def test_a_try_that_is_given_up_while_it_is_noted_is_not_a_death(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = processes.start("a")
+    replace = process._bucket.replace
+
+    async def given_up(key: str, value: bytes, revision: int) -> int:
+        await replace(key, value, revision)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as lost:
+        lost.setattr(process._bucket, "replace", given_up)
+        for _ in range(DEATHS):
+            with pytest.raises(asyncio.CancelledError):
+                await processes.begin(process, 7)
+            await process.load()
     assert await processes.apply(process, 7)
 
 
