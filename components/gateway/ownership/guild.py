@@ -108,7 +108,10 @@ class GuildMachine:
     @property
     def named(self) -> Named:
         """As what the assignment names this pod; without one its rows are kept."""
-        a, me = self.assignment, self._me
+        return self._named_by(self.assignment)
+
+    def _named_by(self, a: Assignment | None) -> Named:
+        me = self._me
         if a is None:
             return "source"
         if (a.pod, a.incarnation) == (me.pod, me.incarnation):
@@ -256,6 +259,8 @@ class GuildMachine:
         self.assigned(assignment, revision, now_s)
         if self.phase != "kept" or self.named != "nothing" or self.owes or self._stopping:
             return []
+        if self._named_by(assignment) != "nothing":
+            return []  # a bucket that was lost: its revisions begin anew, before the known one
         self.phase = "dropping"
         return [ask.DropRows(guild=self.guild)]
 

@@ -586,6 +586,17 @@ def test_step_21_rows_are_dropped_only_when_the_buckets_leader_names_us_nowhere(
     assert not pod.machine.guilds
 
 
+@pytest.mark.parametrize(("found", "revision"), [(None, 0), (assignment(2, OTHER, **FOLLOWED), 1)])
+def test_step_21_rows_are_kept_when_the_bucket_was_lost_and_does_not_say_to_drop_them(
+    found: Assignment | None, revision: int
+) -> None:
+    pod = Driver(on_disk=[GUILD]).up()
+    gone = assignment(2, OTHER)
+    assert kinds(pod.do("assignment_seen", GUILD, gone, 900)) == ["ConfirmDrop"]
+    assert pod.do("drop_confirmed", GUILD, found, revision) == []
+    assert pod.machine.guilds[GUILD].phase == "kept"
+
+
 def test_step_21_rows_whose_guild_has_no_assignment_are_kept() -> None:
     pod = Driver(on_disk=[GUILD]).up()
     assert "ConfirmDrop" not in kinds(pod.asked)
