@@ -245,7 +245,7 @@ class Pod:
             self.carry_out(machine.lease_lost("its key was written by another", now_s()))
             return
         except (NotConnected, Unanswered):
-            self.carry_out(machine.renewal_failed(now_s()))
+            self.carry_out(machine.renewal_failed(link, now_s()))
             return
         self.carry_out(machine.renewed(sent_s, link, now_s()))
         for guild in self.guilds.values():

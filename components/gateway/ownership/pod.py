@@ -60,6 +60,7 @@ class PodMachine:
         self._confirmed_at_s = 0.0
         self._renew_at_s = float("-inf")
         self._renewing = False
+        """One is under way over `link`; one over an earlier link may be, too."""
         self._stopping = False
         self._ended = False
         self._seen = 0
@@ -137,20 +138,22 @@ class PodMachine:
 
     def renewed(self, sent_s: float, link: int, now_s: float) -> list[Command]:
         """A renewal that was sent at ``sent_s`` over ``link`` was acknowledged."""
-        self._renewing = False
         self.lease.renewed(sent_s)
-        self._renew_at_s = now_s + RENEW_EVERY_S
         todo: list[Command] = []
-        if link == self.link and not self.confirmed:
-            self._renewed_link = link
-            todo += self._read()
+        if link == self.link:
+            self._renewing = False
+            self._renew_at_s = now_s + RENEW_EVERY_S
+            if not self.confirmed:
+                self._renewed_link = link
+                todo += self._read()
         return todo + self.tick(now_s)
 
-    def renewal_failed(self, now_s: float) -> list[Command]:
-        """A renewal was not acknowledged; it may have landed."""
-        self._renewing = False
-        left_s = self.lease.remaining_s(now_s)
-        self._renew_at_s = now_s + max(RENEW_AGAIN_S, min(RENEW_EVERY_S, left_s / 3))
+    def renewal_failed(self, link: int, now_s: float) -> list[Command]:
+        """A renewal that was sent over ``link`` was not acknowledged; it may have landed."""
+        if link == self.link:
+            self._renewing = False
+            left_s = self.lease.remaining_s(now_s)
+            self._renew_at_s = now_s + max(RENEW_AGAIN_S, min(RENEW_EVERY_S, left_s / 3))
         return self.tick(now_s)
 
     def renew_soon(self, now_s: float) -> list[Command]:

@@ -304,7 +304,7 @@ class Ownership:
             self.do(self.machine.lease_lost(str(lost), self._clock()))
         except (BusError, TimeoutError) as error:
             log.warning("renewal failed, trying again: %s", error or type(error).__name__)
-            self.do(self.machine.renewal_failed(self._clock()))
+            self.do(self.machine.renewal_failed(link, self._clock()))
         else:
             self.on_renewed()
             sent_s = self._pod.lease.renewed_at_s

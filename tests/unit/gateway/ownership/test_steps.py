@@ -149,9 +149,29 @@ def test_step_1_a_fence_that_the_watch_shows_ends_the_lease_at_once() -> None:
 
 def test_step_1_a_lease_that_cannot_be_renewed_ends_the_process() -> None:
     pod = Driver().up()
-    assert kinds(pod.do("renewal_failed")) == []
+    assert kinds(pod.do("renewal_failed", LINK)) == []
     pod.now_s = 104.5
     assert kinds(pod.do("tick")) == ["EndProcess"]
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_step_1_the_end_of_a_renewal_over_the_link_before_sends_no_further_one(
+    acknowledged: bool,
+) -> None:
+    pod = Driver().up()
+    pod.now_s += 1.0
+    assert kinds(pod.do("tick")) == ["Renew"]
+    pod.do("disconnected")
+    assert kinds(pod.do("connected", 2)) == ["Renew"]
+    if acknowledged:
+        pod.do("renewed", pod.now_s, LINK)
+    else:
+        pod.do("renewal_failed", LINK)
+    pod.now_s += 1.5
+    assert kinds(pod.do("tick")) == []  # the one over this link is under way
+    pod.do("renewal_failed", 2)
+    pod.now_s += 1.0
+    assert kinds(pod.do("tick")) == ["Renew"]
 
 
 def test_step_2_a_new_connection_is_of_no_use_before_a_renewal_on_it_and_a_read_after_it() -> None:
