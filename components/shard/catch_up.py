@@ -117,6 +117,7 @@ class CatchUp:
         received, up to the sequence, is stored."""
         self._inherited_ms = min(self._inherited_ms or since_ms, since_ms)
         self._resumed_at = sequence
+        self._inherit.clear()  # a gap that is due already is read together with this one
 
     def resumed(self, sequence: int) -> None:
         """RESUMED: everything that the session had missed has been received."""
@@ -209,7 +210,7 @@ class CatchUp:
         """Begin again what another process left."""
         while True:
             await self._inherit.wait()
-            session, since_ms = self._session, self._inherited_ms
+            session = self._session
             try:
                 guilds = await self._registry.present(self._shard, self._shard_count)
             except BusError as error:
@@ -220,7 +221,8 @@ class CatchUp:
                 continue
             log.warning("shard %d: reads the gap of %d guilds again", self._shard, len(guilds))
             self._inherit.clear()
-            self._inherited_ms = 0
+            since_ms, self._inherited_ms = self._inherited_ms, 0
+            self._resumed_at = None  # of a RESUMED that came meanwhile: nothing is left for it
             for guild in guilds:
                 self._since[guild] = since_ms
                 self._ready.append(
