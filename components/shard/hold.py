@@ -231,13 +231,18 @@ class Hold:
     async def _keep_lease(self) -> None:
         while True:
             try:
-                await self._gate.lease.keep(self.value, self._gate.renewed)
+                await self._gate.lease.keep(self.value, self._renewed)
             except LeaseLost as error:
                 log.warning("shard %d: %s; appending stops", self.shard, error)
             self._gate.lost()
             await self._regain()
             self._gate.regained()
             self.wake()
+
+    def _renewed(self) -> None:
+        """Answered late, it revives a lease that had run out: whoever waits looks again."""
+        self._gate.renewed()
+        self.wake()
 
     async def _regain(self) -> None:
         while True:
