@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 RECONNECT_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 IDENTIFY_PAUSES_S = (0.0, 1.0, 5.0, 30.0, 120.0, 300.0)
+RESUME_URL_ATTEMPTS = 3
+"""Attempts in a row at the URL that Discord gave for resuming. It may be gone for good, and it is
+saved with the session: from then on the session is resumed at the gateway's general URL."""
 STEADY_AFTER_S = 60.0
 """A session that lasted this long was a good one: the pauses start over."""
 
@@ -147,13 +150,14 @@ class Connector:
             self._identifies += 1
         await self._gate.opened()
         self._intake.connecting()
+        resume_url = resume[1] if resume and self._attempts <= RESUME_URL_ATTEMPTS else None
         connection = await Connection.open(
             self._rest.http,
             self._intake,
             shard=self._shard,
             shard_count=self._shard_count,
             session=resume[0] if resume else None,
-            resume_url=resume[1] if resume else None,
+            resume_url=resume_url,
         )
         self._connection = connection
         if self._stopping.is_set():

@@ -3,12 +3,15 @@
 import msgspec
 import pytest
 
+from components.bus.buckets import Bucket
 from components.bus.connection import Bus
 from components.process import exits
 from components.simulator.bootstrap import Simulator
 from components.simulator.client import GuildInfo, SimulatorControl
 from contracts import storage
 from contracts.ids import GuildId
+from contracts.message import decode, encode
+from contracts.records import SessionResume
 from tests.integration.shard.replicas import (
     Replicas,
     chain_breaks,
@@ -17,7 +20,7 @@ from tests.integration.shard.replicas import (
     until,
 )
 from tests.integration.shard.traffic import guilds_known, landed, post, sessions_of
-from tests.support.nats import RunningNats
+from tests.support.nats import RunningNats, free_port
 
 
 @pytest.fixture
@@ -49,6 +52,32 @@ async def test_a_broken_connection_is_resumed_without_a_loss(
 
     assert await control.gateway_fault(kind) == 1
     second = await post(control, guilds, 30, 0)
+
+    await landed(bus, merged(first, second))
+    assert await sessions_of(control) == before
+
+
+async def test_a_session_is_resumed_although_nobody_answers_at_the_url_for_resuming(
+    bus: Bus,
+    guilds: list[GuildInfo],
+    nats_server: RunningNats,
+    control: SimulatorControl,
+    replicas: Replicas,
+) -> None:
+    replica = await replicas.start()
+    await guilds_known(bus, guilds)
+    before = await sessions_of(control)
+    first = await post(control, guilds, 9, 0)
+    await landed(bus, first)
+    await replica.stop()
+    sessions = Bucket(await nats_server.connect("shard", "the test's"), storage.SESSIONS)
+    [(key, entry)] = (await sessions.snapshot()).items()
+    saved = decode(entry.value or b"", SessionResume)
+    gone = msgspec.structs.replace(saved, resume_url=f"ws://127.0.0.1:{free_port()}")
+    await sessions.replace(key, encode(gone), entry.revision)
+
+    await replicas.start()
+    second = await post(control, guilds, 9, 0)
 
     await landed(bus, merged(first, second))
     assert await sessions_of(control) == before
