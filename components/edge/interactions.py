@@ -22,7 +22,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from opentelemetry.trace import SpanKind
 
 from components.bus.connection import Bus
-from components.bus.errors import BusError, NotConnected
+from components.bus.errors import BusError, NotConnected, Unanswered
 from components.edge.link import Link
 from components.edge.signatures import Signatures
 from components.process.clock import steady_s
@@ -60,6 +60,10 @@ NO_GUILD: Final = "This works only inside a server, or on a message that belongs
 BUS_AWAY: Final = (
     "modbot could not take this just now: its message bus is not available. Nothing has been "
     "done; please try again in a minute."
+)
+BUS_SILENT: Final = (
+    "modbot cannot say whether it took this: its message bus did not answer. It may still be done; "
+    "please look in a minute, before you try again."
 )
 
 Response = dict[str, Any]
@@ -107,13 +111,13 @@ class Interactions:
         pending: Pending,
         received_s: float,
     ) -> Response:
-        stored = await self._append(interaction, guild, data, pending.answer_to, received_s)
+        problem = await self._append(interaction, guild, data, pending.answer_to, received_s)
         answer = await pending.wait(OWNER_WAIT_S - (self.clock() - received_s))
         if answer is not None:
             return {"type": answer.type, "data": answer.data}
-        if stored:
-            return deferral_of(interaction.type, interaction.name).as_discord()
-        return in_words(BUS_AWAY)
+        if problem:
+            return in_words(problem)
+        return deferral_of(interaction.type, interaction.name).as_discord()
 
     async def _append(
         self,
@@ -122,12 +126,14 @@ class Interactions:
         data: bytes,
         answer_to: str,
         received_s: float,
-    ) -> bool:
-        """Make the interaction durable, once, however often it is tried."""
+    ) -> str:
+        """Make the interaction durable, once, however often it is tried. Returns what to tell its
+        caller if that did not succeed, else nothing."""
         received = InteractionReceived(via="http", answer_to=answer_to, data=msgspec.Raw(data))
         body = encode(received)
         fields = carry({headers.MSG_ID: interaction_id(interaction.id)})
         deadline = received_s + APPEND_WITHIN_S
+        problem = BUS_AWAY
         while (left := deadline - self.clock()) > 0:
             try:
                 await self._bus.append(
@@ -136,12 +142,14 @@ class Interactions:
             except NotConnected:
                 await self._link.wait(left)
             except BusError as error:
+                if isinstance(error, Unanswered):
+                    problem = BUS_SILENT  # whatever the next attempts come to: it may be stored
                 log.warning("interaction %s not stored yet: %s", interaction.id, error)
                 await asyncio.sleep(min(APPEND_PAUSE_S, left))
             else:
-                return True
+                return ""
         log.error("interaction %s of guild %s could not be stored", interaction.id, guild)
-        return False
+        return problem
 
 
 def in_words(text: str) -> Response:

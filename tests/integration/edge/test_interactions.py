@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 from typing import Any
 
@@ -193,7 +194,28 @@ async def test_while_the_bus_is_away_the_caller_is_told_in_time(
     status, response = await edge.interact(a_command())
     assert time.monotonic() - started < 3
     assert (status, response["type"], response["data"]["flags"]) == (200, 4, 64)
+    assert "Nothing has been done" in response["data"]["content"]
     assert "try again" in response["data"]["content"]
+
+
+async def test_while_the_bus_does_not_answer_the_caller_is_told_that_it_may_be_done(
+    edge: Edge, nats_server: RunningNats
+) -> None:
+    assert (await edge.interact({"id": "1", "type": 1}))[0] == 200
+    assert nats_server.process is not None
+    nats_server.process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    try:
+        status, response = await edge.interact(a_command())
+    finally:
+        nats_server.process.send_signal(signal.SIGCONT)
+    assert time.monotonic() - started < 3
+    assert (status, response["type"], response["data"]["flags"]) == (200, 4, 64)
+    assert "Nothing has been done" not in response["data"]["content"]
+    assert "before you try again" in response["data"]["content"]
+    later = await nats_server.connect("gateway", "later")
+    stored = await later.append(subjects.inputs(GUILD), b"{}", {headers.MSG_ID: "int:1001"})
+    assert stored.duplicate
 
 
 async def test_an_interaction_is_stored_when_the_bus_comes_back_in_time(
