@@ -5,7 +5,8 @@ otherwise the deferral that contracts lists; what no guild's log can take is ans
 While a new session runs beside an old one (`Overlap`), the old one answers; the new one only what
 the old one has not put on the log, or what is not on it `KEPT_BACK_S` after receipt. "Already
 acknowledged" (40060) counts as answered. When Discord cannot be reached in time the
-interaction is lost to its user, is logged, and stays on the guild's log.
+interaction is lost to its user, is logged, and stays on the guild's log; an owner that answered
+hears that its answer was not taken.
 """
 
 import asyncio
@@ -110,11 +111,13 @@ class FirstResponder:
                 body: dict[str, Any] = {"type": answer.type, "data": answer.data}
             else:
                 body = deferral_of(head.type, head.name).as_discord()
-            await self._give(head, token, body, received_s)
+            if not await self._give(head, token, body, received_s):
+                pending.withdraw()
 
     async def _give(
         self, head: InteractionHead, token: str, body: dict[str, Any], received_s: float
-    ) -> None:
+    ) -> bool:
+        """Give Discord a first response; False when it surely has none, or nobody knows."""
         url = f"{discord.http.Route.BASE}/interactions/{head.id}/{token}/callback"
         payload = msgspec.json.encode(body)
         problem = "no time left"
@@ -125,7 +128,7 @@ class FirstResponder:
                         url, data=payload, headers={"Content-Type": "application/json"}
                     ) as response:
                         if response.status < 300:
-                            return
+                            return True
                         problem = f"HTTP {response.status}: {await response.text()}"
                         if response.status != 429 and response.status < 500:
                             break
@@ -138,5 +141,6 @@ class FirstResponder:
             f'"code": {ALREADY_ACKNOWLEDGED}' in problem
             or f'"code":{ALREADY_ACKNOWLEDGED}' in problem
         ):
-            return
+            return True
         log.warning("interaction %s has no first response: %s", head.id, problem)
+        return False

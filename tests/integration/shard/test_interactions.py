@@ -58,6 +58,18 @@ async def received(bus: Bus, guild: GuildInfo, interaction: int) -> InteractionR
     return found[0]
 
 
+def an_answer(interaction: int) -> bytes:
+    return encode(
+        InteractionAnswer(
+            interaction=InteractionId(str(interaction)),
+            type=CHANNEL_MESSAGE,
+            data=msgspec.Raw(b'{"content":"Case 1","flags":64}'),
+            epoch=Epoch(1),
+            sequence=Sequence(2),
+        )
+    )
+
+
 @pytest.mark.usefixtures("replica")
 async def test_an_owner_that_answers_in_time_gives_the_first_response(
     bus: Bus, guild: GuildInfo, control: SimulatorControl
@@ -68,18 +80,26 @@ async def test_an_owner_that_answers_in_time_gives_the_first_response(
     assert (on_log.via, on_log.previous is not None) == ("gateway", True)
     assert on_log.answer_to == subjects.answer("shard", "shard-0", InteractionId(str(interaction)))
 
-    answer = InteractionAnswer(
-        interaction=InteractionId(str(interaction)),
-        type=CHANNEL_MESSAGE,
-        data=msgspec.Raw(b'{"content":"Case 1","flags":64}'),
-        epoch=Epoch(1),
-        sequence=Sequence(2),
-    )
-    reply = await bus.ask(on_log.answer_to, encode(answer))
+    reply = await bus.ask(on_log.answer_to, an_answer(interaction))
 
     assert decode(reply.data, AnswerTaken).taken
     state = await control.interaction(interaction, wait_s=3)
     assert (state["answer"], state["failure"]) == (CHANNEL_MESSAGE, None)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+async def test_an_owner_whose_answer_discord_does_not_take_hears_so(
+    status: int, bus: Bus, guild: GuildInfo, control: SimulatorControl, replica: Replica
+) -> None:
+    await control.add_fault(method="POST", path="/interactions/*", status=status, count=None)
+    channel = next(iter(guild.channels.values()))
+    interaction = await control.command(channel, guild.owner_id, "case view", {"number": 1})
+    on_log = await received(bus, guild, interaction)
+
+    reply = await bus.ask(on_log.answer_to, an_answer(interaction), timeout_s=4)
+
+    assert not decode(reply.data, AnswerTaken).taken
+    await replica.said(f"interaction {interaction} has no first response")
 
 
 @pytest.mark.usefixtures("replica")
