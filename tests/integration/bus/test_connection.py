@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 from nats.aio.msg import Msg
 
 from components.bus import stream
-from components.bus.errors import NoOwner, NotConnected, TooLarge, WrongLastSequence
+from components.bus.errors import NoOwner, NotConnected, TooLarge, Unanswered, WrongLastSequence
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
 from tests.support.nats import RunningNats
@@ -178,3 +181,54 @@ async def test_whatever_is_asked_while_a_subscription_is_finished_is_handled_or_
                 group.create_task(ask_until_there_is_no_owner())
             await asyncio.sleep(0)
             await bus.finish(subscription)
+
+
+@contextlib.contextmanager
+def hung(server: RunningNats) -> Iterator[None]:
+    """The server takes what is sent, as far as the kernel does, and answers afterwards."""
+    process = server.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+async def test_an_answer_to_a_ping_that_was_given_up_does_not_end_the_reading(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    link = bus.link
+
+    async def ignore(message: Msg) -> None: ...
+
+    subscription = await bus.listen(subjects.live(GUILD), ignore)
+    await bus.barrier()
+    with hung(nats_server):
+        await bus.finish(subscription, within_s=0.2)
+    (ping,) = bus.client._pongs
+    assert ping.cancelled()
+    assert (await bus.append(subjects.inputs(GUILD), b"{}")).sequence == 1
+    assert not bus.client._pongs  # the answer came
+    assert bus.link == link
+
+
+async def test_a_connection_that_nobody_reads_is_left_after_an_unanswered_request(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    back = asyncio.Event()
+
+    async def on_back() -> None:
+        back.set()
+
+    bus.on_connected(on_back)
+    assert bus.client._reading_task is not None
+    bus.client._reading_task.cancel()
+    with pytest.raises(Unanswered):
+        await bus.append(subjects.inputs(GUILD), b"{}", timeout_s=0.2)
+    async with asyncio.timeout(4):  # the client's own pings would take 10 s and more
+        await back.wait()
+    assert (await bus.append(subjects.inputs(GUILD), b"{}")).sequence == 2
