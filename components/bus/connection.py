@@ -18,6 +18,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import (
     ConnectionClosedError,
     MaxPayloadError,
@@ -102,6 +103,14 @@ class _Client(Client):
         if self._pongs and self._pongs[0].done():
             self._pongs[0] = asyncio.get_running_loop().create_future()
         await super()._process_pong()
+
+    async def _attempt_reconnect(self) -> None:
+        """What was not written yet is dropped with the connection. The client would wait until it
+        is, and a server that hangs never takes it."""
+        transport = self._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer is not None:
+            transport._io_writer.transport.abort()
+        await super()._attempt_reconnect()
 
 
 class Bus:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 from components.bus import stream
 from components.bus.errors import NoOwner, NotConnected, TooLarge, Unanswered, WrongLastSequence
@@ -232,3 +233,33 @@ async def test_a_connection_that_nobody_reads_is_left_after_an_unanswered_reques
     async with asyncio.timeout(4):  # the client's own pings would take 10 s and more
         await back.wait()
     assert (await bus.append(subjects.inputs(GUILD), b"{}")).sequence == 2
+
+
+async def test_a_hung_server_is_left_although_not_all_was_written_to_it(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    lost, back = asyncio.Event(), asyncio.Event()
+
+    async def on_lost() -> None:
+        lost.set()
+
+    async def on_back() -> None:
+        back.set()
+
+    bus.on_lost(on_lost)
+    bus.on_connected(on_back)
+    assert isinstance(bus.client._transport, TcpTransport)
+    writer = bus.client._transport._io_writer
+    assert writer is not None
+    with hung(nats_server):
+        async with asyncio.timeout(5):
+            while writer.transport.get_write_buffer_size() == 0:  # the kernel takes no more
+                await bus.say(subjects.inputs(GUILD), b"x" * 500_000)
+                await asyncio.sleep(0)
+        with pytest.raises(Unanswered):
+            await bus.append(subjects.inputs(GUILD), b"{}", timeout_s=0.2)
+        async with asyncio.timeout(4):
+            await lost.wait()
+    async with asyncio.timeout(10):
+        await back.wait()
