@@ -8,6 +8,7 @@ but for one that empties the file: the next has a salt of chance.
 
 import sqlite3
 import struct
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -17,6 +18,11 @@ FRAME_HEADER: Final = 24
 SALT_RANGE: Final = 1 << 32
 FOLLOWS: Final = 1 << 16
 """Salts that are further apart say nothing of their order."""
+EMPTIED_WITHIN_S: Final = 10.0
+OTHERS_WAIT_S: Final = 1.0
+"""An attempt to empty the file waits so long for its readers; nobody can commit meanwhile."""
+PAUSE_S: Final = 0.05
+"""Between attempts: while another checkpoint is under way, each ends at once."""
 
 
 class WalPosition(NamedTuple):
@@ -106,6 +112,15 @@ class Wal:
 
 def empty_wal(database: Path) -> None:
     """Move all that is in the WAL into the database, and make the file empty; waits for others'
-    transactions. Raises `sqlite3.Error`."""
-    with closing(sqlite3.connect(database, isolation_level=None, timeout=10)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    transactions and checkpoints. Raises `sqlite3.Error`, also when they do not end in time."""
+    until_s = time.monotonic() + EMPTIED_WITHIN_S
+    with closing(
+        sqlite3.connect(database, isolation_level=None, timeout=OTHERS_WAIT_S)
+    ) as connection:
+        while True:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return
+            if time.monotonic() >= until_s:
+                raise sqlite3.OperationalError("others use it all the time")
+            time.sleep(PAUSE_S)

@@ -1,13 +1,17 @@
 """The position in the WAL grows with each commit, and with nothing else."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread, Timer
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.gateway.shell import wal as wal_module
 from components.gateway.shell.wal import FOLLOWS, HEADER, Wal, WalPosition, empty_wal
 
 
@@ -97,6 +101,54 @@ def test_it_goes_on_when_others_have_emptied_the_file(
         before = after
         write(database, 5000)
         before = wal.end()
+
+
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection in a transaction that the file cannot be emptied beside."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM t").fetchone()
+    return connection
+
+
+def test_a_file_that_others_do_not_let_go_is_not_taken_to_be_empty(
+    path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_module, "EMPTIED_WITHIN_S", 0.2)
+    monkeypatch.setattr(wal_module, "OTHERS_WAIT_S", 0.1)
+    write(database)
+    with closing(reading(path)):
+        with pytest.raises(sqlite3.OperationalError, match="others use it all the time"):
+            empty_wal(path)
+        assert Wal(path).size() > 0
+    empty_wal(path)
+    assert Wal(path).size() == 0
+
+
+def checkpoint(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def test_a_file_is_emptied_after_the_checkpoint_of_another(
+    path: Path, database: sqlite3.Connection
+) -> None:
+    write(database)
+    with closing(reading(path)) as reader:
+        other = Thread(target=checkpoint, args=(path,))
+        other.start()
+        database.execute("PRAGMA busy_timeout = 0")
+        with suppress(sqlite3.OperationalError):
+            while True:  # once it has begun, the other keeps writers out
+                database.execute("BEGIN IMMEDIATE")
+                database.execute("ROLLBACK")
+                time.sleep(0.001)
+        ends = Timer(0.3, reader.rollback)
+        ends.start()
+        empty_wal(path)
+        assert Wal(path).size() == 0
+        ends.join()
+        other.join()
 
 
 def test_a_salt_like_none_that_was_seen_is_before_everything(path: Path) -> None:
