@@ -90,8 +90,9 @@ class Replication:
 
     def noted(self, beat: int, complete: Sequence) -> None:
         """To be called after a beat was committed: it is in the bucket when `backed_up_beat`
-        has reached it."""
-        self.look_at_wal()
+        has reached it. One whose place in the WAL cannot be seen is left to the next."""
+        if not self.look_at_wal():
+            return
         self._beats.append(_Beat(beat, complete, self._seen))
         if len(self._beats) > MOST_MARKS:
             self._beats.popleft()  # a later one says more
@@ -102,20 +103,21 @@ class Replication:
             tasks.create_task(_repeat(WAL_EVERY_S, self.look_at_wal))
             tasks.create_task(self._keep_looking())
 
-    def look_at_wal(self) -> None:
-        """Note what was committed since the last look."""
+    def look_at_wal(self) -> bool:
+        """Note what was committed since the last look, and say whether that could be seen."""
         now = self._clock()
         try:
             position = self._wal.end()
         except OSError as error:
             log.warning("the WAL cannot be read: %s", error)
-            return
+            return False
         if position > self._seen:
             self._marks.append(_Mark(position, self._seen_at))
             self._seen = position
             if len(self._marks) > MOST_MARKS:
                 self._marks = _thinned(self._marks)
         self._seen_at = now
+        return True
 
     async def look_at_bucket(self) -> None:
         """Note what has arrived since the last look. Raises `BucketFailed`."""
@@ -166,7 +168,7 @@ class Replication:
             self.backed_up_beat, self.backed_up_to = beat.beat, beat.complete
 
 
-async def _repeat(every_s: float, look: Callable[[], None]) -> None:
+async def _repeat(every_s: float, look: Callable[[], object]) -> None:
     while True:
         look()
         await asyncio.sleep(every_s)

@@ -1,6 +1,7 @@
 """What is in the backup bucket is known by looking into it."""
 
 import asyncio
+import errno
 import os
 import signal
 import sqlite3
@@ -18,7 +19,7 @@ from components.gateway.shell.bucket import LtxFile, ReplicaBucket, reach
 from components.gateway.shell.errors import BucketFailed, ReplicaInUse
 from components.gateway.shell.replicas import Replicas
 from components.gateway.shell.replication import _Mark, _thinned
-from components.gateway.shell.wal import WalPosition
+from components.gateway.shell.wal import Wal, WalPosition
 from contracts.ids import Sequence
 from tests.support.s3 import Store, running_store
 
@@ -75,6 +76,23 @@ async def test_a_beat_is_backed_up_when_a_restore_would_have_it(
 async def restored_beat(store: Store, to: Path) -> int:
     async with Replicas(store.settings, to.with_suffix("")).restored(REPLICA) as replica:
         return replica.beat
+
+
+async def test_a_beat_whose_place_in_the_wal_was_not_seen_is_left_to_the_next(
+    database: sqlite3.Connection, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Wal) -> WalPosition:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    beat(database, backup, 1)
+    position = backup.replication._marks[-1].position
+    with monkeypatch.context() as patched:
+        patched.setattr(Wal, "end", fails)
+        beat(database, backup, 2)
+    backup.replication._arrive(position)
+    assert backup.replication.backed_up_beat == 1
+    beat(database, backup, 3)
+    await until_backed_up(backup, 3)
 
 
 async def test_the_lag_is_the_age_of_the_oldest_commit_that_has_not_arrived(
