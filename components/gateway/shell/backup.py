@@ -111,17 +111,23 @@ class Backup:
                 if asyncio.get_running_loop().time() - started > LONGEST_PAUSE_S:
                     pause_s = FIRST_PAUSE_S
                 await asyncio.sleep(pause_s)
-                await self._bound_wal()
+                await self._bound_wal(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
         finally:
             await self._end()
 
-    async def _bound_wal(self) -> None:
-        try:
-            if Wal(self._database).size() > WAL_MOST:
-                await asyncio.to_thread(empty_wal, self._database)
-        except (OSError, sqlite3.Error) as error:
-            log.warning("the WAL is large and cannot be emptied: %s", error)
+    async def _bound_wal(self, pause_s: float) -> None:
+        """Return when Litestream may start. Not before the WAL was emptied if that was tried: all
+        of it may be in the database by then, and the next commit begins it anew in place."""
+        while True:
+            try:
+                if Wal(self._database).size() > WAL_MOST:
+                    await asyncio.to_thread(empty_wal, self._database)
+            except (OSError, sqlite3.Error) as error:
+                log.warning("no backup: the WAL is large and cannot be emptied: %s", error)
+            else:
+                return
+            await asyncio.sleep(pause_s)
 
     async def _start(self, program: Path) -> asyncio.subprocess.Process:
         with ExitStack() as opened:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.gateway.shell import backup as backup_module
+from components.gateway.shell import wal as wal_module
 from components.gateway.shell.applier import Applier
 from components.gateway.shell.backup import Backup
 from components.gateway.shell.bucket import ReplicaBucket
@@ -153,4 +154,48 @@ async def test_what_was_written_while_litestream_was_dead_is_in_the_replica(
         await changed(applier, rows, 20)
     await applier.stop()
     assert bool(were_emptied) == emptied
+    assert await every_point_is_whole(store, "pods/p/1", tmp_path) > 1
+
+
+async def test_what_was_written_after_the_wal_could_not_be_emptied_is_in_the_replica(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_module, "WAL_MOST", 1 << 20)
+    monkeypatch.setattr(wal_module, "EMPTIED_WITHIN_S", 0.0)
+    monkeypatch.setattr(wal_module, "OTHERS_WAIT_S", 0.1)
+    database = tmp_path / "gateway.db"
+    rows = Rows(database)
+    attempts = []
+
+    def held_up_once(database: Path) -> None:
+        attempts.append(database)
+        if len(attempts) > 1:
+            empty_wal(database)
+            return
+        with rows.open() as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM junk").fetchone()
+            with pytest.raises(sqlite3.OperationalError) as raised:
+                empty_wal(database)
+        with rows.open() as writer:
+            rows.change(writer, 3)
+        raise raised.value
+
+    monkeypatch.setattr(backup_module, "empty_wal", held_up_once)
+    applier = Applier(database, checkpoints=False)
+    await applier.start()
+    backup = Backup(store.settings, database, "pods/p/1")
+    async with replicated(backup, rows):
+        await changed(applier, rows, 50)
+        await one_more_arrived(backup, rows)
+        killed = backup.process_id
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await changed(applier, rows, 300)
+        async with asyncio.timeout(20):
+            while backup.process_id in (None, killed):
+                await asyncio.sleep(0.02)
+        await changed(applier, rows, 20)
+    await applier.stop()
+    assert len(attempts) > 1
     assert await every_point_is_whole(store, "pods/p/1", tmp_path) > 1
