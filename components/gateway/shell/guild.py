@@ -164,10 +164,10 @@ class Guild:
         self.assignment = assignment
         refused, self.tenure = self.tenure, None
         self.refusal = ""
+        leaving: asyncio.Task[None] | None = None
         if refused is not None:
             refused.stop()
-            self._leaving = self._out.spawn(self._end(refused, refused.permit.epoch))
-        leaving = self._leaving if refused is not None else None
+            leaving = self._leaving = self._out.spawn(self._end(refused, refused.permit.epoch))
         self._building = self._out.spawn(self._build(self._building, leaving))
 
     def keep_up(self) -> None:
@@ -417,7 +417,7 @@ class Guild:
             else:
                 self._listener.caught_up(self.id, tenure.permit.epoch, self._taken - before)
                 return
-        if self.tenure is None:  # given up: catch up again as a follower does, or as one first
+        if self.tenure is None:  # given up: the log is read to its end as a follower reads it
             self._live = False
             self.keep_up()
 

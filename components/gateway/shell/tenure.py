@@ -131,8 +131,3 @@ class Tenure:
         self.stop()
         await self._facts.close()
         await self.lanes.close()
-
-    async def close(self) -> None:
-        """`outputs_ended`, and whoever still asks is told to ask again."""
-        await self.outputs_ended()
-        await self.requests.close()
