@@ -95,6 +95,9 @@ class Election:
         """The last lease seen, and its revision."""
         self._gone_at = 0
         """The revision of a lease whose connection is gone."""
+        self._gone: tuple[str, int] | None = None
+        """That connection, as the lease names it. The server tells of it once, and the leader may
+        have renewed just before, which this replica had not seen."""
         self._free_at: int | None = None
         """The revision at which the key was found to be free."""
         self._vacant = False
@@ -131,7 +134,7 @@ class Election:
         revision, lease = self._seen
         if lease.nats_client == client and lease.nats_server in ("", server):
             log.warning("the connection of the leader %s is gone", lease.holder)
-            self._gone_at = revision
+            self._gone_at, self._gone = revision, _connection(lease)
 
     def resign(self) -> None:
         """Lead no longer: give back the lease, if it may still be ours."""
@@ -166,7 +169,7 @@ class Election:
         revision = entry.revision if entry is not None else 0
         if self.stage == "standing":
             # An own claim whose answer was lost is free for us to renew.
-            if ours or self._ended(entry, link):
+            if ours or self._is_gone(entry) or self._ended(entry, link):
                 self._free_at = revision
             else:
                 self._at_s = self._clock() + LOOK_EVERY_S
@@ -185,7 +188,7 @@ class Election:
         """The server has stored the lease at this revision."""
         if self.stage == "standing":
             self.stage = "leading"
-            self._gone_at, self._free_at = 0, None
+            self._gone_at, self._gone, self._free_at = 0, None, None
             self.holder = self._ours[-1].holder
             self._lease = LeaseClock(ttl_s=self._ttl_s, margin_s=self._margin_s)
         self._revision = revision
@@ -230,6 +233,10 @@ class Election:
         self._sent_s = self._clock()
         return Write(lease, revision)
 
+    def _is_gone(self, entry: Entry | None) -> bool:
+        lease = _lease(entry)
+        return lease is not None and self._gone == _connection(lease)
+
     def _ended(self, entry: Entry | None, link: int) -> bool:
         if entry is None or entry.value is None:
             return True
@@ -254,6 +261,10 @@ class Election:
         self._doubtful = False
         self._at_s = self._clock() + LOOK_EVERY_S
         self._ours.clear()
+
+
+def _connection(lease: LeaderLease) -> tuple[str, int]:
+    return lease.nats_server, lease.nats_client
 
 
 def _lease(entry: Entry | None) -> LeaderLease | None:

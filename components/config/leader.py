@@ -84,9 +84,13 @@ class Leader:
         """A ping was not answered."""
         self.suspicion.unanswered(ping, reason)
 
+    def not_pinged(self, pod: PodId) -> None:
+        """A ping could not be sent."""
+        self.suspicion.not_pinged(pod)
+
     def refused(self, pod: PodId) -> None:
-        """The server refused a fence: the pod has renewed."""
-        self.suspicion.renewed(pod)
+        """The server refused a fence: the pod has renewed, or started anew."""
+        self.suspicion.refused(pod)
 
     def looked(self, guilds: Iterable[GuildId]) -> None:
         """The logs of these guilds were looked at (`logs`), or something else that they waited

@@ -196,7 +196,7 @@ class Placer:
             self.leader.unanswered(ping, f"it did not answer for {PING_S:g} s")
         except BusError as error:  # our own connection: it proves nothing of the pod's
             log.info("pod %s was not pinged: %s", ping.pod, error)
-            self.leader.refused(ping.pod)
+            self.leader.not_pinged(ping.pod)
         except MalformedMessage as error:
             log.warning("the answer of pod %s to a ping: %s", ping.pod, error)
             self.leader.answered(ping.pod, ping.incarnation, steady_s())
@@ -325,4 +325,5 @@ class Placer:
         except (WrongLastSequence, Unanswered) as error:
             log.info("pod %s was not fenced: %s", lease.pod, error)
             self.leader.refused(lease.pod)
+            self._news.set()
         self._view.reread_pod(lease.pod, await self._pods.get(lease.pod))

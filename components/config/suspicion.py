@@ -4,7 +4,8 @@ A synchronous state machine. A pod is suspected at once when the server tells th
 named in its lease is gone, or when it has not renewed for `MISSED_S`; it is then pinged, and only
 who does not answer is fenced. An attested end, and a lease that has run out, need no ping: the
 first process is gone, and the second can never renew again. All that a wrong verdict costs is a
-promotion; the fence is a compare-and-set, which fails when the pod renewed after all.
+promotion; the fence is a compare-and-set, which fails when the pod renewed after all. The server
+tells of a connection once, so who lost it and had renewed just before is asked again.
 
 After NATS or the leader came back, nobody is judged by silence before ``judge_from_s``.
 """
@@ -84,9 +85,21 @@ class Suspicion:
         if suspect is not None and ping.incarnation == suspect.incarnation:
             suspect.unanswered = reason
 
-    def renewed(self, pod: PodId) -> None:
-        """A fence was refused: the pod has renewed, or started anew."""
+    def not_pinged(self, pod: PodId) -> None:
+        """A ping could not be sent, which proves nothing of the pod."""
         self._suspects.pop(pod, None)
+
+    def refused(self, pod: PodId) -> None:
+        """A fence was refused: the pod has renewed, or started anew. It is not silent; but if its
+        connection is gone, that may have been the last thing it did: it is pinged again, unless
+        what it wrote names another connection or another start."""
+        suspect = self._suspects.get(pod)
+        if suspect is None:
+            return
+        if suspect.silent:
+            del self._suspects[pod]
+        else:
+            suspect.pinged_s, suspect.unanswered = None, ""
 
     def judge(
         self,

@@ -268,7 +268,7 @@ class Config:
         except Unanswered:
             self.leader.unanswered(ping, "it did not answer")
         except NotConnected:
-            self.leader.refused(ping.pod)
+            self.leader.not_pinged(ping.pod)
         else:
             self.loop.seen["ping answered"] += 1
             self.leader.answered(ping.pod, pong.incarnation, self.process.now_s())

@@ -168,9 +168,33 @@ def test_step_24_a_deposed_leader_that_lives_stops_at_its_next_renewal(key: Key)
     assert held.holder == "config-1"
 
 
-def test_step_24_an_advisory_is_of_no_use_against_a_leader_that_has_renewed_since(key: Key) -> None:
+def test_step_24_a_leader_that_died_right_after_it_renewed_is_followed_at_once(key: Key) -> None:
+    """The server tells of its connection once, and does so before the renewal was seen."""
     leader, other = elected(key), standing(key)
     key.now_s += 1.0
+    leader.settle()  # other has not seen this renewal
+    other.election.disconnected("", 7)
+    other.settle()
+    assert other.leads()
+
+
+def test_step_24_so_is_one_whose_lease_could_not_be_written_over_at_first(key: Key) -> None:
+    elected(key)
+    other = standing(key)
+    other.election.disconnected("", 7)
+    assert isinstance(other.election.next(), Write)
+    other.election.failed("no answer")
+    key.now_s += AGAIN_S
+    other.settle()
+    assert other.leads()
+
+
+def test_step_24_an_advisory_is_of_no_use_against_a_leader_that_is_connected_anew(
+    key: Key,
+) -> None:
+    leader, other = elected(key), standing(key)
+    key.now_s += 1.0
+    leader.client = 9
     leader.settle()  # other has not seen this renewal
     other.election.disconnected("", 7)
     other.settle()

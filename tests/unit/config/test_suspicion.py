@@ -94,13 +94,60 @@ def test_step_10_the_fence_is_on_the_last_revision_and_keeps_who_it_was(town: To
     assert (fence.lease.incarnation, fence.lease.data) == ("b-1", "disk of a")
 
 
-def test_step_10_a_refused_fence_ends_the_suspicion(town: Town) -> None:
-    town.leader.disconnected("N1", 7)
+def refused(town: Town) -> None:
+    """The fence of the one suspect is refused."""
     (ping,) = town.plan().ping
     town.leader.unanswered(ping, "nobody answers for it")
-    assert town.plan().fence
+    assert [fence.lease.pod for fence in town.plan().fence] == ["a"]
     town.leader.refused(ping.pod)
+
+
+def test_step_10_a_pod_that_died_right_after_it_renewed_is_asked_again_at_once(town: Town) -> None:
+    """The server tells of its connection once, and does so before the renewal was seen."""
+    town.deaf.add("a")
+    town.leader.disconnected("N1", 7)
+    refused(town)
     town.pod("a", nats_client=7, nats_server="N1", process="p1")
+    assert [ping.pod for ping in town.plan().ping] == ["a"]
+    town.leader.suspicion.begin()
+    town.settle()
+    assert fenced(town, "a")
+    assert town.where("1") == ("b", 2, "promoted", None)
+
+
+def test_step_10_so_is_one_that_lives_and_it_answers(town: Town) -> None:
+    town.leader.disconnected("N1", 7)
+    refused(town)
+    town.pod("a", nats_client=7, nats_server="N1", process="p1")
+    town.settle()
+    assert not fenced(town, "a")
+    assert town.plan().ping == []
+
+
+@pytest.mark.parametrize(("number", "client"), [(1, 9), (2, 9), (2, 7)])
+def test_step_10_a_refused_fence_is_the_end_of_it_for_another_connection_or_start(
+    town: Town, number: int, client: int
+) -> None:
+    town.leader.disconnected("N1", 7)
+    refused(town)
+    town.pod("a", number, nats_client=client, nats_server="N1", process="p1")
+    plan = town.plan()
+    assert (plan.ping, plan.fence) == ([], [])
+
+
+def test_step_10_a_refused_fence_ends_a_suspicion_by_silence(town: Town) -> None:
+    town.now_s += 2.6
+    town.pod("b", nats_client=7, nats_server="N2")
+    refused(town)
+    town.pod("a", nats_client=7, nats_server="N1", process="p1")
+    plan = town.plan()
+    assert (plan.ping, plan.fence) == ([], [])
+
+
+def test_step_9_a_ping_that_could_not_be_sent_proves_nothing(town: Town) -> None:
+    town.leader.disconnected("N1", 7)
+    (ping,) = town.plan().ping
+    town.leader.not_pinged(ping.pod)
     plan = town.plan()
     assert (plan.ping, plan.fence) == ([], [])
 
