@@ -122,7 +122,7 @@ def _listed(what: str, guilds: list[WaitingGuild], total: int) -> list[str]:
     rows = [(one.guild, one.name, one.pod or "", one.reason) for one in guilds[:SHOWN]]
     parts = [f"{total} guilds {what}:", columns(("guild", "name", "pod", "reason"), rows)]
     if total > len(rows):
-        parts.append(f"… and {total - len(rows)} more (--json shows them)")
+        parts.append(f"… and {total - len(rows)} more (--json shows up to 1,000)")
     return ["\n".join(parts)]
 
 
@@ -187,7 +187,7 @@ def _plan(report: BalanceReport) -> str:
         ]
         parts.append(columns(("guild", "to", "from", "pod", "weight", "reason"), rows))
     if report.moves_total > SHOWN:
-        parts.append(f"… and {report.moves_total - SHOWN} more (--json shows them)")
+        parts.append(f"… and {report.moves_total - SHOWN} more (--json shows up to 1,000)")
     if report.notes:
         parts.append("\n".join(["What prevents more:", *(f"- {note}" for note in report.notes)]))
     if report.paused:

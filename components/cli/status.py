@@ -85,5 +85,7 @@ def text_of(status: ClusterStatus) -> str:
             columns(("guild", "name", "pod", "reason"), waiting),
         ]
         if status.waiting_total > len(shown):
-            parts.append(f"… and {status.waiting_total - len(shown)} more (--json shows them)")
+            parts.append(
+                f"… and {status.waiting_total - len(shown)} more (--json shows up to 1,000)"
+            )
     return "\n\n".join(parts)

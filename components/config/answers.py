@@ -174,21 +174,21 @@ class Answers:
         """What a rebalance would do."""
         self.require_view()
         planned = await self._balancer.plan()
+        moves = [(move, move.to_pod) for move in planned.moves if move.to_pod is not None]
         return BalanceReport(
             moves=[
                 PlannedMove(
                     guild=move.guild,
                     name=self._name(move.guild),
                     from_pod=move.from_pod,
-                    to_pod=move.to_pod,
+                    to_pod=to_pod,
                     purpose=move.kind,
                     weight=move.weight,
                     reason=move.reason,
                 )
-                for move in planned.moves[:MAX_LISTED]
-                if move.to_pod is not None
+                for move, to_pod in moves[:MAX_LISTED]
             ],
-            moves_total=len(planned.moves),
+            moves_total=len(moves),
             max_over_mean=planned.before.load_max_over_mean,
             max_over_mean_after=planned.after.load_max_over_mean,
             min_over_mean=planned.before.load_min_over_mean,
