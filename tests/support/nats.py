@@ -30,6 +30,7 @@ class RunningNats:
         self.folder = folder
         self.port = free_port()
         self.server = nats.prepare(folder, self.port)
+        self.store = folder / "store"
         self.process: subprocess.Popen[bytes] | None = None
         self._buses: list[Bus] = []
 
