@@ -32,6 +32,9 @@ OPERATION = "KV-Operation"
 MARKER = "Nats-Marker-Reason"
 AT_ONCE = 32
 """Updates that are shown before the event loop has its turn."""
+ASKED_S = 2.0
+"""A cluster without a leader of the bucket answers nothing, and what was asked then is not
+answered by the next leader either: it has to be asked again."""
 WATCHED_S = 5.0
 """The server deletes a watch's consumer so long after its connection is gone; one that ends in
 order is deleted at once."""
@@ -137,7 +140,8 @@ class Bucket:
         """All present entries that match, as new as the bucket's leader knew them when asked.
 
         Raises `NotConnected` when the connection breaks before they are complete, `Unanswered`
-        when nothing more of them comes for ``timeout_s``.
+        when nobody says within `ASKED_S` that it will send them, as in a cluster without a leader,
+        or when nothing more of them comes for ``timeout_s``.
         """
         entries, _ = await self.snapshot_to(keys, timeout_s=timeout_s)
         return entries
@@ -204,9 +208,12 @@ class Bucket:
 
     async def _once(self, keys: str) -> AsyncGenerator[Entry | None, None]:
         link = self._bus.link
-        with never_lost():
-            kv = await self._bus.client.jetstream().key_value(self.name)
-            watcher = await kv.watch(keys, inactive_threshold=WATCHED_S)
+        try:
+            with never_lost():
+                kv = await self._bus.client.jetstream(timeout=ASKED_S).key_value(self.name)
+                watcher = await kv.watch(keys, inactive_threshold=WATCHED_S)
+        except NatsTimeout as error:
+            raise Unanswered(f"bucket {self.name}", ASKED_S) from error
         complete = False
         at_once = 0
         try:

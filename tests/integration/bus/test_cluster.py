@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from components.bus import stream
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
-from components.bus.errors import BusError, WrongLastSequence
+from components.bus.errors import BusError, Unanswered, WrongLastSequence
+from components.process.clock import steady_s
 from components.shard.appender import Appender, Dispatch
 from components.shard.dispatches import Append
 from contracts import headers, storage, subjects
@@ -104,6 +105,34 @@ async def test_a_killed_leader_costs_no_acknowledged_append_and_no_order(
     assert writer.confirmed[-1] == 500
     reader = await nats_cluster.connect("gateway")
     assert {guild: await stored(reader, guild) for guild in GUILDS} == writer.sent
+
+
+async def test_a_read_of_a_bucket_without_a_leader_is_soon_to_be_asked_again(
+    nats_cluster: RunningCluster,
+) -> None:
+    """What was asked while there was no leader is answered by no later one: who waits long for it
+    waits although there is one. A pod that had lost its connection did, before it served."""
+    leader = await leader_of(nats_cluster, "KV_guilds")
+    bus = await nats_cluster.connect("gateway", first=leader)
+    bucket = Bucket(bus, storage.GUILDS)
+    assert await bucket.snapshot() == {}
+    others = [name for name in nats_cluster.servers if name != leader]
+    for name in others:
+        nats_cluster.kill(name)
+    while True:  # until the one that is left has found out that it is alone
+        asked_s = steady_s()
+        try:
+            await bucket.snapshot(timeout_s=30)
+        except Unanswered:
+            break
+    assert steady_s() - asked_s < 4.0
+    for name in others:
+        nats_cluster.start(name)
+    async with asyncio.timeout(3 * ELECTED_WITHIN_S):
+        while True:
+            with contextlib.suppress(BusError):
+                assert await bucket.snapshot() == {}
+                break
 
 
 async def test_a_rolling_restart_is_a_pause_for_who_writes_and_who_listens(
