@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
@@ -88,8 +87,6 @@ with all of them at once the first one is served when the last one is."""
 CALM_AT_ONCE: Final = 1
 """Of these, guilds that nobody waits for: they leave the processor to what those wait for that
 somebody does wait for."""
-SWITCH_INTERVAL_S: Final = 0.0005
-"""The applier's thread gets its turn sooner than after Python's 5 ms when the loop is busy."""
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +112,6 @@ async def main(stop: asyncio.Event) -> None:
             backup=check_backup(load(BackupSettings, BACKUP_PREFIX)),
             on_lease_lost=_end_soon,
         )
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         await serve(stop, settings)
 
 
