@@ -5,6 +5,8 @@ answer would stall the loop; and over all at once after a reconnect or when the 
 messages. An answer counts only if it covers the stream up to the end that STREAM.INFO gave before,
 for direct gets come from any replica. A guild whose effects wait for a comparison that begins now
 (`Guild.ticket`) is told, and the pod's mark "complete up to" moves (`logbook`).
+
+Fails: when the bus does not answer, what was asked for at once is tried again after `AGAIN_S`.
 """
 
 import asyncio
@@ -98,8 +100,13 @@ class Sweep:
             everything, self._all = self._all, False
             guilds = dict(self._ownership.guilds)
             ids = [guild for guild, held in guilds.items() if everything or held.ticket]
-            for start in range(0, len(ids), CHUNK):
-                await self._compare(guilds, ids[start : start + CHUNK])
+            try:
+                for start in range(0, len(ids), CHUNK):
+                    await self._compare(guilds, ids[start : start + CHUNK])
+            except BusError:
+                self._all |= everything
+                self._now.set()
+                raise
 
     async def _compare(self, guilds: dict[GuildId, Guild], ids: list[GuildId]) -> None:
         if not self._gate.is_open:
