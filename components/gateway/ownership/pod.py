@@ -122,7 +122,9 @@ class PodMachine:
     # The lease
 
     def connected(self, link: int, now_s: float) -> list[Command]:
-        """Connection number ``link`` stands."""
+        """Connection number ``link`` stands. It may be told twice of one, at the start."""
+        if link == self.link:
+            return self.tick(now_s)
         self.link = link
         self._renewing = False
         self._renew_at_s = now_s
