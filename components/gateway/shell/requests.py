@@ -74,7 +74,8 @@ class Progress(Protocol):
         ...
 
     def expect_reply(self, request: RequestId) -> "asyncio.Future[CommandReply]":
-        """The reply that the engine gives when the request's input is applied."""
+        """The reply that the engine gives when the request's input is applied. Cancelled when it
+        is awaited no more."""
         ...
 
 
@@ -232,20 +233,23 @@ class RequestServer:
             request_id=request_id, verb=request.verb, actor=actor, arguments=msgspec.Raw(data)
         )
         expected = self._progress.expect_reply(request_id)
-        sequence = await self._append(command, command_id(self._permit.guild, request_id))
-        await self._progress.applied_up_to(sequence)
-        if not expected.done():
-            # The append was a repetition: the reply was given when the first one was applied.
-            guild = self._permit.guild
-            kept = await self._applier.read(
-                lambda engine: readable(guild, lambda: engine.reply(guild, request_id))
+        try:
+            sequence = await self._append(command, command_id(self._permit.guild, request_id))
+            await self._progress.applied_up_to(sequence)
+            if expected.done():
+                return _body(expected.result())
+        finally:
+            expected.cancel()
+        # The append was a repetition: the reply was given when the first one was applied.
+        guild = self._permit.guild
+        kept = await self._applier.read(
+            lambda engine: readable(guild, lambda: engine.reply(guild, request_id))
+        )
+        if kept is None:
+            raise ServiceError(
+                ErrorCode.CONFLICT, "the request was answered too long ago; use a new id"
             )
-            if kept is None:
-                raise ServiceError(
-                    ErrorCode.CONFLICT, "the request was answered too long ago; use a new id"
-                )
-            return _body(kept)
-        return _body(expected.result())
+        return _body(kept)
 
     async def _skip(self, request: SkipParkedInput) -> bytes:
         if self._progress.parked_at != request.sequence:
