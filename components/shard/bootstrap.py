@@ -90,7 +90,7 @@ async def _serve(
     await responder.start()
     shards = Bucket(bus, storage.SHARDS)
     sessions = Bucket(bus, storage.SESSIONS)
-    registry = Registry(Bucket(bus, storage.REGISTRY))
+    registry = Registry(bus)
     board = Board(shards, sessions, ttl_s=settings.lease_ttl_s)
     invalid = InvalidCount(steady_s)
     async with (

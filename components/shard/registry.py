@@ -4,6 +4,9 @@ A GUILD_CREATE is confirmed to Discord only after its guild is in the registry, 
 between repeats it (the caller holds the dispatch until `note`'s callback). Writes are retried
 until they succeed; a later note of the same guild replaces the one that waits, so the queue is
 bounded by the number of guilds.
+
+What was found there is compared again after each reconnect: NATS may have lost its disks. The
+shard's lease is lost with them, and its next session tells of every guild.
 """
 
 import asyncio
@@ -13,9 +16,11 @@ from collections.abc import Callable
 import msgspec
 
 from components.bus.buckets import Bucket
+from components.bus.connection import Bus
 from components.bus.errors import BusError, WrongLastSequence
 from components.process.clock import wall_ms
 from components.shard.overlap import shard_of
+from contracts import storage
 from contracts.ids import GuildId
 from contracts.message import MalformedMessage, decode, encode
 from contracts.records import RegisteredGuild
@@ -38,9 +43,12 @@ class _Change(msgspec.Struct):
 class Registry:
     """The guilds that this replica has seen."""
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._bucket = Bucket(bus, storage.REGISTRY)
         self._known: dict[GuildId, RegisteredGuild] = {}
+        """What the bucket says, as found over connection number `_link`."""
+        self._link = bus.link
         self._notes: dict[GuildId, _Note] = {}
         self._changed = asyncio.Event()
 
@@ -81,6 +89,9 @@ class Registry:
         ]
 
     async def _write(self, wanted: RegisteredGuild) -> None:
+        link = self._bus.link
+        if self._link != link:
+            self._link, self._known = link, {}
         if _same(self._known.get(wanted.guild), wanted):
             return
         entry = await self._bucket.get(wanted.guild)
@@ -93,7 +104,8 @@ class Registry:
             except WrongLastSequence:
                 await self._write(wanted)
                 return
-        self._known[wanted.guild] = wanted
+        if self._bus.link == link:
+            self._known[wanted.guild] = wanted
 
 
 def change_of(guild: GuildId, shard: int, event: str, data: bytes) -> RegisteredGuild | None:

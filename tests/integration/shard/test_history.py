@@ -246,7 +246,7 @@ class Waiting:
             bus=bus,
             gate=gate,
             history=History(rest, turns(), gate.opened),
-            registry=Registry(Bucket(bus, storage.REGISTRY)),
+            registry=Registry(bus),
         )
         self.sequence = 1
 

@@ -26,7 +26,7 @@ class SlowRegistry(Registry):
     """Answers when it is let."""
 
     def __init__(self, bus: Bus) -> None:
-        super().__init__(Bucket(bus, storage.REGISTRY))
+        super().__init__(bus)
         self.asked = asyncio.Event()
         self.answers = asyncio.Event()
 

@@ -62,7 +62,7 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
             translator=translator,
             appender=appender,
             resume_data=resume_data,
-            registry=Registry(Bucket(bus, storage.REGISTRY)),
+            registry=Registry(bus),
             first_responder=FirstResponder(responder, session, tasks),
             catch_up=CatchUp(
                 shard=0,
@@ -70,7 +70,7 @@ async def test_what_a_resume_repeats_is_not_queued_twice(nats_server: RunningNat
                 bus=bus,
                 gate=gate,
                 history=History(DiscordRest(http, IDENTITY), turns, gate.opened),
-                registry=Registry(Bucket(bus, storage.REGISTRY)),
+                registry=Registry(bus),
             ),
         )
         intake.session_started("s", "ws://resume")
