@@ -54,6 +54,8 @@ PENDING_MESSAGES = 65_536
 HUNG_AFTER_S = 1.0
 """A server that does not answer a ping for so long, after a request was not answered either, is
 left: a lease would not outlast the two pings of `ping_interval` that the client waits for."""
+CLOSE_WITHIN_S = 2.0
+"""What was not written by then is dropped: a process that is to end has some seconds for all."""
 
 Listener = Callable[[], Awaitable[None]]
 Handler = Callable[[Msg], Awaitable[None]]
@@ -107,16 +109,20 @@ class _Client(Client):
     async def _attempt_reconnect(self) -> None:
         """What was not written yet is dropped with the connection. The client would wait until it
         is, and a server that hangs never takes it."""
+        self.drop()
+        await super()._attempt_reconnect()
+
+    def drop(self) -> None:
+        """End the connection without waiting for what was not written yet."""
         transport = self._transport
         if isinstance(transport, TcpTransport) and transport._io_writer is not None:
             transport._io_writer.transport.abort()
-        await super()._attempt_reconnect()
 
 
 class Bus:
     """A connection. Make one with `connect`; close it with `close`."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: _Client, name: str) -> None:
         self.client = client
         self.name = name
         self.link = 1
@@ -276,9 +282,11 @@ class Bus:
             self.client._remove_sub(subscription._id)
 
     async def close(self) -> None:
-        """Close at once; what waits for an answer fails with `Unanswered`."""
+        """Close at once; what waits for an answer fails with `Unanswered`. A server that does not
+        take what was sent is waited for until `CLOSE_WITHIN_S`."""
         if self._doubting is not None:
             self._doubting.cancel()
+        dropping = asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, self.client.drop)
         try:
             await self.client.close()
         except (OSError, NatsError) as error:  # it was lost in the same moment
@@ -288,6 +296,8 @@ class Bus:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
+        finally:
+            dropping.cancel()
         # The client cancels its reconnecting once and does not look; up to Python 3.11 that can be
         # lost (`cancellation`), and it would go on for ever and hold up the loop's end.
         reconnecting = self.client._reconnection_task

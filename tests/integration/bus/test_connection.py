@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
 from components.bus import stream
+from components.bus.connection import CLOSE_WITHIN_S, Bus
 from components.bus.errors import NoOwner, NotConnected, TooLarge, Unanswered, WrongLastSequence
 from contracts import headers, storage, subjects
 from contracts.ids import GuildId, Sequence
@@ -197,6 +198,17 @@ def hung(server: RunningNats) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
+async def fill(bus: Bus) -> None:
+    """Send until the kernel takes no more for a server that hangs."""
+    assert isinstance(bus.client._transport, TcpTransport)
+    writer = bus.client._transport._io_writer
+    assert writer is not None
+    async with asyncio.timeout(5):
+        while writer.transport.get_write_buffer_size() == 0:
+            await bus.say(subjects.inputs(GUILD), b"x" * 500_000)
+            await asyncio.sleep(0)
+
+
 async def test_an_answer_to_a_ping_that_was_given_up_does_not_end_the_reading(
     nats_server: RunningNats,
 ) -> None:
@@ -235,6 +247,20 @@ async def test_a_connection_that_nobody_reads_is_left_after_an_unanswered_reques
     assert (await bus.append(subjects.inputs(GUILD), b"{}")).sequence == 2
 
 
+async def test_closing_does_not_wait_for_a_hung_server(nats_server: RunningNats) -> None:
+    before = asyncio.all_tasks()
+    bus = await nats_server.connect("gateway")
+
+    async def ignore(message: Msg) -> None: ...
+
+    await bus.listen(subjects.live(GUILD), ignore)
+    with hung(nats_server):
+        await fill(bus)
+        async with asyncio.timeout(CLOSE_WITHIN_S + 3):
+            await bus.close()
+    assert asyncio.all_tasks() <= before
+
+
 async def test_a_hung_server_is_left_although_not_all_was_written_to_it(
     nats_server: RunningNats,
 ) -> None:
@@ -249,14 +275,8 @@ async def test_a_hung_server_is_left_although_not_all_was_written_to_it(
 
     bus.on_lost(on_lost)
     bus.on_connected(on_back)
-    assert isinstance(bus.client._transport, TcpTransport)
-    writer = bus.client._transport._io_writer
-    assert writer is not None
     with hung(nats_server):
-        async with asyncio.timeout(5):
-            while writer.transport.get_write_buffer_size() == 0:  # the kernel takes no more
-                await bus.say(subjects.inputs(GUILD), b"x" * 500_000)
-                await asyncio.sleep(0)
+        await fill(bus)
         with pytest.raises(Unanswered):
             await bus.append(subjects.inputs(GUILD), b"{}", timeout_s=0.2)
         async with asyncio.timeout(4):
