@@ -38,7 +38,8 @@ here than the log is applied: some seconds at 13,000 messages/s (facts.md)."""
 
 
 HOLDER_WITHIN_S: Final = 10.0
-"""A pod that hangs must not keep the replicas from being restored."""
+"""For its answer: a pod that hangs must not keep the replicas from being restored. Nothing is asked
+of it after that, and what this pod then does with the rows of a large guild takes longer."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,13 +122,17 @@ class Rows:
             if pod == self._me.pod:
                 continue
             try:
-                async with asyncio.timeout(HOLDER_WITHIN_S):
-                    await self._snapshots.fetch(
-                        assignment.guild, self._me, self._judge(here, pod), holder, owner=False
-                    )
+                await self._snapshots.fetch(
+                    assignment.guild,
+                    self._me,
+                    self._judge(here, pod),
+                    holder,
+                    owner=False,
+                    answer_within_s=HOLDER_WITHIN_S,
+                )
             except HoleFound as error:
                 log.warning("guild %s: %s", assignment.guild, error.reason)
-            except (SnapshotFailed, TimeoutError) as error:
+            except SnapshotFailed as error:
                 log.info("guild %s: no rows from %s: %s", assignment.guild, pod, error)
             except RowsRefused as error:
                 raise HoleFound(assignment.guild, str(error)) from error

@@ -120,16 +120,24 @@ class Snapshots:
             log.info("a snapshot is not told of: %s", error)
 
     async def fetch(
-        self, guild: GuildId, me: Holder, judge: Judge, of: Holder, *, owner: bool = True
+        self,
+        guild: GuildId,
+        me: Holder,
+        judge: Judge,
+        of: Holder,
+        *,
+        owner: bool = True,
+        answer_within_s: float = TAKEN_WITHIN_S,
     ) -> GuildRows:
         """Have the owner, or another pod ``of`` that has them, take a snapshot, and take its rows
         in. ``judge`` sees them before anything is replaced by them; what it raises is raised
-        here."""
+        here. ``answer_within_s``: for the word that the snapshot is taken."""
         async with self._fetching:
             with span("snapshot.fetch", guild=guild):
                 try:
                     async with asyncio.timeout(FETCHED_WITHIN_S):
-                        return await self._fetch(guild, me, judge, of, owner)
+                        taken = await self._ask(guild, me, of, owner, answer_within_s)
+                        return await self._fetch(guild, taken, judge)
                 except (BusError, PodGone, OSError, sqlite3.Error, UnknownGuild) as error:
                     # TimeoutError is an OSError
                     raise SnapshotFailed(guild, str(error) or "not done in time") from error
@@ -154,10 +162,7 @@ class Snapshots:
             sha256=digest,
         )
 
-    async def _fetch(
-        self, guild: GuildId, me: Holder, judge: Judge, of: Holder, owner: bool
-    ) -> GuildRows:
-        taken = await self._ask(guild, me, of, owner)
+    async def _fetch(self, guild: GuildId, taken: SnapshotTaken, judge: Judge) -> GuildRows:
         file = self._scratch / f"{guild}-{secrets.token_hex(8)}"
         try:
             try:
@@ -176,15 +181,17 @@ class Snapshots:
         finally:
             file.unlink(missing_ok=True)
 
-    async def _ask(self, guild: GuildId, me: Holder, of: Holder, owner: bool) -> SnapshotTaken:
+    async def _ask(
+        self, guild: GuildId, me: Holder, of: Holder, owner: bool, within_s: float
+    ) -> SnapshotTaken:
         request = TakeSnapshot(pod=me.pod, incarnation=me.incarnation)
         subject = subjects.pod_snapshot(of.pod, guild)
         if owner:
             subject = subjects.request(guild, request.verb)
-        fields = {headers.DEADLINE_MS: str(int(TAKEN_WITHIN_S * 1000))}
+        fields = {headers.DEADLINE_MS: str(int(within_s * 1000))}
         async with self._departures.noticed(of):
             answer = await self._bus.ask(
-                subject, encode(request), carry(fields), timeout_s=TAKEN_WITHIN_S
+                subject, encode(request), carry(fields), timeout_s=within_s
             )
         if (words := _refused(answer)) is not None:
             raise SnapshotFailed(guild, words)

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,25 @@ from nats.aio.msg import Msg
 from components.bus import stream
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
+from components.bus.stream import StreamBounds
 from components.gateway.engine.dump import canonical_dump
 from components.gateway.engine.errors import RowsRefused
 from components.gateway.engine.schema import GUILD_TABLES, open_database
-from components.gateway.engine.transfer import GuildRows, RowSource, unfinished_imports
+from components.gateway.engine.transfer import Batch, GuildRows, RowSource, unfinished_imports
+from components.gateway.shell import building
 from components.gateway.shell.applier import Applier
+from components.gateway.shell.building import Found, Rows
 from components.gateway.shell.departures import Departures
 from components.gateway.shell.errors import HoleFound, SnapshotFailed
+from components.gateway.shell.holes import LogState
+from components.gateway.shell.logbook import Logbook
 from components.gateway.shell.snapshots import FETCHED_AT_ONCE, TAKEN_WITHIN_S, Snapshots
 from components.ownership.evidence import Evidence
 from contracts import headers, storage, subjects
 from contracts.errors import ErrorCode, ServiceError
 from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence
 from contracts.message import decode, encode
-from contracts.records import Assignment, Holder, Joining, PodLease, ProcessEnd
+from contracts.records import Assignment, EarlierOwner, Holder, Joining, PodLease, ProcessEnd
 from contracts.requests import TakeSnapshot
 from tests.support.nats import RunningNats
 from tests.unit.gateway.engine.support import GUILD, Log
@@ -372,6 +378,75 @@ async def test_a_fetch_that_is_cancelled_in_the_import_leaves_nothing(
         await fetching
     assert await pair.rows() == 0
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+class StartsLater(Logbook):
+    """The log begins after the guild's first input: rows have to come from elsewhere."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def state(self, guild: GuildId, *, with_first: bool) -> LogState:
+        bounds = StreamBounds(
+            generation="g1", first=Sequence(2), last=Sequence(self._log.sequence), messages=1
+        )
+        return LogState(bounds=bounds, first=None)
+
+    async def complete_up_to(self, guild: GuildId) -> Sequence:
+        return Sequence(0)
+
+
+async def bring_from_holder(pair: Pair) -> Found:
+    """What a pod does that is to own the guild after `OWNER`, without a backup."""
+    await pair.assign(follower=FOLLOWER)
+    rows = Rows(pair.applier, StartsLater(pair.log), pair.follower, None, FOLLOWER)
+    before = EarlierOwner(pod=OWNER.pod, incarnation=OWNER.incarnation, epoch=Epoch(1))
+    return await rows.bring(
+        Assignment(
+            guild=GUILD,
+            pod=FOLLOWER.pod,
+            incarnation=FOLLOWER.incarnation,
+            epoch=Epoch(2),
+            before=[before],
+            first_sequence=Sequence(1),
+            generation=Generation("g1"),
+            cause="promoted",
+            since_ms=0,
+        )
+    )
+
+
+async def test_rows_that_take_long_to_be_taken_in_come_from_a_holder_all_the_same(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = pair.owner._bus
+    await holder.listen(subjects.pod_snapshots(OWNER.pod), pair.owner.answer)
+    await holder.barrier()
+    at_once = RowSource.batches
+
+    def slowly(source: RowSource, guild: GuildId) -> Iterator[Batch]:
+        time.sleep(2.5)
+        yield from at_once(source, guild)
+
+    monkeypatch.setattr(RowSource, "batches", slowly)
+    monkeypatch.setattr(building, "HOLDER_WITHIN_S", 2.0)
+    assert (await bring_from_holder(pair)).source == "snapshot"
+    assert await pair.dump() == pair.log.dump()
+
+
+async def test_a_holder_that_does_not_answer_is_not_waited_for(
+    pair: Pair, nats_server: RunningNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await nats_server.connect("gateway")
+
+    async def hang(message: Msg) -> None: ...
+
+    await holder.listen(subjects.pod_snapshots(OWNER.pod), hang)
+    await holder.barrier()
+    monkeypatch.setattr(building, "HOLDER_WITHIN_S", 0.1)
+    async with asyncio.timeout(TAKEN_WITHIN_S / 2):
+        with pytest.raises(HoleFound, match="the log holds nothing"):
+            await bring_from_holder(pair)
 
 
 async def test_an_import_that_was_killed_is_gone_at_the_next_start(tmp_path: Path) -> None:
