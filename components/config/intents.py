@@ -11,6 +11,8 @@ from contracts.records import BalanceIntent, GuildIntent, MoveIntent, PodIntent,
 
 log = logging.getLogger(__name__)
 
+K = TypeVar("K")
+V = TypeVar("V")
 M = TypeVar("M", bound=Message)
 
 BALANCE = "balance"
@@ -26,6 +28,8 @@ class Intents:
         self.moves: dict[GuildId, MoveIntent] = {}
         self.balance: BalanceIntent | None = None
         self.rebalance: RebalanceIntent | None = None
+        self.revisions: dict[str, int] = {}
+        """Of the keys that hold a value."""
 
     @property
     def draining(self) -> set[PodId]:
@@ -54,6 +58,7 @@ class Intents:
 
     def entry(self, entry: Entry) -> tuple[PodId | None, GuildId | None]:
         """Take an entry in; returns the pod or the guild that it is about."""
+        _put(self.revisions, entry.key, entry.revision if entry.value is not None else None)
         kind, _, name = entry.key.partition(".")
         if kind == "pod":
             _put(self.pods, PodId(name), _read(entry, PodIntent))
@@ -73,10 +78,7 @@ class Intents:
         return None, None
 
 
-K = TypeVar("K")
-
-
-def _put(known: dict[K, M], key: K, value: M | None) -> None:
+def _put(known: dict[K, V], key: K, value: V | None) -> None:
     if value is None:
         known.pop(key, None)
     else:

@@ -14,7 +14,7 @@ import msgspec
 
 from components.bus.buckets import Bucket
 from components.bus.connection import Bus
-from components.bus.errors import BusError
+from components.bus.errors import BusError, WrongLastSequence
 from components.config.balancing import Balancer
 from components.config.intents import REBALANCE
 from components.config.placing import Placer
@@ -107,9 +107,17 @@ class Operations:
         # Whoever leads next tells the end of what is still there: what was not told is not deleted.
         for key, operation in list(self._finished.items()):
             if self._asks(key) == operation:
-                await self._bucket.delete(key)
+                await self._delete(key)
             else:
                 del self._finished[key]
+
+    async def _delete(self, key: str) -> None:
+        """Delete what was carried out, and nothing that was asked for since: our watch shows that
+        soon, and it is carried out then."""
+        try:
+            await self._bucket.delete(key, self._view.intents.revisions[key])
+        except WrongLastSequence:
+            log.debug("intent %s is deleted already, or there is a newer wish", key)
 
     def _want_moves(self) -> None:
         for guild, intent in self._view.intents.moves.items():
