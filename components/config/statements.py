@@ -25,9 +25,23 @@ UPDATE ownership_history SET took_ms = $3, replayed = $4, source = $5
 WHERE guild = $1 AND epoch = $2 AND took_ms IS NULL
 """
 LAST_EPOCHS = """
-SELECT DISTINCT ON (guild) guild, epoch, took_ms IS NULL AS unopened FROM ownership_history
-ORDER BY guild, epoch DESC
+WITH RECURSIVE last AS (
+    (
+        SELECT guild, epoch, took_ms IS NULL AS unopened FROM ownership_history
+        ORDER BY guild DESC, epoch DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT other.guild, other.epoch, other.unopened
+    FROM last CROSS JOIN LATERAL (
+        SELECT guild, epoch, took_ms IS NULL AS unopened FROM ownership_history
+        WHERE guild < last.guild
+        ORDER BY guild DESC, epoch DESC LIMIT 1
+    ) AS other
+)
+SELECT guild, epoch, unopened FROM last
 """
+"""Goes from guild to guild by the primary key: costs what the guilds cost, however long each one's
+history is."""
 HISTORY = """
 SELECT guild, epoch, pod, incarnation, cause, changed_by, at, from_pod, reason, took_ms, replayed,
     source
