@@ -5,7 +5,8 @@ named in its lease is gone, or when it has not renewed for `MISSED_S`; it is the
 who does not answer is fenced. An attested end, and a lease that has run out, need no ping: the
 first process is gone, and the second can never renew again. All that a wrong verdict costs is a
 promotion; the fence is a compare-and-set, which fails when the pod renewed after all. The server
-tells of a connection once, so who lost it and had renewed just before is asked again.
+tells of a connection once, so who lost it and had renewed just before is asked again, and who is
+seen to name it only later is asked then.
 
 After NATS or the leader came back, nobody is judged by silence before ``judge_from_s``.
 """
@@ -22,6 +23,9 @@ from contracts.records import PodLease
 MISSED_S = 2.5
 """Two renewals and a half (design.md: renewed every second)."""
 PING_S = 0.5
+KEPT_LOST = 256
+"""Lost connections that are remembered. A lease is seen milliseconds after it was written."""
+LOST = "its connection to NATS is gone"
 
 
 class _Suspect(msgspec.Struct, kw_only=True):
@@ -49,6 +53,8 @@ class Suspicion:
     def __init__(self) -> None:
         self._suspects: dict[PodId, _Suspect] = {}
         self._answered_s: dict[PodId, float] = {}
+        self._lost: dict[tuple[str, int], None] = {}
+        """Connections that the server told of lately and nobody has answered for since."""
 
     def begin(self) -> None:
         """This replica leads from now on. What the server has told stays, for it tells it once: a
@@ -62,21 +68,25 @@ class Suspicion:
         self._answered_s.clear()
 
     def connection_gone(self, pods: Mapping[PodId, Pod], server: str, client: int) -> None:
-        """The server's advisory: a connection is gone. It may not be a pod's."""
+        """The server's advisory: a connection is gone. It may not be a pod's, or of a pod whose
+        lease that names it is not seen yet."""
         if not client:
             return
+        self._lost.update(dict.fromkeys([(server, client), ("", client)]))  # as a lease names it
+        while len(self._lost) > 2 * KEPT_LOST:
+            del self._lost[next(iter(self._lost))]
         for pod in pods.values():
             lease = pod.here
             if lease is None or pod.fenced or lease.nats_client != client:
                 continue
             if lease.nats_server in ("", server):
-                self._suspect(pod.pod, lease, "its connection to NATS is gone", silent=False)
+                self._suspect(pod.pod, lease, LOST, silent=False)
 
     def answered(self, pod: PodId, incarnation: Incarnation, now_s: float) -> None:
         """The pod answered a ping."""
         suspect = self._suspects.get(pod)
         if suspect is not None and suspect.incarnation == incarnation:
-            del self._suspects[pod]
+            self._over(suspect, pod)
             self._answered_s[pod] = now_s
 
     def unanswered(self, ping: Ping, reason: str) -> None:
@@ -87,7 +97,8 @@ class Suspicion:
 
     def not_pinged(self, pod: PodId) -> None:
         """A ping could not be sent, which proves nothing of the pod."""
-        self._suspects.pop(pod, None)
+        if (suspect := self._suspects.get(pod)) is not None:
+            self._over(suspect, pod)
 
     def refused(self, pod: PodId) -> None:
         """A fence was refused: the pod has renewed, or started anew. It is not silent; but if its
@@ -169,8 +180,11 @@ class Suspicion:
             suspect.incarnation != incarnation
             or (not suspect.silent and suspect.connection != _connection(lease))
         ):
-            del self._suspects[pod.pod]
+            self._over(suspect, pod.pod)
             suspect = None
+        if _connection(lease) in self._lost:
+            self._suspect(pod.pod, lease, LOST, silent=False)
+            suspect = self._suspects[pod.pod]
         missed_at_s = max(pod.seen_s, self._answered_s.get(pod.pod, float("-inf"))) + MISSED_S
         missed_at_s = max(missed_at_s, judge_from_s)
         if suspect is not None and suspect.silent and now_s < missed_at_s:
@@ -190,6 +204,11 @@ class Suspicion:
             return suspect.pinged_s + 2 * PING_S
         verdict.fence.append(_fence(pod, lease, f"{suspect.reason} and {suspect.unanswered}"))
         return float("inf")
+
+    def _over(self, suspect: _Suspect, pod: PodId) -> None:
+        """The suspicion has come to its end, and with it the word that the connection is lost."""
+        del self._suspects[pod]
+        self._lost.pop(suspect.connection, None)
 
     def _suspect(self, pod: PodId, lease: PodLease, reason: str, *, silent: bool) -> None:
         assert lease.incarnation is not None  # only who is here is suspected

@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.config.suspicion import KEPT_LOST
 from contracts import storage
 from contracts.records import PodLease
 from tests.unit.config.town import Town, earlier, holder
@@ -52,6 +53,40 @@ def test_step_9_a_pod_that_is_connected_anew_is_not_suspected_any_more(town: Tow
     town.pod("a", nats_client=9, nats_server="N1", process="p1")
     plan = town.plan()
     assert (plan.ping, plan.fence) == ([], [])
+
+
+def test_step_9_a_connection_that_was_lost_before_its_lease_was_seen_counts_when_it_is(
+    town: Town,
+) -> None:
+    """The server tells once, and its word may come before the watch's."""
+    town.deaf.add("a")
+    town.leader.disconnected("N1", 9)
+    assert town.plan().ping == []
+    town.leader.begin(town.now_s)
+    town.pod("a", nats_client=9, nats_server="N1", process="p1")
+    town.settle()
+    assert fenced(town, "a")
+    assert town.where("1") == ("b", 2, "promoted", None)
+
+
+@pytest.mark.parametrize("server", ["N1", ""])
+def test_step_9_who_answers_for_a_connection_is_not_asked_about_it_again(
+    town: Town, server: str
+) -> None:
+    town.leader.disconnected("N1", 9)
+    for pinged in (["a"], [], []):
+        town.pod("a", nats_client=9, nats_server=server, process="p1")
+        assert [ping.pod for ping in town.once().ping] == pinged
+    assert not fenced(town, "a")
+
+
+def test_step_9_only_the_last_of_many_lost_connections_are_remembered(town: Town) -> None:
+    for client in range(9, 9 + KEPT_LOST + 1):
+        town.leader.disconnected("N1", client)
+    town.pod("a", nats_client=9, nats_server="N1", process="p1")
+    assert town.plan().ping == []
+    town.pod("a", nats_client=10, nats_server="N1", process="p1")
+    assert [ping.pod for ping in town.plan().ping] == ["a"]
 
 
 def test_step_9_two_renewals_missed_are_asked_after_and_silence_is_fenced(town: Town) -> None:
@@ -133,6 +168,18 @@ def test_step_10_a_refused_fence_is_the_end_of_it_for_another_connection_or_star
     town.pod("a", number, nats_client=client, nats_server="N1", process="p1")
     plan = town.plan()
     assert (plan.ping, plan.fence) == ([], [])
+
+
+def test_step_10_a_refused_fence_is_not_the_end_of_it_if_the_other_connection_is_lost_too(
+    town: Town,
+) -> None:
+    town.deaf.add("a")
+    town.leader.disconnected("N1", 7)
+    town.leader.disconnected("N1", 9)
+    refused(town)
+    town.pod("a", nats_client=9, nats_server="N1", process="p1")
+    town.settle()
+    assert fenced(town, "a")
 
 
 def test_step_10_a_refused_fence_ends_a_suspicion_by_silence(town: Town) -> None:
