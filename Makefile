@@ -37,13 +37,13 @@ up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" sho
 # Tests of CPU-bound code take twice as long where coverage is measured, so that is another target.
 STACKS := tests/chaos tests/integration/live tests/integration/stack
 ROUNDS := tests/chaos/test_rounds.py
-PYTEST := MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --dist loadfile
+PYTEST := MODBOT_DISCORD_SPEC="$(abspath $(SPEC))" $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.dev $(NATSCLI) lint ## Check style, types and layers, then run every test (ARGS: some)
 ifdef ARGS
 	$(PYTEST) --numprocesses 2 $(ARGS)
 else
 	$(PYTEST) --numprocesses 3 $(STACKS:%=--ignore=%)
-	$(PYTEST) --numprocesses 2 --no-loadscope-reorder $(STACKS) --ignore=$(ROUNDS)
+	$(PYTEST) --numprocesses 2 $(STACKS) --ignore=$(ROUNDS)
 	$(BIN)/pytest $(ROUNDS)
 endif
 
