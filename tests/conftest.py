@@ -16,7 +16,13 @@ settings.register_profile("modbot", deadline=None, suppress_health_check=[Health
 settings.load_profile("modbot")
 
 
-FIRST = ("tests/unit/simulate/test_seeds.py", "tests/integration/shard/", "tests/integration/")
+FIRST = (
+    "tests/unit/simulate/test_seeds.py",
+    "tests/chaos/test_breakages.py",
+    "tests/chaos/",
+    "tests/integration/shard/",
+    "tests/integration/",
+)
 """Where tests take longest. A file belongs to one process (``--dist loadfile``), and one of three
 minutes that began last would keep one processor of two busy to the end."""
 
