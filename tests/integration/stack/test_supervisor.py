@@ -291,8 +291,9 @@ async def _gone(pid: int) -> None:
 
 
 def _handles(pid: int, number: signal.Signals) -> bool:
-    """Whether the process has a handler for the signal (SigCgt in /proc)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("SigCgt:"):
-            return bool(int(line.split()[1], 16) & (1 << (number - 1)))
+    """Whether the process has a handler for the signal (SigCgt in /proc); not when it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) & (1 << (number - 1)))
     return False
