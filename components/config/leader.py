@@ -74,7 +74,7 @@ class Leader:
 
     def disconnected(self, server: str, client: int) -> None:
         """The server's advisory of a lost connection."""
-        self.suspicion.connection_gone(self._view.pods, server, client)
+        self.suspicion.connection_gone(server, client)
 
     def answered(self, pod: PodId, incarnation: Incarnation, now_s: float) -> None:
         """A ping was answered."""

@@ -60,14 +60,10 @@ class Suspicion:
         """This replica leads from now on. What the server has told stays, for it tells it once: a
         pod may have died just before. Who was silent for another leader, or was pinged by it, is
         asked anew."""
-        self._suspects = {
-            pod: msgspec.structs.replace(suspect, pinged_s=None, unanswered="")
-            for pod, suspect in self._suspects.items()
-            if not suspect.silent
-        }
+        self._suspects.clear()
         self._answered_s.clear()
 
-    def connection_gone(self, pods: Mapping[PodId, Pod], server: str, client: int) -> None:
+    def connection_gone(self, server: str, client: int) -> None:
         """The server's advisory: a connection is gone. It may not be a pod's, or of a pod whose
         lease that names it is not seen yet."""
         if not client:
@@ -75,12 +71,6 @@ class Suspicion:
         self._lost.update(dict.fromkeys([(server, client), ("", client)]))  # as a lease names it
         while len(self._lost) > 2 * KEPT_LOST:
             del self._lost[next(iter(self._lost))]
-        for pod in pods.values():
-            lease = pod.here
-            if lease is None or pod.fenced or lease.nats_client != client:
-                continue
-            if lease.nats_server in ("", server):
-                self._suspect(pod.pod, lease, LOST, silent=False)
 
     def answered(self, pod: PodId, incarnation: Incarnation, now_s: float) -> None:
         """The pod answered a ping."""
