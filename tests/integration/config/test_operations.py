@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def rebalance(operation: str) -> Message:
 
 @pytest.mark.parametrize(("key", "asked"), [("move.1", move), ("rebalance", rebalance)])
 async def test_a_wish_that_was_not_seen_yet_outlives_the_one_that_was_carried_out(
-    cluster: Cluster, key: str, asked: Callable[[str], Message]
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, key: str, asked: Callable[[str], Message]
 ) -> None:
     """The same is asked for again while the watch is behind: both are carried out and told."""
     town = Town()
@@ -46,6 +47,15 @@ async def test_a_wish_that_was_not_seen_yet_outlives_the_one_that_was_carried_ou
     )
     balancer = Balancer(town.view, placer, cluster.settings)
     operations = Operations(bus, town.view, placer, balancer)
+    delete, tried = operations._bucket.delete, asyncio.Event()
+
+    async def deleting(*of: Any) -> None:
+        try:
+            await delete(*of)
+        finally:
+            tried.set()
+
+    monkeypatch.setattr(operations._bucket, "delete", deleting)
     placer.leader.begin(town.now_s)
 
     async def ask(operation: str) -> Entry:
@@ -53,14 +63,17 @@ async def test_a_wish_that_was_not_seen_yet_outlives_the_one_that_was_carried_ou
         return Entry(key=key, value=value, revision=await bucket.put(key, value), created_ms=0)
 
     async def told(operation: str) -> None:
-        """Until the operation is over, as the placer plans, and what it asked for is deleted."""
+        """Until the operation is over, as the placer plans, and what it asked for is deleted, if
+        nothing newer lies there."""
+        tried.clear()
         async with asyncio.timeout(10):
             while operation not in cluster.progress:
                 await asyncio.sleep(0.02)
             plan = placer.leader.plan(town.now_s, set())
             placer.on_settled(plan.settled)
         await cluster.until_done(operation)
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(10):
+            await tried.wait()
 
     first, second = await ask("first"), await ask("second")
     carrying = asyncio.create_task(operations.lead())

@@ -1,6 +1,7 @@
 """Notes on what is tried after a crash, shared by all pods of a guild, on a real bus."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -100,18 +101,23 @@ async def test_a_process_does_not_die_of_what_it_tries_again(processes: Processe
     assert await processes.apply(process, 7)
 
 
+def landing(process: Attempts, error: BaseException) -> Callable[..., Awaitable[int]]:
+    """A write of the process that lands, and ends with this error all the same."""
+    replace = process._bucket.replace
+
+    async def write(key: str, value: bytes, revision: int) -> int:
+        await replace(key, value, revision)
+        raise error
+
+    return write
+
+
 async def test_a_note_whose_answer_was_lost_is_not_a_death(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = processes.start("a")
-    replace = process._bucket.replace
-
-    async def unheard(key: str, value: bytes, revision: int) -> int:
-        await replace(key, value, revision)
-        raise BusError("no answer")
-
     with monkeypatch.context() as lost:
-        lost.setattr(process._bucket, "replace", unheard)
+        lost.setattr(process._bucket, "replace", landing(process, BusError("no answer")))
         for _ in range(DEATHS + 1):
             with pytest.raises(BusError):
                 await processes.begin(process, 7)
@@ -123,14 +129,8 @@ async def test_a_try_that_is_given_up_while_it_is_noted_is_not_a_death(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = processes.start("a")
-    replace = process._bucket.replace
-
-    async def given_up(key: str, value: bytes, revision: int) -> int:
-        await replace(key, value, revision)
-        raise asyncio.CancelledError
-
     with monkeypatch.context() as lost:
-        lost.setattr(process._bucket, "replace", given_up)
+        lost.setattr(process._bucket, "replace", landing(process, asyncio.CancelledError()))
         for _ in range(DEATHS):
             with pytest.raises(asyncio.CancelledError):
                 await processes.begin(process, 7)

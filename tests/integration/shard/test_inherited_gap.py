@@ -93,13 +93,18 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+async def begin_reading(inherited: Inherited) -> None:
+    """The session is resumed, and the guilds are asked for."""
+    inherited.catch_up.resumed(5)
+    inherited.catch_up.stored(SESSION, 5)
+    await inherited.registry.asked.wait()
+
+
 async def test_a_session_resumed_again_while_the_guilds_are_asked_for_reads_the_gap_once(
     inherited: Inherited,
 ) -> None:
     catch_up = inherited.catch_up
-    catch_up.resumed(5)
-    catch_up.stored(SESSION, 5)
-    await inherited.registry.asked.wait()
+    await begin_reading(inherited)
     catch_up.resumed(6)
     inherited.registry.answers.set()
     await settled()
@@ -113,9 +118,7 @@ async def test_a_gap_left_while_the_guilds_are_asked_for_keeps_its_start_and_its
     inherited: Inherited,
 ) -> None:
     catch_up, earlier_ms = inherited.catch_up, inherited.since_ms - 60_000
-    catch_up.resumed(5)
-    catch_up.stored(SESSION, 5)
-    await inherited.registry.asked.wait()
+    await begin_reading(inherited)
     catch_up.inherit(earlier_ms, 6)
     inherited.registry.answers.set()
     await settled()
@@ -131,9 +134,7 @@ async def test_a_gap_left_and_due_while_the_guilds_are_asked_for_keeps_its_start
     inherited: Inherited,
 ) -> None:
     catch_up, earlier_ms = inherited.catch_up, inherited.since_ms - 60_000
-    catch_up.resumed(5)
-    catch_up.stored(SESSION, 5)
-    await inherited.registry.asked.wait()
+    await begin_reading(inherited)
     catch_up.inherit(earlier_ms, 6)
     catch_up.stored(SESSION, 6)
     inherited.registry.answers.set()

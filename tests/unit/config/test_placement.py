@@ -184,7 +184,10 @@ def test_guilds_without_an_owner_are_decided_about_before_thousands_that_have_on
     assert first.more
 
 
-def test_a_guild_that_waits_for_a_full_shard_is_placed_once_another_has_left_it() -> None:
+@pytest.mark.parametrize("leaves", ["1", "2"])
+def test_a_guild_that_waits_for_a_full_shard_is_placed_once_it_or_another_has_left_it(
+    leaves: str,
+) -> None:
     town = Town(guilds_per_shard=1)
     town.pod("a")
     town.register("1")
@@ -192,18 +195,6 @@ def test_a_guild_that_waits_for_a_full_shard_is_placed_once_another_has_left_it(
     town.register("2")
     town.settle()
     assert "reshard" in town.leader.waiting[GuildId("2")].reason
-    town.register("1", shard=1)
-    town.settle()
-    assert town.where("2") == ("a", 1, "placed", None)
-
-
-def test_a_guild_that_waits_for_a_full_shard_is_placed_once_it_is_on_another() -> None:
-    town = Town(guilds_per_shard=1)
-    town.pod("a")
-    town.register("1")
-    town.settle()
-    town.register("2")
-    town.settle()
-    town.register("2", shard=1)
+    town.register(leaves, shard=1)
     town.settle()
     assert town.where("2") == ("a", 1, "placed", None)
