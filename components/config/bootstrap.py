@@ -50,7 +50,7 @@ async def run(
     bus = await unless_stopped(stop, connect(bus_settings, user="config", name=replica))
     try:
         view = View(steady_s, pod_ttl_s=settings.pod_ttl_s)
-        database = Database(settings.database_url, replica)
+        database = Database(settings.database_url)
         leadership = Leadership(
             bus,
             replica,

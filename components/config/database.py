@@ -9,7 +9,8 @@ written, so the rows survive the leader (`components.ownership.changes` says how
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
@@ -83,9 +84,8 @@ class Known(Protocol):
 class Database:
     """PostgreSQL, or its absence. Only a leader's is written (`lead`, `follow`)."""
 
-    def __init__(self, url: str, replica: str, on_read: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
-        self._replica = replica
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -191,13 +191,13 @@ class Database:
         self, guild: GuildId | None = None, pod: PodId | None = None, limit: int = 100
     ) -> list[OwnershipChange] | None:
         """The last changes of ownership, newest first; None while PostgreSQL is away."""
+        if not self.up:
+            return None
         try:
-            if self._connection is not None and self._known is not None:
+            if self._known is not None:
                 await self._write()  # who has just made a change finds it
-            async with self._lock:
-                if self._connection is None:
-                    return None
-                rows = await self._connection.fetch(
+            async with self._held() as held:
+                rows = await held.fetch(
                     HISTORY, int(guild) if guild is not None else None, pod, limit
                 )
         except AWAY as error:
@@ -215,7 +215,8 @@ class Database:
 
     async def intents(self) -> dict[str, str | None]:
         """What operators want, by key. Raises `DatabaseAway`."""
-        rows = await self._held_and(lambda held: held.fetch("SELECT key, value FROM intents"))
+        async with self._held_or_away() as held:
+            rows = await held.fetch("SELECT key, value FROM intents")
         return {row["key"]: row["value"] for row in rows}
 
     async def run(self) -> None:
@@ -235,8 +236,8 @@ class Database:
                     told = True
                 await asyncio.sleep(AGAIN_S)
         finally:
-            if self._connection is not None:
-                self._connection.terminate()
+            async with self._lock:
+                self._drop()
 
     async def _connect(self) -> None:
         connection = await asyncpg.connect(
@@ -262,15 +263,14 @@ class Database:
             async with asyncio.timeout(LOOK_EVERY_S):
                 await self._wake.wait()
         except TimeoutError:
-            async with self._lock:
-                await self._held().fetchval("SELECT 1")
+            async with self._held() as held:
+                await held.fetchval("SELECT 1")
         self._wake.clear()
 
     async def _write(self) -> None:
-        connection = self._held()
         if self._known is not None and steady_s() >= self._compare_s:
-            async with self._lock:
-                rows = await connection.fetch(LAST_EPOCHS)
+            async with self._held() as held:
+                rows = await held.fetch(LAST_EPOCHS)
             self._reconcile(self._known, rows)
         while self._known is not None and self.pending:
             guilds, pods, changes = _some(self._guilds), _some(self._pods), _some(self._changes)
@@ -278,13 +278,13 @@ class Database:
             # Rows first, then how each went: an opening of a change that is not written yet waits.
             later = len(self._changes) > len(changes)
             openings = {} if later else _some(self._openings)
-            async with self._lock, connection.transaction():
-                await _each(connection, GUILD_UPSERT, map(guild_row, guilds.values()))
-                await _each(connection, POD_UPSERT, map(pod_row, pods.values()))
+            async with self._held() as held, held.transaction():
+                await _each(held, GUILD_UPSERT, map(guild_row, guilds.values()))
+                await _each(held, POD_UPSERT, map(pod_row, pods.values()))
                 changed = (change_row(guild, change) for (guild, _), change in changes.items())
-                await _each(connection, CHANGE_INSERT, changed)
+                await _each(held, CHANGE_INSERT, changed)
                 opened = (opened_row(guild, how) for (guild, _), how in openings.items())
-                await _each(connection, OPENED, opened)
+                await _each(held, OPENED, opened)
             _forget(self._guilds, guilds)
             _forget(self._pods, pods)
             _forget(self._changes, changes)
@@ -334,26 +334,39 @@ class Database:
         return self.last_epochs
 
     async def _execute(self, statement: str, *values: object) -> None:
-        await self._held_and(lambda held: held.execute(statement, *values))
+        async with self._held_or_away() as held:
+            await held.execute(statement, *values)
 
-    async def _held_and(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
+    @asynccontextmanager
+    async def _held_or_away(self) -> AsyncIterator[Connection]:
         """Do something now, and say so when it cannot be done."""
         try:
-            async with self._lock:
-                return await work(self._held())
+            async with self._held() as held:
+                yield held
         except AWAY as error:
             self._lost(error)
             raise DatabaseAway(str(error) or type(error).__name__) from error
 
-    def _held(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            raise asyncpg.InterfaceError("the connection was closed")
-        return self._connection
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[Connection]:
+        """The connection, for nobody else meanwhile; dropped when what it is held for fails."""
+        async with self._lock:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    raise asyncpg.InterfaceError("the connection was closed")
+                yield self._connection
+            except AWAY:
+                self._drop()
+                raise
 
-    def _lost(self, error: BaseException, *, told: bool = False) -> None:
+    def _drop(self) -> None:
+        """Only with the lock held: asyncpg ends a statement whose connection is terminated by
+        another task with an AttributeError, when it is between two of its messages."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    def _lost(self, error: BaseException, *, told: bool = False) -> None:
         words = str(error) or type(error).__name__
         log.log(
             logging.DEBUG if told else logging.WARNING,

@@ -8,6 +8,7 @@ import pytest
 
 from components.bus.buckets import Bucket
 from components.config import schema
+from components.config.database import Database
 from components.ownership.changes import carried, owner_of
 from contracts import storage
 from contracts.ids import Epoch
@@ -240,6 +241,33 @@ async def test_a_value_that_postgresql_cannot_hold_does_not_hold_up_the_rest(
         while len(rows := await cluster.fetch("SELECT guild, name FROM guilds ORDER BY 1")) < 2:
             await asyncio.sleep(0.05)
     assert rows == [(1, "nul  name"), (3, "guild 3")]
+
+
+async def test_a_statement_under_way_is_answered_before_the_connection_is_ended(
+    cluster: Cluster,
+) -> None:
+    read = asyncio.Event()
+    database = Database(cluster.settings.database_url)
+    database.on_read = read.set
+    running = asyncio.create_task(database.run())
+    async with asyncio.timeout(10):
+        await read.wait()
+    other = await asyncpg.connect(cluster.settings.database_url)
+    try:
+        async with other.transaction():
+            await other.execute("LOCK TABLE intents")
+            asked = asyncio.create_task(database.intents())
+            async with asyncio.timeout(10):
+                while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.wait([asked], timeout=0.1)
+        assert await asked == {}
+    finally:
+        await other.close()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert not database.up
 
 
 async def test_two_replicas_that_start_together_migrate_once(cluster: Cluster) -> None:

@@ -29,7 +29,7 @@ async def test_what_is_wanted_while_both_are_compared_is_not_undone(
     nats_server: RunningNats, postgres_server: RunningPostgres
 ) -> None:
     bus = await nats_server.connect("config")
-    database = Meanwhile(await postgres_server.new_database(), "config-0")
+    database = Meanwhile(await postgres_server.new_database())
     database.bus = bus
     running = asyncio.create_task(database.run())
     try:

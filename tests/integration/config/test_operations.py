@@ -42,9 +42,7 @@ async def test_a_wish_that_was_not_seen_yet_outlives_the_one_that_was_carried_ou
     bus = await cluster.nats.connect("config")
     bucket = Bucket(bus, storage.INTENT)
     leadership = Leadership(bus, "config-0", ttl_s=2)
-    placer = Placer(
-        bus, town.view, Database("", "config-0"), leadership, cluster.settings, "config-0"
-    )
+    placer = Placer(bus, town.view, Database(""), leadership, cluster.settings, "config-0")
     balancer = Balancer(town.view, placer, cluster.settings)
     operations = Operations(bus, town.view, placer, balancer)
     delete, tried = operations._bucket.delete, asyncio.Event()
