@@ -25,6 +25,9 @@ from contracts import storage
 from contracts.ids import GuildId
 from contracts.records import Assignment, Holder, LeaderLease, PodLease, RegisteredGuild
 
+UNSEEN_S = 1.0
+"""So long after a pod and its disk are gone the leader may still decide by what it reported."""
+
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """How large a run is, and how long."""
@@ -129,17 +132,23 @@ class Cluster:
         return entry.value if entry is not None and isinstance(entry.value, Assignment) else None
 
     def held_elsewhere(self, host: PodHost) -> bool:
-        """Whether every guild on the machine's disk is on another one, and known to be."""
+        """Whether every guild on the machine's disk is on another one, and known to be.
+
+        A source counts for nothing while the last loss of a disk is too young to be seen: the
+        leader gives it up as soon as owner and follower have reported the rows.
+        """
+        unseen = any(self.loop.now_s < other.disk_lost_s + UNSEEN_S for other in self.pods)
         for guild in host.disk.rows:
             named = self.assignment(guild)
             if named is None:
                 return False
+            holders = [holder.pod for holder in _holders(named)]
             others = [
                 other
                 for other in self.pods
                 if other is not host and guild in other.disk.rows and _names(named, other)
             ]
-            if not others:
+            if not any(other.name in holders or not unseen for other in others):
                 return False
         return True
 

@@ -5,8 +5,8 @@ a release, a fence), to whom it concerns, within milliseconds: that is where a p
 operator asks for things at the same moments.
 
 Kept to what the design promises to survive: the bucket and the log are away at times but not
-lost, and a disk is lost only while the rows it holds are elsewhere, too, in an installation
-without backups.
+lost, and in an installation without backups a disk is lost only while the rows it holds are
+elsewhere, too: with owner or follower, if another disk was lost before anybody can have seen it.
 """
 
 from collections.abc import Callable

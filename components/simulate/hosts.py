@@ -124,6 +124,8 @@ class PodHost(Host):
         self.twin = twin
         self.disks = 1
         self.disk = Disk(f"{name}{twin}-disk1")
+        self.disk_lost_s = float("-inf")
+        """When it last lost its disk."""
         self.attested = True
         """Whether the parent lives when the process ends."""
         self.on_disk_lost: Callable[[], None] = lambda: None
@@ -147,6 +149,7 @@ class PodHost(Host):
         """The data directory is lost; the next start finds an empty one. Only without a process."""
         self.loop.say(self.name, "loses its disk")
         self.disk.lost = True
+        self.disk_lost_s = self.loop.now_s
         self.disks += 1
         self.disk = Disk(f"{self.name}{self.twin}-disk{self.disks}")
         self.on_disk_lost()

@@ -1,10 +1,12 @@
 """Faults hit whom they are meant for."""
 
+import msgspec
 import pytest
 
-from components.simulate.cluster import Cluster, Shape
+from components.simulate.cluster import UNSEEN_S, Cluster, Shape
 from contracts import storage
-from contracts.records import LeaderLease
+from contracts.ids import PodId
+from contracts.records import Assignment, LeaderLease, StateSource
 
 UNDISTURBED = Shape(start_s=10.0, faults_s=0.0, well_within_s=0.0)
 """By then sources of moves at the start are given up, which takes a leader a lease."""
@@ -41,6 +43,39 @@ def test_a_pair_keeps_one_disk_where_there_is_no_backup() -> None:
     cluster.faults._pair()
     cluster.loop.run_until(cluster.loop.now_s + 1.5, most_steps=100_000)
     assert sum(host.disks == 2 for host in cluster.pods) == 1
+
+
+def test_a_source_is_no_copy_while_the_loss_of_another_disk_is_too_young_to_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = started(backed_up=False)
+    named = cluster.assignment(cluster.guilds[0])
+    assert named is not None
+    assert named.follower is not None
+    owner, follower, third = (
+        next(host for host in cluster.pods if host.name == name)
+        for name in (named.pod, named.follower.pod, _third(named))
+    )
+    rows = owner.disk.rows[named.guild]
+    owner.disk.rows = {named.guild: rows}
+    third.disk.rows[named.guild] = rows
+    source = StateSource(pod=PodId(third.name), incarnation=named.incarnation, data=third.disk.data)
+    kept = msgspec.structs.replace(named, sources=[source])
+    monkeypatch.setattr(cluster, "assignment", lambda guild: kept)
+    assert cluster.held_elsewhere(owner)  # with its follower
+    follower.kill()
+    follower.wipe()
+    assert not cluster.held_elsewhere(owner)
+    follower.disk_lost_s -= UNSEEN_S
+    assert cluster.held_elsewhere(owner)  # with the source
+    third.disk.rows.clear()
+    assert not cluster.held_elsewhere(owner)
+
+
+def _third(named: Assignment) -> str:
+    assert named.follower is not None
+    (name,) = {"gateway-0", "gateway-1", "gateway-2"} - {named.pod, named.follower.pod}
+    return name
 
 
 @pytest.mark.parametrize("for_good", [False, True], ids=["wiped", "never started again"])
