@@ -114,6 +114,19 @@ async def test_an_incarnation_begins_its_replica_with_the_whole_database(
     assert await every_point_is_whole(store, "pods/p/2", tmp_path) >= 5
 
 
+def held_back(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """A Litestream that has died is started again once this is set."""
+    goes_on = asyncio.Event()
+    bound_wal = Backup._bound_wal
+
+    async def later(backup: Backup, pause_s: float) -> None:
+        await goes_on.wait()
+        await bound_wal(backup, pause_s)
+
+    monkeypatch.setattr(Backup, "_bound_wal", later)
+    return goes_on
+
+
 async def changed(applier: Applier, rows: Rows, transactions: int) -> None:
     """Changes by the pod's own connection, each a transaction of its own."""
     for _ in range(transactions):
@@ -137,6 +150,7 @@ async def test_what_was_written_while_litestream_was_dead_is_in_the_replica(
     applier = Applier(database, checkpoints=False)
     await applier.start()
     rows, wal = Rows(database), Wal(database)
+    goes_on = held_back(monkeypatch)
     backup = Backup(store.settings, database, "pods/p/1")
     async with replicated(backup, rows):
         await changed(applier, rows, 50)
@@ -148,6 +162,7 @@ async def test_what_was_written_while_litestream_was_dead_is_in_the_replica(
         await changed(applier, rows, 300)
         assert wal.size() > 2 << 20
         assert wal.end().resets == resets
+        goes_on.set()
         async with asyncio.timeout(20):
             while backup.process_id in (None, killed):
                 await asyncio.sleep(0.02)
@@ -184,6 +199,7 @@ async def test_what_was_written_after_the_wal_could_not_be_emptied_is_in_the_rep
     monkeypatch.setattr(backup_module, "empty_wal", held_up_once)
     applier = Applier(database, checkpoints=False)
     await applier.start()
+    goes_on = held_back(monkeypatch)
     backup = Backup(store.settings, database, "pods/p/1")
     async with replicated(backup, rows):
         await changed(applier, rows, 50)
@@ -192,6 +208,7 @@ async def test_what_was_written_after_the_wal_could_not_be_emptied_is_in_the_rep
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
         await changed(applier, rows, 300)
+        goes_on.set()
         async with asyncio.timeout(20):
             while backup.process_id in (None, killed):
                 await asyncio.sleep(0.02)
