@@ -95,13 +95,14 @@ async def test_a_log_that_fills_is_an_alarm_until_there_is_room(
 async def test_a_backup_that_stands_still_is_an_alarm_until_it_moves(
     cluster: Cluster, watchful: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    watchful(alarm_age_s=1.0, alarm_lag_s=30.0)
+    watchful(alarm_age_s=3.0, alarm_lag_s=30.0)
+    await cluster.status_when_ready()  # else the first input is old when it is placed
     pod = await cluster.pod("gateway-0", replica="pods/gateway-0/x", started_ms=now_ms())
     await cluster.register("1")
     await cluster.until_opened("1")
     backed_up = await append(cluster, "1", 10)
     pod.tell(backed_up_to=backed_up, complete_up_to=backed_up)
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(4.0)
     await until_alarms(cluster)  # the log is quiet, and everything is in the backup
     last = await append(cluster, "1", 10)
     pod.tell(complete_up_to=last, backup_lag_s=31.0)
