@@ -39,6 +39,9 @@ SPAM = (
     "billing suspended expired"
 )
 """Seventeen keywords: a high verdict."""
+LEASE_TTL_S = 5
+"""Of the pods that `Pods` makes. They renew every second, so a shorter one ends when a busy machine
+keeps a pod or its server waiting for a moment."""
 OPERATOR = Actor(kind="operator", id="tester")
 
 
@@ -311,7 +314,7 @@ class Pods:
             "MODBOT_DISCORD_API_URL": self._simulator.api_url,
             "MODBOT_GATEWAY_DATA": str(data),
             "MODBOT_GATEWAY_SWEEP_EVERY_S": "0.5",
-            "MODBOT_GATEWAY_LEASE_TTL_S": "2",
+            "MODBOT_GATEWAY_LEASE_TTL_S": str(LEASE_TTL_S),
             **settings,
         }
         pod = PodProcess(name, data, environment, self._folder / f"{name}.log", self._operator)
@@ -333,7 +336,9 @@ class Pods:
     async def inside(self, name: str = "gateway-0", **settings: Any) -> str:
         """A pod inside the test's process, which starts faster and cannot be killed; returns its
         incarnation. ``settings``: fields of `GatewaySettings`."""
-        gateway = GatewaySettings(data=str(self._folder / name), sweep_every_s=0.5, lease_ttl_s=2)
+        gateway = GatewaySettings(
+            data=str(self._folder / name), sweep_every_s=0.5, lease_ttl_s=LEASE_TTL_S
+        )
         told = PodSettings(
             pod=PodId(name),
             gateway=msgspec.structs.replace(gateway, **settings),
