@@ -118,6 +118,7 @@ async def test_step_18_a_follower_equals_its_owner_byte_for_byte_at_the_same_seq
     # Both end at the same sequence: neither owns the guild any more, so nothing is appended.
     await town.assign("nobody", "x-1", follower=holder(second), sources=[source_of(first)])
     await word(town, "silent", Silent)
+    await end_equal(town, first, second)  # what the owner appended last is still on its way
     await asyncio.gather(first.stop(), second.stop())
     replayed = await replay(town.operator, town.guild)
     assert dump_of_pod(first.data, town.guild) == replayed.dump

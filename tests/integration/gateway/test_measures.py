@@ -63,8 +63,6 @@ async def test_a_scrape_shows_the_backups_lag_and_what_was_pruned(
 ) -> None:
     scraper = Scraper()
     former = old_replica(store, "gateway-0")
-    leads = LeaderLease(holder="config-0", since_ms=0, all_assigned=True)
-    await Bucket(town.config, storage.LEADERS).put("config", encode(leads))
     pod = await pods.start(
         MODBOT_METRICS_ADDR=f"127.0.0.1:{scraper.port}",
         MODBOT_BACKUP_BUCKET="modbot",
@@ -76,6 +74,9 @@ async def test_a_scrape_shows_the_backups_lag_and_what_was_pruned(
         MODBOT_BACKUP_PRUNE_EVERY_S="1",
     )
     assert await scraper.figure("modbot_pruned_replicas_total") == 0
+    # Without config's word nothing is pruned, so the figure above is that of before.
+    leads = LeaderLease(holder="config-0", since_ms=0, all_assigned=True)
+    await Bucket(town.config, storage.LEADERS).put("config", encode(leads))
     await town.assign(pod.name, pod.incarnation)
     await town.served()
     await town.say("hello")
