@@ -113,6 +113,7 @@ class Pod:
         self._nats = nats
         self._fields = fields
         self._tasks: list[asyncio.Task[None]] = []
+        self._renewing = asyncio.Lock()
         self._said: dict[str, tuple[str, int, int]] = {}
 
     async def start(self) -> None:
@@ -165,10 +166,11 @@ class Pod:
 
     async def renew(self, state: str = "serving") -> None:
         """Renew once."""
-        value = encode(self.lease(state))
-        self.revision = await self._bucket.replace(
-            self.name, value, self.revision, ttl_s=self.ttl_s
-        )
+        async with self._renewing:
+            value = encode(self.lease(state))
+            self.revision = await self._bucket.replace(
+                self.name, value, self.revision, ttl_s=self.ttl_s
+            )
 
     @property
     def ttl_s(self) -> int:
@@ -192,9 +194,11 @@ class Pod:
                 await subscription.unsubscribe()
 
     async def stop_working(self) -> None:
-        """Stop renewing and working."""
-        for task in self._tasks:
-            task.cancel()
+        """Stop renewing and working. A renewal under way is waited for: cut short it may land, and
+        nobody would know the lease's revision."""
+        async with self._renewing:
+            for task in self._tasks:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
