@@ -44,7 +44,7 @@ async def test_placement_goes_on_while_postgresql_is_stopped_and_history_catches
     pod = await cluster.pod("gateway-0")
     await cluster.register("1")
     await cluster.until_history("1", 1)
-    cluster.postgres.stop()
+    await cluster.postgres.stop()
     try:
         await cluster.register("2")
         await cluster.until(lambda owned: "2" in owned, 5)
@@ -98,7 +98,7 @@ async def test_every_change_that_a_killed_leader_had_not_written_is_written_by_t
     await cluster.register("1")
     await cluster.until_history("1", 1)
     await cluster.until_opened("1")
-    cluster.postgres.stop()
+    await cluster.postgres.stop()
     try:
         for epoch in (2, 3):
             await pod.vanish()
@@ -187,7 +187,7 @@ async def test_what_is_in_the_history_is_carried_no_longer(cluster: Cluster) -> 
     pod = await cluster.pod("gateway-0")
     await cluster.register("1")
     await cluster.until_opened("1")
-    cluster.postgres.stop()
+    await cluster.postgres.stop()
     try:
         await pod.vanish()
         await pod.restart()

@@ -345,7 +345,7 @@ async def test_while_postgresql_is_away_intents_are_refused_and_takeovers_go_on(
     await cluster.pod("gateway-1")
     await cluster.until_followed("1")
     await cluster.status_when_ready()
-    cluster.postgres.stop()
+    await cluster.postgres.stop()
     try:
         with pytest.raises(ServiceError, match="nothing was changed"):
             await cluster.ask("drain", DrainPod(pod=PodId("gateway-1")), OperationStarted)

@@ -181,7 +181,7 @@ async def test_step_22_the_leader_says_whether_a_guild_of_the_history_lost_its_a
     await cluster.register("1")
     await cluster.until_history("1", 1)
     await cluster.until_all_assigned(True)
-    cluster.postgres.stop()
+    await cluster.postgres.stop()
     try:
         await cluster.until_all_assigned(False)
     finally:

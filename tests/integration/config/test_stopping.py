@@ -22,7 +22,7 @@ async def test_a_leader_stops_in_time_when_nats_and_postgresql_die_with_the_sign
         process.signal(signal.SIGTERM)
         await asyncio.sleep(after_s)  # where in its end the loss meets it
         cluster.nats.kill()
-        cluster.postgres.stop()
+        await cluster.postgres.stop()
         assert await asyncio.to_thread(process.process.wait, GRACE_S) == 0
     finally:
         cluster.postgres.start()
