@@ -173,7 +173,7 @@ async def test_whatever_is_asked_while_a_subscription_is_finished_is_handled_or_
     async def ask_until_there_is_no_owner() -> None:
         with contextlib.suppress(NoOwner):
             while True:
-                await caller.ask(subject, b"{}", timeout_s=1.0)  # `Unanswered` fails the test
+                await caller.ask(subject, b"{}", timeout_s=10.0)  # `Unanswered` fails the test
 
     for _ in range(100):
         subscription = await bus.listen(subject, answer)

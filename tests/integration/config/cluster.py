@@ -379,7 +379,7 @@ class Cluster:
         entries = await Bucket(self.operator, storage.GUILDS).snapshot()
         return {key: decode(entry.value or b"", Assignment) for key, entry in entries.items()}
 
-    async def until_led(self, by: str = "", within_s: float = 10) -> str:
+    async def until_led(self, by: str = "", within_s: float = 20) -> str:
         """Wait until somebody (or the one named) leads; returns who."""
         async with asyncio.timeout(within_s):
             while not (leader := await self.leader()) or (by and leader != by):
@@ -535,7 +535,9 @@ class Cluster:
         assert self.progress[operation].state == "running"
         return self.progress[operation]
 
-    async def until(self, holds: Callable[[dict[str, Assignment]], bool], within_s: float) -> None:
+    async def until(
+        self, holds: Callable[[dict[str, Assignment]], bool], within_s: float = 20
+    ) -> None:
         """Wait until the assignments are so."""
         try:
             async with asyncio.timeout(within_s):

@@ -48,12 +48,17 @@ async def idle_pod(cluster: Cluster, name: str) -> Pod:
     """One more pod, which builds nothing; config knows that it serves."""
     pod = await cluster.pod(name)
     pod.works = False
+    await until_known(cluster, pod)
+    return pod
+
+
+async def until_known(cluster: Cluster, pod: Pod) -> None:
+    """Wait until config knows that the pod serves."""
     async with asyncio.timeout(10):
-        while (name, "serving") not in {
+        while (pod.name, "serving") not in {
             (known.pod, known.state) for known in (await cluster.status()).pods
         }:
             await asyncio.sleep(0.02)
-    return pod
 
 
 async def test_a_drain_empties_a_pod_tells_its_progress_and_keeps_it_empty(
@@ -249,7 +254,7 @@ async def test_the_end_is_told_by_a_leader_that_gets_no_further_than_to_delete_t
     started = await cluster.ask("move", request, OperationStarted)
     async with asyncio.timeout(20):
         await reached.wait()
-    assert (await cluster.until_done(started.operation, within_s=2)).state == "done"
+    assert (await cluster.until_done(started.operation)).state == "done"
 
 
 async def test_a_new_pod_gets_its_share_by_itself_and_not_while_paused(cluster: Cluster) -> None:
@@ -291,7 +296,7 @@ async def test_a_rebalance_that_is_asked_for_is_made_also_while_paused(cluster: 
     await cluster.until_followed(*GUILDS)
     await cluster.status_when_ready()
     await cluster.ask("pause", PauseBalance(), OperationStarted)
-    await cluster.pod("gateway-2")
+    await until_known(cluster, await cluster.pod("gateway-2"))
     started = await cluster.ask("rebalance", Rebalance(by="alice"), OperationStarted)
     progress = await cluster.until_done(started.operation, within_s=20)
     assert progress.state == "done"
@@ -305,7 +310,7 @@ async def test_step_24_a_leader_killed_in_the_middle_of_a_drain_is_replaced_at_o
 ) -> None:
     cluster.set(leader_ttl_s=60, opening_at_once=2, joining_at_once=2)
     leader = cluster.config_process("config-0")
-    await cluster.until_led("config-0", within_s=20)
+    await cluster.until_led("config-0")
     holders: list[str] = []
     watching = asyncio.create_task(_holders(cluster, holders))
     cluster.config("config-1")

@@ -98,7 +98,7 @@ async def test_a_guild_of_a_dead_pod_moves_only_if_its_log_is_whole(cluster: Clu
     await cluster.reason("2", "its first input is no longer on the log and no backup has its rows")
     assert (await cluster.assignments())["2"].pod == "gateway-0"
     await lost.restart()
-    await cluster.until(lambda owned: owned["2"].epoch == 2, 5)
+    await cluster.until(lambda owned: owned["2"].epoch == 2)
     after = await cluster.assignments()
     assert (after["2"].pod, after["2"].cause) == ("gateway-0", "restarted")
     assert after["1"].pod == "gateway-1"
@@ -109,10 +109,10 @@ async def test_guilds_wait_for_room_and_are_placed_when_there_is(cluster: Cluste
     await cluster.register("1", "2", "3")
     await cluster.reason("1", "no pod is serving")
     await cluster.pod("gateway-0", capacity=2)
-    await cluster.until(lambda owned: len(owned) == 2, 5)
+    await cluster.until(lambda owned: len(owned) == 2)
     await cluster.reason("3", "all at their capacity")
     await cluster.pod("gateway-1", capacity=2)
-    await cluster.until(lambda owned: len(owned) == 3, 5)
+    await cluster.until(lambda owned: len(owned) == 3)
     assert (await cluster.assignments())["3"].pod == "gateway-1"
 
 
@@ -123,7 +123,7 @@ async def test_a_guild_is_placed_once_its_first_input_is_on_the_log(cluster: Clu
     await cluster.reason("1", "nothing is on its log yet")
     first = await cluster.append("1")
     await cluster.append("1")
-    await cluster.until(lambda owned: "1" in owned, 5)
+    await cluster.until(lambda owned: "1" in owned)
     assert (await cluster.assignments())["1"].first_sequence == first
 
 
@@ -133,7 +133,7 @@ async def test_a_guild_that_only_the_history_knows_is_not_served_from_nothing(
     first = cluster.config()
     await cluster.pod("gateway-0")
     await cluster.register("1")
-    await cluster.until(lambda owned: "1" in owned, 5)
+    await cluster.until(lambda owned: "1" in owned)
     await cluster.until_history("1", 1)
     await first.stop()
     await cluster.lose_bucket(storage.GUILDS)
@@ -149,7 +149,7 @@ async def test_a_replica_that_stood_by_reads_the_history_before_it_places(
 ) -> None:
     """What it had read before it led lacks the guilds that the other has placed since."""
     first = cluster.config_process("config-0")
-    await cluster.until_led("config-0", within_s=20)
+    await cluster.until_led("config-0")
     second = cluster.config_process("config-1")
     async with asyncio.timeout(20):
         while "PostgreSQL is there; its history knows 0 guilds" not in second.words():
@@ -165,7 +165,7 @@ async def test_a_replica_that_stood_by_reads_the_history_before_it_places(
     await cluster.nats.start()
     await cluster.until_connected()
     await provision(cluster.provisioner)
-    await cluster.until_led("config-1", within_s=20)
+    await cluster.until_led("config-1")
     await pod.restart()
     await cluster.register("2")
     await cluster.until(lambda owned: "2" in owned, 20)
@@ -203,7 +203,7 @@ async def test_placement_goes_on_after_nats_was_away(cluster: Cluster) -> None:
     cluster.config()
     pod = await cluster.pod("gateway-0")
     await cluster.register("1")
-    await cluster.until(lambda owned: "1" in owned, 5)
+    await cluster.until(lambda owned: "1" in owned)
     await pod.vanish()
     cluster.nats.kill()
     await cluster.nats.start()

@@ -23,7 +23,7 @@ async def test_the_lease_of_a_dead_leader_is_taken_although_it_does_not_expire(
             await asyncio.sleep(0.05)
     await cluster.pod("gateway-0")
     await cluster.register("1")
-    await cluster.until(lambda owned: "1" in owned, 5)
+    await cluster.until(lambda owned: "1" in owned)
 
 
 async def test_a_dead_pod_is_away_and_replaced_although_its_lease_does_not_expire(

@@ -67,7 +67,7 @@ async def test_an_input_is_tried_by_no_more_processes_than_it_may_kill(
 async def test_what_a_living_pod_is_trying_is_not_held_against_the_input(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STAYS_S", 0.3)
+    monkeypatch.setattr(module, "STAYS_S", 2.0)  # longer than the two take to be done with it
     owner, follower, third = (processes.start(pod) for pod in ("a", "b", "c"))
     first = await processes.begin(owner, 7)
     second = await processes.begin(follower, 7)

@@ -52,5 +52,5 @@ async def test_step_15_a_request_whose_answer_had_not_begun_is_told_that_the_gui
     subject = subjects.request(GUILD, GetSettings.verb)
     await bus.listen(subject, received)
     await bus.barrier()
-    reply = await caller.ask(subject, encode(GetSettings()), timeout_s=1.0)
+    reply = await caller.ask(subject, encode(GetSettings()), timeout_s=10.0)
     assert (reply.headers or {})[headers.SERVICE_ERROR_CODE] == str(ErrorCode.MOVED)
