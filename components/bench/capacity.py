@@ -18,6 +18,7 @@ the owner.
 import asyncio
 import contextlib
 import itertools
+import math
 import random
 import signal
 import sqlite3
@@ -37,6 +38,7 @@ from components.bench.stage import id_of, make_guilds, opened, pause, put_all, s
 from components.bus import stream
 from components.bus.connection import Bus
 from components.chaos.arena import Arena, NotInTime, NotThere
+from components.config.reshard import GUILDS_PER_SHARD
 from components.gateway.engine.pod_tables import get_meta
 from components.gateway.shell.applier import RUNNING
 from components.simulator.client import GuildInfo
@@ -133,6 +135,8 @@ async def _carry(
     environment = {
         "MODBOT_GATEWAY_CAPACITY": str(2 * size),
         "MODBOT_GATEWAY_GRACE_S": "0",
+        # Fixed at the start, when there are no guilds yet; config places no more on one.
+        "MODBOT_SHARD_COUNT": str(math.ceil(size / GUILDS_PER_SHARD)),
     }
     found = Carried(guilds=size)
     counts = ("--gateways", "1", "--configs", "1")
