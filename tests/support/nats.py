@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -14,13 +17,28 @@ from components.bus.connection import Bus, connect
 from components.bus.provisioning import provision
 from components.bus.settings import BusSettings
 from components.stack import nats
+from components.stack.ports import Claims
+
+PORTS, EACH = range(10_000, 32_000), 1_000
+"""Below what the system gives to whoever asks for any port; so many for each process of tests."""
+_claims = Claims()
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody else takes, neither before its server listens nor while that is away; not
+    the one that was given before."""
+    for port in _own_ports():
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError  # they are given for ever
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """The ports of this process, over and over: a part of all that no other process has claimed."""
+    claimed = next(first for first in PORTS[::EACH] if _claims.take(first))
+    return itertools.cycle(range(claimed + 1, claimed + EACH))  # others may claim one of these
 
 
 class RunningNats:
