@@ -71,8 +71,8 @@ class Edge:
 async def running_edge(
     nats_server: RunningNats, key: SigningKey, public_key: str = ""
 ) -> AsyncIterator[Edge]:
-    """An edge, stopped in order at the end. ``public_key``: whose signatures it takes, else
-    those of ``key``."""
+    """An edge that serves, stopped in order at the end. ``public_key``: whose signatures it takes,
+    else those of ``key``."""
     settings = EdgeSettings(
         operator_token=TOKEN,
         discord_public_key=public_key or key.verify_key.encode().hex(),
@@ -84,7 +84,9 @@ async def running_edge(
         run_edge(settings, nats_server.settings("edge"), "edge-0", listening, stop)
     )
     async with aiohttp.ClientSession() as http:
-        yield Edge(url=f"http://127.0.0.1:{port}", http=http, key=key, stop=stop)
+        edge = Edge(url=f"http://127.0.0.1:{port}", http=http, key=key, stop=stop)
+        await edge.get("/healthz")  # answered once it serves
+        yield edge
     stop.set()
     async with asyncio.timeout(10):
         await running

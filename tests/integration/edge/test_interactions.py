@@ -10,6 +10,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from components.bus.connection import Bus
+from components.edge import interactions
 from contracts import headers, subjects
 from tests.integration.edge.owners import InteractionOwner
 from tests.integration.edge.running import GUILD, Edge
@@ -219,8 +220,9 @@ async def test_while_the_bus_does_not_answer_the_caller_is_told_that_it_may_be_d
 
 
 async def test_an_interaction_is_stored_when_the_bus_comes_back_in_time(
-    edge: Edge, nats_server: RunningNats
+    edge: Edge, nats_server: RunningNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(interactions, "APPEND_WITHIN_S", 15.0)  # however slowly the server starts
     assert (await edge.interact({"id": "1", "type": 1}))[0] == 200
     nats_server.kill()
     asking = asyncio.create_task(edge.interact(a_command()))
