@@ -9,10 +9,19 @@ import pytest
 
 from components.simulator.bootstrap import Simulator, running_simulator
 from components.simulator.client import GuildInfo, SimulatorControl
+from components.simulator.clock import Clock
 from components.simulator.settings import Settings
 from tests.integration.simulator.raw import TOKEN, Caller
 
 
+@pytest.fixture
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No window ends, however long the test's requests take."""
+    now_s = time.monotonic()
+    monkeypatch.setattr(Clock, "monotonic", lambda _: now_s)
+
+
+@pytest.mark.usefixtures("one_moment")
 async def test_a_bucket_counts_down_and_refuses_with_a_full_429(
     caller: Caller, guild: GuildInfo
 ) -> None:
@@ -22,7 +31,9 @@ async def test_a_bucket_counts_down_and_refuses_with_a_full_429(
         reply = await caller.call("POST", path, {"content": str(i)})
         left.append(reply.headers["X-RateLimit-Remaining"])
     assert left == ["4", "3", "2", "1", "0"]
+    before = time.time()
     refused = await caller.call("POST", path, {"content": "6"})
+    after = time.time()
     assert refused.status == 429
     assert refused.headers["Content-Type"] == "application/json"
     assert refused.headers["Via"]
@@ -31,9 +42,10 @@ async def test_a_bucket_counts_down_and_refuses_with_a_full_429(
     assert 0 < refused.body["retry_after"] <= 5
     assert refused.body["global"] is False
     reset = float(refused.headers["X-RateLimit-Reset"])
-    assert reset - time.time() == pytest.approx(refused.body["retry_after"], abs=0.2)
+    assert before - 0.1 <= reset - refused.body["retry_after"] <= after + 0.1
 
 
+@pytest.mark.usefixtures("one_moment")
 async def test_buckets_are_split_by_the_major_parameter(
     caller: Caller, control: SimulatorControl, guild: GuildInfo
 ) -> None:
@@ -57,6 +69,7 @@ async def test_old_messages_are_deleted_from_a_bucket_of_their_own(
     assert (len(buckets), [r.status for r in replies]) == (2, [204, 204])
 
 
+@pytest.mark.usefixtures("one_moment")
 async def test_50_requests_a_second_are_the_global_limit_and_answers_are_exempt(
     caller: Caller, control: SimulatorControl, guild: GuildInfo
 ) -> None:
@@ -73,6 +86,7 @@ async def test_50_requests_a_second_are_the_global_limit_and_answers_are_exempt(
         assert (answer.status, answer.code) == (404, 10062)
 
 
+@pytest.mark.usefixtures("one_moment")
 async def test_all_connections_of_a_token_share_the_global_limit(
     sim: Simulator, control: SimulatorControl, guild: GuildInfo
 ) -> None:
@@ -182,13 +196,13 @@ async def test_a_fault_after_the_effect_loses_the_answer_not_the_effect(
 async def test_a_fault_can_be_for_one_pod_and_be_late(
     caller: Caller, control: SimulatorControl
 ) -> None:
-    await control.add_fault(pod="gateway-1", latency_ms=80, count=None)
+    await control.add_fault(pod="gateway-1", latency_ms=500, count=None)
     before = time.monotonic()
     await caller.call("GET", "/users/@me", **{"X-Modbot-Pod": "gateway-0"})
     quick = time.monotonic() - before
     await caller.call("GET", "/users/@me", **{"X-Modbot-Pod": "gateway-1"})
-    assert time.monotonic() - before - quick >= 0.08
-    assert quick < 0.08
+    assert time.monotonic() - before - quick >= 0.5
+    assert quick < 0.5
     await control.clear_faults()
     pods = [e.data["pod"] for e in await control.record_all(["rest"])]
     assert pods == ["gateway-0", "gateway-1"]
