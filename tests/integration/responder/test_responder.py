@@ -146,7 +146,7 @@ async def test_every_answer_around_the_deadline_is_decided_the_same_for_both_sid
             telling = asyncio.create_task(
                 owner.answers(an_answer(interaction=interaction), interaction)
             )
-            answer = await pending.wait(number * 0.00005)
+            answer = await pending.wait(number * 0.00005 if number < 59 else 5)
         assert await telling is (answer is not None)
         outcomes.add(answer is not None)
     assert outcomes == {True, False}
