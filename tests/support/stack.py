@@ -1,13 +1,20 @@
-"""An installation of the local stack as a value: nothing of it exists on disk."""
+"""An installation of the local stack: as a value, of which nothing exists on disk; or its ports."""
 
 import signal
 from pathlib import Path
 
 import msgspec
 
-from components.stack.installation import Discord, Installation, S3Server, SecretFiles
+from components.stack.installation import (
+    Discord,
+    Installation,
+    S3Server,
+    SecretFiles,
+    metrics_port,
+)
 from components.stack.nats import NatsServer
 from components.stack.postgres import PostgresServer
+from tests.support.nats import free_port
 
 HOME = Path("/home/somebody/.modbot")
 REAL_DISCORD = Discord(
@@ -77,3 +84,17 @@ def installation(**changed: object) -> Installation:
         ),
     )
     return msgspec.structs.replace(made, **changed)
+
+
+SERVERS = ("nats", "postgres", "s3", "simulator", "edge-0")
+REPLICAS = ("config-0", "config-1", "gateway-0", "gateway-1", "shard-0", "edge-0")
+
+
+def remember_ports(home: Path) -> dict[str, int]:
+    """Let an installation of the usual size remember ports that no other wants; returns them. The
+    usual ones may be another test's when it is started again."""
+    names = [*SERVERS, *map(metrics_port, REPLICAS)]
+    ports = {name: free_port() for name in names}
+    home.mkdir(exist_ok=True)
+    (home / "ports.json").write_bytes(msgspec.json.encode(ports))
+    return ports

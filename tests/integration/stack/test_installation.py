@@ -17,7 +17,7 @@ from components.stack.errors import OtherApplication
 from components.stack.installation import prepare
 from components.stack.settings import StackSettings
 from contracts import accounts
-from tests.support.stack import REAL_DISCORD
+from tests.support.stack import REAL_DISCORD, remember_ports
 
 
 def settings(home: Path) -> StackSettings:
@@ -26,6 +26,7 @@ def settings(home: Path) -> StackSettings:
 
 
 def test_a_second_preparation_keeps_keys_ports_and_tokens(tmp_path: Path) -> None:
+    remember_ports(tmp_path)
     first = prepare(settings(tmp_path))
     secrets = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert prepare(settings(tmp_path)) == first

@@ -20,6 +20,7 @@ from components.simulator.client import SimulatorControl
 from components.simulator.settings import Settings
 from components.stack import running
 from components.stack.running import RunningStack
+from tests.support.stack import remember_ports
 
 MODBOT = [sys.executable, "-m", "components.cli"]
 OWN = {"MODBOT_HOME", "MODBOT_NATS_URL", "DISCORD_TOKEN", "SERVICE_MODE"}
@@ -133,9 +134,11 @@ async def guilds_served(started: Up, count: int) -> dict[str, object]:
 @pytest.mark.timeout(240)
 async def test_the_whole_stack_starts_answers_heals_and_leaves_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
+    ports = remember_ports(home)
     async with up(home, "--guilds", "3", "--rate", "20") as started:
         stack = await started.ready()
         assert stack.ready
+        assert stack.ports == ports
         assert {process.name for process in stack.processes} == {
             "nats", "postgres", "s3", "simulator", "config-0", "config-1",
             "gateway-0", "gateway-1", "shard-0", "edge-0",
