@@ -13,9 +13,12 @@ from contracts.errors import ServiceError
 from contracts.records import Assignment
 from contracts.requests import GuildStatus
 from tests.integration.config.cluster import Cluster, ReplicaProcess
-from tests.integration.gateway.town import LEASE_TTL_S, PodProcess, Pods, Town, until
+from tests.integration.gateway.town import PodProcess, Pods, Town, until
 from tests.support.nats import RunningNats
 from tests.support.postgres import RunningPostgres
+
+LEASE_TTL_S = 2
+"""Of the pods that `Pods` makes."""
 
 
 class Fleet:
@@ -108,12 +111,14 @@ async def fleet(
     settings: Mapping[str, str] | None = None,
     *,
     followers: int = 1,
+    lease_ttl_s: int = LEASE_TTL_S,
 ) -> AsyncIterator[Fleet]:
     """Pods that serve, and a config that leads. ``settings``: variables of the pods."""
     cluster = Cluster(nats, postgres, await postgres.new_database())
     await cluster.connect()
-    cluster.set(pod_ttl_s=LEASE_TTL_S, alarm_every_s=0.2, alarm_after_s=0.5, followers=followers)
-    made = Fleet(cluster, [pods.make(f"gateway-{n}", **(settings or {})) for n in range(count)])
+    cluster.set(pod_ttl_s=lease_ttl_s, alarm_every_s=0.2, alarm_after_s=0.5, followers=followers)
+    variables = {"MODBOT_GATEWAY_LEASE_TTL_S": str(lease_ttl_s), **(settings or {})}
+    made = Fleet(cluster, [pods.make(f"gateway-{n}", **variables) for n in range(count)])
     try:
         made.config = cluster.config_process("config-0")
         await asyncio.gather(*(pod.start() for pod in made.pods))

@@ -59,8 +59,8 @@ async def lose(town: Town, pod: PodProcess) -> StateSource:
         replica=f"pods/{pod.name}/{pod.incarnation}",
     )
     await pod.kill()
-    await fence(town, pod)  # while the lease stands: Litestream may end later than that
     await wipe(pod)
+    await fence(town, pod)
     return source
 
 

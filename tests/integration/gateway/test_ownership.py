@@ -15,7 +15,7 @@ from contracts.ids import Epoch, GuildId, Incarnation, PodId, Sequence
 from contracts.inputs import OwnerOpened, owner_opened_id
 from contracts.message import decode, encode
 from contracts.records import PodLease
-from tests.integration.gateway.town import LEASE_TTL_S, SPAM, PodProcess, Pods, Town, until
+from tests.integration.gateway.town import SPAM, PodProcess, Pods, Town, until
 from tests.support.nats import RunningNats
 from tests.support.replay import dump_of_pod, replay
 
@@ -266,4 +266,4 @@ async def test_a_lease_shows_what_the_pod_is_and_does(town: Town, pods: Pods) ->
     assert lease.replica == ""  # there is no backup
     assert lease.nats_client > 0
     assert lease.nats_server
-    assert lease.ttl_s == LEASE_TTL_S
+    assert lease.ttl_s == 2

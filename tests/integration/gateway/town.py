@@ -39,9 +39,6 @@ SPAM = (
     "billing suspended expired"
 )
 """Seventeen keywords: a high verdict."""
-LEASE_TTL_S = 5
-"""Of the pods that `Pods` makes. They renew every second, so a shorter one ends when a busy machine
-keeps a pod or its server waiting for a moment."""
 OPERATOR = Actor(kind="operator", id="tester")
 
 
@@ -314,7 +311,7 @@ class Pods:
             "MODBOT_DISCORD_API_URL": self._simulator.api_url,
             "MODBOT_GATEWAY_DATA": str(data),
             "MODBOT_GATEWAY_SWEEP_EVERY_S": "0.5",
-            "MODBOT_GATEWAY_LEASE_TTL_S": str(LEASE_TTL_S),
+            "MODBOT_GATEWAY_LEASE_TTL_S": "2",
             **settings,
         }
         pod = PodProcess(name, data, environment, self._folder / f"{name}.log", self._operator)
@@ -336,9 +333,7 @@ class Pods:
     async def inside(self, name: str = "gateway-0", **settings: Any) -> str:
         """A pod inside the test's process, which starts faster and cannot be killed; returns its
         incarnation. ``settings``: fields of `GatewaySettings`."""
-        gateway = GatewaySettings(
-            data=str(self._folder / name), sweep_every_s=0.5, lease_ttl_s=LEASE_TTL_S
-        )
+        gateway = GatewaySettings(data=str(self._folder / name), sweep_every_s=0.5, lease_ttl_s=2)
         told = PodSettings(
             pod=PodId(name),
             gateway=msgspec.structs.replace(gateway, **settings),
