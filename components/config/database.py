@@ -338,16 +338,6 @@ class Database:
             await held.execute(statement, *values)
 
     @asynccontextmanager
-    async def _held_or_away(self) -> AsyncIterator[Connection]:
-        """Do something now, and say so when it cannot be done."""
-        try:
-            async with self._held() as held:
-                yield held
-        except AWAY as error:
-            self._lost(error)
-            raise DatabaseAway(str(error) or type(error).__name__) from error
-
-    @asynccontextmanager
     async def _held(self) -> AsyncIterator[Connection]:
         """The connection, for nobody else meanwhile; dropped when what it is held for fails."""
         async with self._lock:
@@ -358,6 +348,16 @@ class Database:
             except AWAY:
                 self._drop()
                 raise
+
+    @asynccontextmanager
+    async def _held_or_away(self) -> AsyncIterator[Connection]:
+        """The same for who has to be told when it cannot be done. Raises `DatabaseAway`."""
+        try:
+            async with self._held() as held:
+                yield held
+        except AWAY as error:
+            self._lost(error)
+            raise DatabaseAway(str(error) or type(error).__name__) from error
 
     def _drop(self) -> None:
         """Only with the lock held: asyncpg ends a statement whose connection is terminated by
