@@ -11,7 +11,7 @@ import io
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import uvloop
 
@@ -63,12 +63,21 @@ async def _until_signal(main: Main) -> None:
 
 
 def _tell_what_runs() -> None:
-    """A stop that takes long is a defect; say where everything stands before a supervisor kills
-    the process."""
+    """A stop that takes long may be a defect; say where everything stands before a supervisor
+    kills the process. One task of a kind: a pod that drains has thousands, and has to renew its
+    lease while it does."""
+    kinds: dict[str, list[asyncio.Task[Any]]] = {}
     for task in asyncio.all_tasks():
+        kinds.setdefault(getattr(task.get_coro(), "__qualname__", ""), []).append(task)
+    for tasks in kinds.values():
         where = io.StringIO()
-        task.print_stack(file=where)
-        log.warning("still running %.0f s after the signal: %s", SLOW_STOP_S, where.getvalue())
+        tasks[0].print_stack(file=where)
+        log.warning(
+            "%d still running %.0f s after the signal, like this: %s",
+            len(tasks),
+            SLOW_STOP_S,
+            where.getvalue(),
+        )
 
 
 def _code(error: BaseException) -> int:
