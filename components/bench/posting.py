@@ -1,10 +1,12 @@
 """Harmless messages at a rate, some at a time: what posts must not be what is measured.
 
-The members of a guild speak in turn. If one of them posted everything, that would be rapid fire to
-the spam pipeline, and every message a case, a deletion and a report.
+The members of a guild speak in turn, and nobody says twice what he has said before, whichever
+`Chatter` made him. If one of them posted everything, or the same again, that would be rapid fire or
+a duplicate to the spam pipeline, and every message a case, a deletion and a report.
 """
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +22,10 @@ LEAST_SHARE = 0.9
 """Of the rate that was asked for: what is posted last is late by as long as one request takes."""
 
 
+_NUMBERS = itertools.count(1)
+"""Of all messages of this process."""
+
+
 class Chatter:
     """Who says what next, in guilds at random; every guild needs members."""
 
@@ -27,7 +33,6 @@ class Chatter:
         self._guilds = guilds
         self._dice = dice
         self._said: Counter[int] = Counter()
-        self._number = 0
 
     def messages(self, count: int) -> list[dict[str, Any]]:
         """So many messages that nobody minds."""
@@ -37,11 +42,10 @@ class Chatter:
         guild = self._dice.choice(self._guilds)
         speaker = guild.members[self._said[guild.id] % len(guild.members)]
         self._said[guild.id] += 1
-        self._number += 1
         return {
             "channel_id": guild.channels["general"],
             "author_id": speaker.id,
-            "content": f"good morning {self._number}",
+            "content": f"good morning {next(_NUMBERS)}",
         }
 
 

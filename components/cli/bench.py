@@ -6,6 +6,7 @@ Every measurement has its options as a struct; its fields are the command's opti
 import argparse
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -105,8 +106,7 @@ def main(arguments: list[str]) -> int:
     measurement = MEASUREMENTS[given.name]
     fields = {field.name: getattr(given, field.name) for field in _fields(measurement.options)}
     options = msgspec.convert(fields, measurement.options)
-    with tempfile.TemporaryDirectory(prefix="modbot-bench-") as folder:
-        result = _measured(measurement, Path(folder), options)
+    result = _measured(measurement, options)
     if given.json:
         print(msgspec.json.encode(result).decode())
     else:
@@ -114,16 +114,26 @@ def main(arguments: list[str]) -> int:
     return 0 if result.ok else 1
 
 
-def _measured(measurement: Measurement, home: Path, options: msgspec.Struct) -> BenchResult:
+def _measured(measurement: Measurement, options: msgspec.Struct) -> BenchResult:
+    """The figures. What a measurement that ended early leaves behind is kept, for its logs."""
+    home = Path(tempfile.mkdtemp(prefix="modbot-bench-"))
+
     async def measure() -> BenchResult:
         return await measurement.run(home, options, _say)
 
+    keep = False
     try:
         return asyncio.run(measure())
     except StackDidNotStart as error:
         raise CommandError(f"the stack did not start:{os.linesep}{error}") from error
     except NotInTime as error:
-        raise CommandError(f"the measurement ended: {error}") from error
+        keep = True
+        raise CommandError(
+            f"the measurement ended: {error}{os.linesep}the logs of its stack are kept in {home}"
+        ) from error
+    finally:
+        if not keep:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _say(words: str) -> None:

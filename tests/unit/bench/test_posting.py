@@ -84,3 +84,13 @@ async def test_less_than_nine_tenths_of_the_rate_breaks_the_limit(
     assert figure.name == "posted_per_s"
     assert figure.value == pytest.approx(100 / after_s, abs=0.1)
     assert figure.ok is ok
+
+
+def test_nobody_says_the_same_again_in_the_next_part_of_a_measurement() -> None:
+    """A member's second copy is spam, and a deletion is not what is measured."""
+    said = [
+        message["content"]
+        for _ in range(2)
+        for message in Chatter([GUILD], random.Random(1)).messages(3)
+    ]
+    assert len(set(said)) == 6
