@@ -25,7 +25,7 @@ class Keywords:
     The underscore separates, since Discord's markdown hides ``_free_`` behind italics."""
 
     def __init__(self, words: tuple[str, ...]) -> None:
-        self._words = list(dict.fromkeys(map(_fold, words)))
+        self._words = list(dict.fromkeys(map(fold, words)))
         options = re2.Options()
         options.max_mem = 64 << 20  # 2,500 keywords of 100 characters stay far below
         self._set = re2.Set.SearchSet(options)
@@ -34,11 +34,10 @@ class Keywords:
         if self._words:
             self._set.Compile()
 
-    def found(self, text: str) -> list[str]:
-        """The keywords in the text, each once, in the order of the settings."""
-        if not self._words or not text:
+    def found(self, folded: str) -> list[str]:
+        """The keywords in a text (`fold`), each once, in the order of the settings."""
+        if not self._words or not folded:
             return []
-        folded = _fold(text)
         candidates = sorted(self._set.Match(folded) or ())
         return [word for word in map(self._words.__getitem__, candidates) if _whole(word, folded)]
 
@@ -86,7 +85,8 @@ def _keywords(words: tuple[str, ...]) -> Keywords:
     return Keywords(words)
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
+    """A text as keywords are looked for in it: of one case, words apart by one space."""
     return " ".join(text.casefold().split())
 
 

@@ -38,6 +38,15 @@ def advance(
     at: Sequence,
 ) -> SessionPosition:
     """Note the dispatch; ``opens``: it is the session's GUILD_CREATE."""
+    if previous is not None and previous < sequence:
+        # nearly all of them: the current session's next one, in one statement
+        continued = database.execute(
+            "UPDATE sessions SET last_sequence = ?, last_part = ?"
+            " WHERE guild_id = ? AND session = ? AND state = 'current' AND last_sequence = ?",
+            (sequence, part, guild, session, previous),
+        )
+        if continued.rowcount:
+            return SessionPosition(current=True, repeated=False, broken=False, expected=previous)
     row = database.execute(
         "SELECT state, last_sequence, last_part FROM sessions WHERE guild_id = ? AND session = ?",
         (guild, session),

@@ -128,12 +128,9 @@ def embeds_hash(posted: Posted) -> str:
 
 def digest(parts: Iterable[str]) -> str:
     """A short name of a list of texts; lengths keep ``[ab, c]`` and ``[a, bc]`` apart."""
-    state = hashlib.blake2b(digest_size=12)
-    for part in parts:
-        data = part.encode()
-        state.update(b"%d:" % len(data))
-        state.update(data)
-    return state.hexdigest()
+    texts = [part.encode() for part in parts]
+    named = b"".join([b"%d:%b" % (len(text), text) for text in texts])
+    return hashlib.blake2b(named, digest_size=12).hexdigest()
 
 
 def _embed_texts(embeds: list[Embed]) -> list[str]:

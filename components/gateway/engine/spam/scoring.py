@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from components.gateway.engine.rules import Rules
+from components.gateway.engine.rules import Rules, fold
 from components.gateway.engine.spam.posted import Posted, analysed_text
 from components.gateway.engine.spam.tracker import Tracked
 from contracts.facts import SignalScore, SpamTier
@@ -75,8 +75,7 @@ def score(posted: Posted, recent: list[Tracked], key: str, rules: Rules, *, trap
     weights = rules.spam.weights
 
     def add(name: str, times: int = 1) -> None:
-        points = getattr(weights, name) * times
-        if times and points:
+        if times and (points := getattr(weights, name) * times):
             signals.append(SignalScore(name=name, points=points))
 
     if trap:
@@ -112,6 +111,7 @@ def gather(posted: Posted, recent: list[Tracked], key: str, rules: Rules) -> Evi
     """The facts that the signals are judged by."""
     spam = rules.spam
     text = analysed_text(posted)
+    folded = fold(text)
     now = posted.at_ms
 
     copies = rapid = 0
@@ -133,8 +133,8 @@ def gather(posted: Posted, recent: list[Tracked], key: str, rules: Rules) -> Evi
             copies += 1
     mentioned = {*posted.mentioned, *_MENTION.findall(posted.content)}
     return Evidence(
-        keywords=rules.bad_keywords.found(text),
-        safe_keywords=rules.safe_keywords.found(text),
+        keywords=rules.bad_keywords.found(folded),
+        safe_keywords=rules.safe_keywords.found(folded),
         mass_pings=[ping for ping in _MASS_PINGS if ping in posted.content],
         mentions=len(mentioned),
         combining_share=combining_share(text),

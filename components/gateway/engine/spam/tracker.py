@@ -86,7 +86,8 @@ def remember(
             "DELETE FROM spam_tracker WHERE guild_id = ? AND user_id = ? AND message_id = ?",
             (context.guild, user, message),
         )
-    if not context.is_armed(SWEEP):
+    # whoever is remembered already has armed it: while there are rows it is pending
+    if len(rows) == 1 and not context.is_armed(SWEEP):
         context.arm_timer(SWEEP, context.time_ms + context.rules.spam.tracker_retention_s * 1000)
     return [
         Tracked(*row)
