@@ -1,8 +1,8 @@
 """Harmless messages at a rate, some at a time: what posts must not be what is measured.
 
-The members of a guild speak in turn, and nobody says twice what he has said before, whichever
-`Chatter` made him. If one of them posted everything, or the same again, that would be rapid fire or
-a duplicate to the spam pipeline, and every message a case, a deletion and a report.
+The members of a guild speak in turn, and no message of a process is as another. If one member
+posted everything, or the same again, that would be rapid fire or a duplicate to the spam pipeline,
+and every message a case, a deletion and a report.
 """
 
 import asyncio

@@ -115,7 +115,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _measured(measurement: Measurement, options: msgspec.Struct) -> BenchResult:
-    """The figures. What a measurement that ended early leaves behind is kept, for its logs."""
+    """The figures. The stack of a measurement that ended because something did not happen in time
+    is kept, for its logs."""
     home = Path(tempfile.mkdtemp(prefix="modbot-bench-"))
 
     async def measure() -> BenchResult:

@@ -64,16 +64,17 @@ async def _until_signal(main: Main) -> None:
 
 def _tell_what_runs() -> None:
     """A stop that takes long may be a defect; say where everything stands before a supervisor
-    kills the process. One task of a kind: a pod that drains has thousands, and has to renew its
-    lease while it does."""
-    kinds: dict[str, list[asyncio.Task[Any]]] = {}
+    kills the process. One task of all that stand at one line: a pod that drains has thousands, and
+    has to renew its lease while it does."""
+    places: dict[tuple[str, int], list[asyncio.Task[Any]]] = {}
     for task in asyncio.all_tasks():
-        kinds.setdefault(getattr(task.get_coro(), "__qualname__", ""), []).append(task)
-    for tasks in kinds.values():
+        for frame in task.get_stack(limit=1):
+            places.setdefault((frame.f_code.co_filename, frame.f_lineno), []).append(task)
+    for tasks in places.values():
         where = io.StringIO()
         tasks[0].print_stack(file=where)
         log.warning(
-            "%d still running %.0f s after the signal, like this: %s",
+            "%d still running there %.0f s after the signal: %s",
             len(tasks),
             SLOW_STOP_S,
             where.getvalue(),

@@ -38,7 +38,7 @@ def advance(
     at: Sequence,
 ) -> SessionPosition:
     """Note the dispatch; ``opens``: it is the session's GUILD_CREATE."""
-    if previous is not None and previous < sequence:
+    if previous is not None and 0 <= previous < sequence:
         # nearly all of them: the current session's next one, in one statement
         continued = database.execute(
             "UPDATE sessions SET last_sequence = ?, last_part = ?"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.gateway.engine.events import EVENTS
@@ -125,3 +125,20 @@ def test_no_interaction_or_command_stops_the_pod(field: str, value: Any, documen
     assert reply is not None
     assert (reply.error is None) == (document == {})
     check(log)
+
+
+integers = st.one_of(
+    st.integers(min_value=-(2**70), max_value=2**70), st.integers(min_value=-2, max_value=12)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@example(numbers=[(5, -(2**63) - 1, 1)])
+@given(numbers=st.lists(st.tuples(integers, integers, integers), max_size=6))
+def test_no_place_in_a_session_stops_the_pod(numbers: list[tuple[int, int, int]]) -> None:
+    log = Log(SETTINGS)
+    for sequence, previous, part in numbers:
+        applied = log.dispatch(
+            "MESSAGE_CREATE", message(), sequence=sequence, previous=previous, part=part
+        )
+        assert applied.status in ("applied", "ignored", "quarantined")

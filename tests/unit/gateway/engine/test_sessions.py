@@ -31,7 +31,7 @@ dispatches = st.builds(
     session=st.sampled_from(["a", "b"]),
     sequence=few,
     part=st.integers(min_value=1, max_value=3),
-    previous=st.none() | few,
+    previous=st.none() | few | st.sampled_from([-1, -(2**63) - 1, 2**64]),
     opens=st.booleans(),
 )
 
