@@ -6,14 +6,12 @@ come from the stream's leader. The only barrier is an append's acknowledgement (
 
 import asyncio
 import base64
-import contextlib
 import functools
 from collections.abc import Sequence as Seq
 from datetime import datetime
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 
 from components.bus.connection import Bus, refusal
 from components.bus.errors import Unanswered
@@ -56,13 +54,16 @@ class LastSequences(msgspec.Struct, frozen=True, kw_only=True):
 
 def stored_message(message: Msg) -> StoredMessage:
     """A direct get's answer, or a republished message, as a `StoredMessage`."""
-    fields = dict(message.headers or {})
+    return _stored({headers.SUBJECT: message.subject, **(message.headers or {})}, message.data)
+
+
+def _stored(fields: dict[str, str], data: bytes) -> StoredMessage:
     return StoredMessage(
-        subject=fields.get(headers.SUBJECT, message.subject),
+        subject=fields[headers.SUBJECT],
         sequence=Sequence(int(fields[headers.SEQUENCE])),
         stored_ms=milliseconds(fields[headers.TIME_STAMP]),
         headers=fields,
-        data=message.data,
+        data=data,
     )
 
 
@@ -179,7 +180,7 @@ async def _message_get(
         subject=raw.subject,
         sequence=Sequence(raw.seq),
         stored_ms=milliseconds(raw.time),
-        headers=_parse_headers(base64.b64decode(raw.hdrs)),
+        headers=parse_headers(base64.b64decode(raw.hdrs))[1],
         data=base64.b64decode(raw.data),
     )
 
@@ -193,33 +194,28 @@ async def _batch(
     found: list[StoredMessage] = []
     ended: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
 
-    async def answered(message: Msg) -> None:
+    def answered(block: bytes, data: bytes) -> None:
         if ended.done():
             return
-        fields = message.headers or {}
-        status = fields.get("Status")
         try:
-            if status is None:
-                found.append(stored_message(message))
-            elif status in (BATCH_END, NO_MESSAGE):
+            status, fields = parse_headers(block)
+            if not status:
+                found.append(_stored(fields, data))
+            elif (code := status[:3]) in (BATCH_END, NO_MESSAGE):
                 ended.set_result(fields)
             else:
-                why = fields.get("Description", "")
-                ended.set_exception(refusal(subject, int(status), 0, why))
+                why = status[3:].strip()
+                ended.set_exception(refusal(subject, int(code), 0, why))
         except (KeyError, ValueError) as error:
             ended.set_exception(error)
 
-    subscription = await bus.listen(inbox, answered)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await bus.say(subject, msgspec.json.encode(request), reply=inbox)
-            return found, await ended
-    except TimeoutError as error:
-        raise Unanswered(subject, timeout_s) from error
-    finally:
-        if bus.connected:
-            with contextlib.suppress(NatsError):  # lost this very moment: it is gone anyway
-                await subscription.unsubscribe()
+    async with bus.collecting(inbox, answered):
+        try:
+            async with asyncio.timeout(timeout_s):
+                await bus.say(subject, msgspec.json.encode(request), reply=inbox)
+                return found, await ended
+        except TimeoutError as error:
+            raise Unanswered(subject, timeout_s) from error
 
 
 def _raise(subject: str, error: _Error | None) -> None:
@@ -227,14 +223,16 @@ def _raise(subject: str, error: _Error | None) -> None:
         raise refusal(subject, error.code, error.err_code, error.description)
 
 
-def _parse_headers(block: bytes) -> dict[str, str]:
-    """``NATS/1.0\\r\\nName: value\\r\\n…`` as a mapping; of a repeated name the first counts."""
+def parse_headers(block: bytes) -> tuple[str, dict[str, str]]:
+    """``NATS/1.0[ status]\\r\\nName: value\\r\\n…`` as the status (code and words, empty without
+    one) and a mapping; of a repeated name the last counts, as for the client."""
+    first, *lines = block.decode("utf-8", "replace").split("\r\n")
     fields: dict[str, str] = {}
-    for line in block.decode("utf-8", "replace").split("\r\n")[1:]:
+    for line in lines:
         name, separator, value = line.partition(":")
         if separator:
-            fields.setdefault(name, value.strip())
-    return fields
+            fields[name] = value.strip()
+    return first[len("NATS/1.0") :].strip(), fields
 
 
 def milliseconds(timestamp: str) -> int:
