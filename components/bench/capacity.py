@@ -69,8 +69,7 @@ LIVE_SHARE = 0.9
 """Of what the log took in the same seconds: the last look at the database comes up to 0.1 s late,
 after some seconds."""
 LIMITS_AT = 1000
-"""Guilds. With more of them the backlog is a few messages each, and what takes the time is opening
-them, which has a figure of its own."""
+"""Guilds. With more of them the backlog is a few messages each, and opening them takes the time."""
 RSS_LIMITS_MIB = {"gateway": 160.0, "config": 80.0, "edge": 120.0}
 
 

@@ -90,6 +90,18 @@ class Stored(msgspec.Struct, frozen=True):
 _decode_ack = msgspec.json.Decoder(_PubAck).decode
 
 
+def parse_fields(raw: bytes) -> dict[str, str]:
+    """``Name: value\\r\\n…`` as a mapping; of a repeated name the last counts. Four times as fast
+    as the client's own: 8 of the 110 microseconds that an input takes on the event loop. Names are
+    taken as they come: nobody looks for a broken one."""
+    fields: dict[str, str] = {}
+    for line in raw.decode("utf-8", "replace").split("\r\n"):
+        name, separator, value = line.partition(":")
+        if separator:
+            fields[name] = value.strip()
+    return fields
+
+
 class _Client(Client):
     """The client, with what it does too slowly or wrongly done here."""
 
@@ -109,14 +121,7 @@ class _Client(Client):
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """Four times as fast: 8 of the 110 microseconds that an input takes on the event loop.
-        Names are taken as they come: nobody looks for a broken one."""
-        fields: dict[str, str] = {}
-        for line in raw.decode("utf-8", "replace").split("\r\n"):
-            name, separator, value = line.partition(":")
-            if separator:
-                fields[name] = value.strip()
-        return fields
+        return parse_fields(raw)
 
     async def _process_pong(self) -> None:
         """The answer to a ping that was given up is taken, for nobody. The client would set its

@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 from nats.aio.msg import Msg
 
-from components.bus.connection import Bus, refusal
+from components.bus.connection import Bus, parse_fields, refusal
 from components.bus.errors import Unanswered
 from contracts import headers
 from contracts.ids import Sequence
@@ -53,7 +53,7 @@ class LastSequences(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stored_message(message: Msg) -> StoredMessage:
-    """A direct get's answer, or a republished message, as a `StoredMessage`."""
+    """A republished message as a `StoredMessage`."""
     return _stored({headers.SUBJECT: message.subject, **(message.headers or {})}, message.data)
 
 
@@ -225,14 +225,10 @@ def _raise(subject: str, error: _Error | None) -> None:
 
 def parse_headers(block: bytes) -> tuple[str, dict[str, str]]:
     """``NATS/1.0[ status]\\r\\nName: value\\r\\n…`` as the status (code and words, empty without
-    one) and a mapping; of a repeated name the last counts, as for the client."""
-    first, *lines = block.decode("utf-8", "replace").split("\r\n")
-    fields: dict[str, str] = {}
-    for line in lines:
-        name, separator, value = line.partition(":")
-        if separator:
-            fields[name] = value.strip()
-    return first[len("NATS/1.0") :].strip(), fields
+    one) and a mapping (`parse_fields`)."""
+    first, _, lines = block.partition(b"\r\n")
+    status = first.removeprefix(b"NATS/1.0").decode("utf-8", "replace").strip()
+    return status, parse_fields(lines)
 
 
 def milliseconds(timestamp: str) -> int:
