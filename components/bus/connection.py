@@ -136,6 +136,13 @@ class _Client(Client):
         self.drop()
         await super()._attempt_reconnect()
 
+    async def _process_connect_init(self) -> None:
+        """Parse the next connection from its first byte on. The client's reading may be awake with
+        bytes of the lost one already; it parses them after the parser was reset, and half a message
+        among them would be completed from the next connection."""
+        self._ps.reset()
+        await super()._process_connect_init()
+
     def drop(self) -> None:
         """End the connection without waiting for what was not written yet."""
         transport = self._transport

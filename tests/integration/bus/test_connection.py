@@ -247,6 +247,31 @@ async def test_a_connection_that_nobody_reads_is_left_after_an_unanswered_reques
     assert (await bus.append(subjects.inputs(GUILD), b"{}")).sequence == 2
 
 
+async def test_half_a_message_of_a_lost_connection_is_not_completed_from_the_next(
+    nats_server: RunningNats,
+) -> None:
+    bus = await nats_server.connect("gateway")
+    back = asyncio.Event()
+
+    async def on_back() -> None:
+        back.set()
+
+    bus.on_connected(on_back)
+    seen: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await bus.listen(subjects.live(GUILD), seen.put)
+    await bus.barrier()
+    transport = bus.client._transport
+    assert isinstance(transport, TcpTransport)
+    assert transport._io_reader is not None
+    half = f"MSG {subjects.live(GUILD)} {subscription._id} 100\r\nthe other half never comes"
+    transport._io_reader.feed_data(half.encode())  # as it comes from the socket
+    await bus.client.force_reconnect()  # before the client's task has read it
+    async with asyncio.timeout(5):
+        await back.wait()
+        await bus.append(subjects.inputs(GUILD), b"whole")
+        assert (await seen.get()).data == b"whole"
+
+
 async def test_closing_does_not_wait_for_a_hung_server(nats_server: RunningNats) -> None:
     before = asyncio.all_tasks()
     bus = await nats_server.connect("gateway")
