@@ -180,7 +180,9 @@ class Backup:
             "  interval: 24h\n"
             f"  retention: {round(self._settings.retention_h * 60)}m\n"
             f"{replica_configuration(self._settings, self._database, self._prefix, self._notes)}"
-            "      sync-interval: 250ms\n"  # both must be set (facts.md)
+            # Both intervals must be set (facts.md). Uploads begin at a tick of this one at which
+            # there is something new; puts are one for each monitor-interval, however short this is.
+            "      sync-interval: 50ms\n"
         )
 
 
