@@ -97,8 +97,8 @@ def compare(
             if role not in roles
         ]
         for rows in (*held.get(guild, ()), *in_replicas.get(guild, ())):
-            if rows.role == "replica" and not rows.sequence:
-                continue  # its pod had begun to build the guild, and takes that for no rows
+            if rows.role in ("left", "replica") and not rows.sequence:
+                continue  # its pod has begun to build the guild, and takes that for no rows
             setattr(compared, rows.role, getattr(compared, rows.role) + 1)
             expected = replayed.dumps.get(rows.sequence)
             if expected is None:

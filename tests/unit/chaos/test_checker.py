@@ -1,7 +1,7 @@
 """Every kind of violation is found where it is planted, and nothing in a history that is right."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -374,6 +374,15 @@ def test_a_replica_of_a_guild_that_was_just_begun_holds_nothing_of_it() -> None:
         changed(backups=Backups(restored=1, held={GUILD: [begun]}, failures=[]))
     )
     assert (checked.states_of_replicas, found.state_differs) == (0, [])
+
+
+@pytest.mark.parametrize(("role", "wrong"), [("left", 0), ("follower", 1)])
+def test_a_pod_holds_nothing_of_a_guild_that_it_has_just_begun(
+    role: Literal["left", "follower"], wrong: int
+) -> None:
+    begun = Held(pod="gateway-2", sequence=0, dump=b"an empty guild", role=role)
+    _, found = check_round(changed(held={GUILD: (OWNED, FOLLOWED, begun)}))
+    assert len(found.state_differs) == wrong, found.state_differs
 
 
 def test_a_restored_replica_that_differs_is_found() -> None:
