@@ -31,7 +31,7 @@ tools: $(NATSCLI) ## Build the nats command into .tools, checked against pinned 
 up: $(VENV)/.runtime ## Start the whole stack on this machine; ARGS="--help" shows the options
 	@$(BIN)/modbot up $(ARGS)
 
-# Most tests wait for processes, leases and timers, so three at a time keep two processors busy; of
+# Most tests wait for processes, leases and timers, so four at a time keep two processors busy; of
 # those that start whole stacks two do. A round of chaos asks that every request is answered within
 # seconds, so nothing runs beside it.
 # Tests of CPU-bound code take twice as long where coverage is measured, so that is another target.
@@ -42,7 +42,7 @@ test: $(VENV)/.dev $(NATSCLI) lint ## Check style, types and layers, then run ev
 ifdef ARGS
 	$(PYTEST) --numprocesses 2 $(ARGS)
 else
-	$(PYTEST) --numprocesses 3 $(STACKS:%=--ignore=%)
+	$(PYTEST) --numprocesses 4 $(STACKS:%=--ignore=%)
 	$(PYTEST) --numprocesses 2 $(STACKS) --ignore=$(ROUNDS)
 	$(BIN)/pytest $(ROUNDS)
 endif
