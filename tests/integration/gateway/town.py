@@ -19,6 +19,7 @@ from components.bus.buckets import Bucket
 from components.bus.connection import Bus, Stored
 from components.bus.errors import BusError
 from components.bus.stream import StoredMessage
+from components.chaos.oracle import held_by, replay
 from components.discord_api import DiscordSettings
 from components.gateway.bootstrap import PodSettings, serve
 from components.gateway.settings import BackupSettings, GatewaySettings
@@ -28,7 +29,14 @@ from components.simulator.record import Entry
 from contracts import headers, storage, subjects
 from contracts.errors import ErrorBody, ServiceError
 from contracts.ids import Epoch, Generation, GuildId, Incarnation, PodId, Sequence, SessionId
-from contracts.inputs import Actor, AnyInput, DiscordDispatch, dispatch_id
+from contracts.inputs import (
+    Actor,
+    AnyInput,
+    DiscordDispatch,
+    EffectResult,
+    FactsPublished,
+    dispatch_id,
+)
 from contracts.message import decode, encode
 from contracts.records import Assignment, PodLease, ProcessEnd
 from contracts.requests import GuildStatus
@@ -196,6 +204,20 @@ class Town:
     async def inputs(self) -> list[AnyInput]:
         """Every input on the guild's log."""
         return [decode(message.data, AnyInput) for message in await self.log()]  # type: ignore[arg-type]
+
+    async def check_rows(self, data: Path) -> None:
+        """What a pod that has ended holds is what a replay of the log gives up to where it stands.
+        Behind that is only what it wrote itself, and heard of no more."""
+        held = held_by(data, self.guild)
+        assert held is not None
+        replayed = await replay(self.operator, self.guild, at={held.sequence})
+        assert held.dump == replayed.dumps[held.sequence]
+        behind: list[AnyInput] = [
+            decode(message.data, AnyInput)  # type: ignore[arg-type]
+            for message in await self.log()
+            if message.sequence > held.sequence
+        ]
+        assert all(isinstance(one, EffectResult | FactsPublished) for one in behind), behind
 
     async def facts(self) -> list[StoredMessage]:
         """Every fact of the guild, in order."""
