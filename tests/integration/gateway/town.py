@@ -201,23 +201,23 @@ class Town:
             start = Sequence(batch[-1].sequence + 1)
         return found
 
-    async def inputs(self) -> list[AnyInput]:
-        """Every input on the guild's log."""
-        return [decode(message.data, AnyInput) for message in await self.log()]  # type: ignore[arg-type]
+    async def inputs(self, *, behind: int = 0) -> list[AnyInput]:
+        """Every input on the guild's log behind a sequence."""
+        return [
+            decode(message.data, AnyInput)  # type: ignore[arg-type]
+            for message in await self.log()
+            if message.sequence > behind
+        ]
 
     async def check_rows(self, data: Path) -> None:
         """What a pod that has ended holds is what a replay of the log gives up to where it stands.
         Behind that is only what it wrote itself, and heard of no more."""
         held = held_by(data, self.guild)
-        assert held is not None
+        assert held is not None, self.guild
         replayed = await replay(self.operator, self.guild, at={held.sequence})
-        assert held.dump == replayed.dumps[held.sequence]
-        behind: list[AnyInput] = [
-            decode(message.data, AnyInput)  # type: ignore[arg-type]
-            for message in await self.log()
-            if message.sequence > held.sequence
-        ]
-        assert all(isinstance(one, EffectResult | FactsPublished) for one in behind), behind
+        assert held.dump == replayed.dumps[held.sequence], self.guild
+        rest = await self.inputs(behind=held.sequence)
+        assert all(isinstance(one, EffectResult | FactsPublished) for one in rest), rest
 
     async def facts(self) -> list[StoredMessage]:
         """Every fact of the guild, in order."""
